@@ -1,0 +1,250 @@
+//! A folder's handle under which every path is opened: the kernel keeps us inside.
+//!
+//! Every look-up goes through `openat2` with RESOLVE_BENEATH and RESOLVE_NO_SYMLINKS (Linux 5.6), so
+//! neither `..` nor a link, planted at any moment, can lead out.
+
+use std::ffi::OsStr;
+use std::fs::File;
+use std::io;
+use std::os::fd::OwnedFd;
+use std::os::unix::ffi::OsStrExt;
+use std::path::Path;
+
+use rustix::fs::{AtFlags, FileType, Mode, OFlags, RenameFlags, ResolveFlags};
+
+use super::RelPath;
+use crate::model::FileVersion;
+
+/// What a directory entry is. Anything but files and folders is shown to nobody.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum EntryKind {
+    File,
+    Folder,
+    Other,
+}
+
+/// One file or folder, as `stat` saw it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Entry {
+    pub name: Vec<u8>,
+    pub kind: EntryKind,
+    /// Permission bits.
+    pub mode: u32,
+    pub version: FileVersion,
+}
+
+impl Entry {
+    fn of(name: Vec<u8>, stat: &rustix::fs::Stat) -> Entry {
+        let kind = match FileType::from_raw_mode(stat.st_mode) {
+            FileType::RegularFile => EntryKind::File,
+            FileType::Directory => EntryKind::Folder,
+            _ => EntryKind::Other,
+        };
+        Entry { name, kind, mode: stat.st_mode & 0o7777, version: version_of(stat) }
+    }
+}
+
+fn version_of(stat: &rustix::fs::Stat) -> FileVersion {
+    FileVersion {
+        device: stat.st_dev,
+        inode: stat.st_ino,
+        bytes: stat.st_size as u64,
+        modified_ns: i128::from(stat.st_mtime) * 1_000_000_000 + stat.st_mtime_nsec as i128,
+    }
+}
+
+/// A directory handle; cheap to share behind an `Arc`.
+#[derive(Debug)]
+pub struct Root {
+    dir: OwnedFd,
+}
+
+const BENEATH: ResolveFlags =
+    ResolveFlags::BENEATH.union(ResolveFlags::NO_SYMLINKS).union(ResolveFlags::NO_MAGICLINKS);
+
+impl Root {
+    /// Opens a folder of the operator's by its path; links in *this* path are the operator's.
+    pub fn open(path: &Path) -> io::Result<Root> {
+        let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
+        Ok(Root { dir: rustix::fs::open(path, flags, Mode::empty())? })
+    }
+
+    /// A root further down.
+    pub fn sub(&self, path: &RelPath) -> io::Result<Root> {
+        Ok(Root { dir: self.open_folder(path)? })
+    }
+
+    /// Opens a file below. `flags` decides reading, writing, creating; links are never followed.
+    pub fn open_file(&self, path: &RelPath, flags: OFlags, mode: u32) -> io::Result<File> {
+        let flags = flags | OFlags::CLOEXEC | OFlags::NOFOLLOW | OFlags::NONBLOCK;
+        let fd = rustix::fs::openat2(
+            &self.dir,
+            OsStr::from_bytes(&path.to_bytes()),
+            flags,
+            if flags.contains(OFlags::CREATE) { Mode::from_raw_mode(mode) } else { Mode::empty() },
+            BENEATH,
+        )?;
+        Ok(File::from(fd))
+    }
+
+    /// Opens an existing regular file for reading; anything else (fifo, device) is refused.
+    pub fn read_file(&self, path: &RelPath) -> io::Result<File> {
+        let file = self.open_file(path, OFlags::RDONLY, 0)?;
+        if !file.metadata()?.is_file() {
+            return Err(io::Error::new(io::ErrorKind::InvalidInput, "not a regular file"));
+        }
+        Ok(file)
+    }
+
+    /// The entry itself, not what a link points to.
+    pub fn stat(&self, path: &RelPath) -> io::Result<Entry> {
+        let Some(name) = path.name() else {
+            return Ok(Entry::of(Vec::new(), &rustix::fs::fstat(&self.dir)?));
+        };
+        let parent = self.open_folder(&path.parent())?;
+        let stat = rustix::fs::statat(&parent, OsStr::from_bytes(name), AtFlags::SYMLINK_NOFOLLOW)?;
+        Ok(Entry::of(name.to_vec(), &stat))
+    }
+
+    /// All entries of a folder, sorted by name; those that vanish meanwhile are left out.
+    pub fn entries(&self, path: &RelPath) -> io::Result<Vec<Entry>> {
+        let folder = self.open_folder(path)?;
+        let mut entries = Vec::new();
+        for item in rustix::fs::Dir::read_from(&folder)? {
+            let item = item?;
+            let name = item.file_name().to_bytes();
+            if name == b"." || name == b".." {
+                continue;
+            }
+            match rustix::fs::statat(&folder, item.file_name(), AtFlags::SYMLINK_NOFOLLOW) {
+                Ok(stat) => entries.push(Entry::of(name.to_vec(), &stat)),
+                Err(rustix::io::Errno::NOENT) => {}
+                Err(error) => return Err(error.into()),
+            }
+        }
+        entries.sort_by(|a, b| a.name.cmp(&b.name));
+        Ok(entries)
+    }
+
+    /// Moves a file or folder, within this root or to another on the same file system, in one step.
+    /// With `replace` false an existing target is an error (`AlreadyExists`).
+    pub fn rename(
+        &self,
+        from: &RelPath,
+        to: &Root,
+        to_path: &RelPath,
+        replace: bool,
+    ) -> io::Result<()> {
+        let from_folder = self.open_folder(&from.parent())?;
+        let to_folder = to.open_folder(&to_path.parent())?;
+        let flags = if replace { RenameFlags::empty() } else { RenameFlags::NOREPLACE };
+        rustix::fs::renameat_with(
+            &from_folder,
+            OsStr::from_bytes(last_name(from)?),
+            &to_folder,
+            OsStr::from_bytes(last_name(to_path)?),
+            flags,
+        )?;
+        Ok(())
+    }
+
+    pub fn remove_file(&self, path: &RelPath) -> io::Result<()> {
+        self.unlink(path, AtFlags::empty())
+    }
+
+    /// Removes an empty folder.
+    pub fn remove_folder(&self, path: &RelPath) -> io::Result<()> {
+        self.unlink(path, AtFlags::REMOVEDIR)
+    }
+
+    pub fn create_folder(&self, path: &RelPath) -> io::Result<()> {
+        let parent = self.open_folder(&path.parent())?;
+        let name = OsStr::from_bytes(last_name(path)?);
+        Ok(rustix::fs::mkdirat(&parent, name, Mode::from_raw_mode(0o750))?)
+    }
+
+    /// Makes every folder on the way that is not there, and syncs each parent of a new one.
+    pub fn create_folders(&self, path: &RelPath) -> io::Result<()> {
+        let mut here = RelPath::root();
+        for name in path.names() {
+            let parent = here.clone();
+            here = here.join(name);
+            match self.create_folder(&here) {
+                Ok(()) => self.sync_folder(&parent)?,
+                Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {}
+                Err(error) => return Err(error),
+            }
+        }
+        Ok(())
+    }
+
+    /// Makes the names in a folder survive a power cut.
+    pub fn sync_folder(&self, path: &RelPath) -> io::Result<()> {
+        // O_PATH-free handle: fsync needs a descriptor opened for reading.
+        Ok(rustix::fs::fsync(self.open_folder(path)?)?)
+    }
+
+    /// Bytes free for us on the file system, and its size.
+    pub fn space(&self) -> io::Result<(u64, u64)> {
+        let stat = rustix::fs::fstatvfs(&self.dir)?;
+        Ok((stat.f_bavail * stat.f_frsize, stat.f_blocks * stat.f_frsize))
+    }
+
+    fn unlink(&self, path: &RelPath, flags: AtFlags) -> io::Result<()> {
+        let parent = self.open_folder(&path.parent())?;
+        Ok(rustix::fs::unlinkat(&parent, OsStr::from_bytes(last_name(path)?), flags)?)
+    }
+
+    fn open_folder(&self, path: &RelPath) -> io::Result<OwnedFd> {
+        let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC | OFlags::NOFOLLOW;
+        let name = path.to_bytes();
+        Ok(rustix::fs::openat2(&self.dir, OsStr::from_bytes(&name), flags, Mode::empty(), BENEATH)?)
+    }
+}
+
+/// The version of an open file.
+pub(super) fn version_of_file(file: &File) -> io::Result<FileVersion> {
+    Ok(version_of(&rustix::fs::fstat(file)?))
+}
+
+fn last_name(path: &RelPath) -> io::Result<&[u8]> {
+    path.name().ok_or_else(|| io::Error::new(io::ErrorKind::InvalidInput, "the root itself"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn links_and_parents_never_lead_out() {
+        let outside = tempfile::tempdir().unwrap();
+        std::fs::write(outside.path().join("secret"), "x").unwrap();
+        let tenant = tempfile::tempdir().unwrap();
+        std::os::unix::fs::symlink(outside.path(), tenant.path().join("link")).unwrap();
+        std::os::unix::fs::symlink(outside.path().join("secret"), tenant.path().join("file"))
+            .unwrap();
+        let root = Root::open(tenant.path()).unwrap();
+        for path in ["link/secret", "file", "link"] {
+            assert!(root.read_file(&RelPath::of(path)).is_err(), "{path}");
+        }
+        assert!(root.entries(&RelPath::of("link")).is_err());
+        assert!(
+            root.rename(&RelPath::of("file"), &root, &RelPath::of("link/stolen"), true).is_err()
+        );
+        assert_eq!(root.stat(&RelPath::of("link")).unwrap().kind, EntryKind::Other);
+    }
+
+    #[test]
+    fn renames_do_not_replace_unless_asked() {
+        let folder = tempfile::tempdir().unwrap();
+        let root = Root::open(folder.path()).unwrap();
+        root.create_folders(&RelPath::of("a/b")).unwrap();
+        std::fs::write(folder.path().join("a/one"), "1").unwrap();
+        std::fs::write(folder.path().join("a/b/two"), "2").unwrap();
+        let (one, two) = (RelPath::of("a/one"), RelPath::of("a/b/two"));
+        let kept = root.rename(&one, &root, &two, false).unwrap_err();
+        assert_eq!(kept.kind(), io::ErrorKind::AlreadyExists);
+        root.rename(&one, &root, &two, true).unwrap();
+        assert_eq!(root.entries(&RelPath::of("a/b")).unwrap().len(), 1);
+    }
+}

@@ -1,0 +1,17 @@
+//! The words of the domain: ids, kinds, states, statuses, attempts and their outcomes.
+//!
+//! Owns values and their textual form as `interface.md` prints them. Never does I/O, never knows the
+//! format of the store or of the wire: stored, wire and configuration types live in their own rooms
+//! and convert to these. Start reading at `words.rs`, then `attempt.rs`.
+
+mod attempt;
+mod ids;
+mod message;
+mod upload;
+mod words;
+
+pub use attempt::{Attempt, Outcome, UntilHint};
+pub use ids::{BatchId, InvalidId, TenantId};
+pub use message::OutgoingMessage;
+pub use upload::{FileVersion, UploadEvidence};
+pub use words::{Category, ChannelKind, FileState, Kind, Proof, Status};

@@ -1,0 +1,52 @@
+//! The contract that `app` drives: one unit of work, and a wait that may be dropped.
+//!
+//! `work` does one unit and is never cut in the middle; `wait_for_work` may be dropped at any moment.
+//! Never spawns a loop of its own: the loop that drives workers is written once, in `app`.
+
+use std::error::Error;
+
+use async_trait::async_trait;
+use tokio::runtime::{Handle, RuntimeFlavor};
+
+/// What one unit of work found.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Progress {
+    /// Something was done; there may be more.
+    Busy,
+    /// Nothing to do until `wait_for_work` returns.
+    Idle,
+}
+
+/// A station's loop, cut into units.
+#[async_trait]
+pub trait Worker: Send {
+    /// The name in logs and metrics.
+    fn name(&self) -> &'static str;
+
+    /// One unit of work. An error is fatal for the process: the supervisor stops everything.
+    async fn work(&mut self) -> Result<Progress, Box<dyn Error + Send + Sync>>;
+
+    /// Cancel-safe: returns when there may be work again.
+    async fn wait_for_work(&mut self);
+}
+
+/// Runs blocking work (store, spool, files) off the async workers.
+///
+/// On a current-thread runtime it runs in place, so that simulations and journeys on paused time are
+/// deterministic.
+pub async fn blocking<T, F>(work: F) -> T
+where
+    T: Send + 'static,
+    F: FnOnce() -> T + Send + 'static,
+{
+    if Handle::current().runtime_flavor() == RuntimeFlavor::CurrentThread {
+        return work();
+    }
+    match tokio::task::spawn_blocking(work).await {
+        Ok(value) => value,
+        Err(error) => match error.try_into_panic() {
+            Ok(panic) => std::panic::resume_unwind(panic),
+            Err(_) => panic!("runtime stopped while blocking work was under way"),
+        },
+    }
+}

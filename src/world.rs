@@ -1,0 +1,111 @@
+//! The clock and the dice: the only place where time passes and chance falls.
+//!
+//! Both are handed down by reference from `main`. In tests wall time is derived from tokio's clock, so
+//! that paused time moves both hands together, and the dice are seeded.
+//! Never reads the environment, never sleeps.
+
+use std::sync::{Mutex, PoisonError};
+use std::time::Duration;
+
+use jiff::Timestamp;
+use rand::rngs::StdRng;
+use rand::{Rng, RngExt, SeedableRng};
+use tokio::time::Instant;
+
+/// Time and chance, built once.
+#[derive(Debug)]
+pub struct World {
+    pub clock: Clock,
+    pub dice: Dice,
+}
+
+impl World {
+    /// Wall time of the machine and dice seeded by the operating system.
+    pub fn real() -> World {
+        World { clock: Clock(Hand::Real), dice: Dice(Mutex::new(rand::make_rng())) }
+    }
+
+    /// Wall time that starts at `base` and moves with tokio's clock; dice that replay.
+    pub fn seeded(base: Timestamp, seed: u64) -> World {
+        World {
+            clock: Clock(Hand::Derived { base, start: Instant::now() }),
+            dice: Dice(Mutex::new(StdRng::seed_from_u64(seed))),
+        }
+    }
+}
+
+/// Wall time in UTC, whole milliseconds.
+#[derive(Debug)]
+pub struct Clock(Hand);
+
+#[derive(Debug)]
+enum Hand {
+    Real,
+    Derived { base: Timestamp, start: Instant },
+}
+
+impl Clock {
+    #[allow(clippy::disallowed_methods, reason = "the one place that reads the wall clock")]
+    pub fn now(&self) -> Timestamp {
+        let now = match &self.0 {
+            Hand::Real => Timestamp::now(),
+            Hand::Derived { base, start } => *base + start.elapsed(),
+        };
+        Timestamp::from_millisecond(now.as_millisecond()).unwrap_or(Timestamp::UNIX_EPOCH)
+    }
+
+    /// Monotonic time, for waits and rates.
+    #[allow(clippy::disallowed_methods, reason = "the one place that reads the monotonic clock")]
+    pub fn instant(&self) -> Instant {
+        Instant::now()
+    }
+
+    /// How long until `then`; zero when it has passed.
+    pub fn until(&self, then: Timestamp) -> Duration {
+        Duration::try_from(then.duration_since(self.now())).unwrap_or(Duration::ZERO)
+    }
+}
+
+/// Randomness that a seed replays; from the operating system it is fit for secrets.
+#[derive(Debug)]
+pub struct Dice(Mutex<StdRng>);
+
+impl Dice {
+    pub fn next_u64(&self) -> u64 {
+        self.rng().next_u64()
+    }
+
+    pub fn fill(&self, bytes: &mut [u8]) {
+        self.rng().fill_bytes(bytes);
+    }
+
+    /// A number in `0.0..1.0`.
+    pub fn fraction(&self) -> f64 {
+        self.rng().random::<f64>()
+    }
+
+    /// `bytes` random bytes as lower-case hex.
+    pub fn token(&self, bytes: usize) -> String {
+        let mut raw = vec![0; bytes];
+        self.fill(&mut raw);
+        hex::encode(raw)
+    }
+
+    fn rng(&self) -> std::sync::MutexGuard<'_, StdRng> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test(start_paused = true)]
+    async fn paused_time_moves_both_hands() {
+        let base = "2026-11-22T10:00:00Z".parse().unwrap();
+        let world = World::seeded(base, 7);
+        tokio::time::advance(Duration::from_secs(90)).await;
+        assert_eq!(world.clock.now(), "2026-11-22T10:01:30Z".parse().unwrap());
+        assert_eq!(World::seeded(base, 7).dice.next_u64(), world.dice.next_u64());
+    }
+}

@@ -11,3 +11,4 @@ pub mod world;
 
 // shore: one outside thing per room
 pub mod files;
+pub mod spool;

@@ -1,0 +1,21 @@
+//! A batch's bulk data, outside the store: append-only files of records with length and CRC.
+//!
+//! Owns `batches/<batch_id>/`: the claimed input, its rows, problems and outcomes, and the digest
+//! files of row ids. A record counts only when its CRC fits and the file was synced; the store names
+//! positions only after that. Blocking, and says so: call it through `worker::blocking`.
+//! Never knows sled, never touches a tenant's tree. Start reading at `log.rs`, then `row.rs`.
+
+mod bytes;
+mod folder;
+mod ids;
+mod log;
+mod outcome;
+mod problem;
+mod row;
+
+pub use folder::{BatchFolder, Spool};
+pub use ids::{IdDigest, IdEntries, IdEntry, IdFile, IdSorter, SortedIds};
+pub use log::{LogReader, LogWriter, Position, SpoolError};
+pub use outcome::{OutcomeRecord, RowOutcome};
+pub use problem::StoredProblem;
+pub use row::{ChunkBuilder, RowHead, RowState, StoredRow, chunk_rows};

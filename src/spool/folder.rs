@@ -1,0 +1,114 @@
+//! Where a batch's files stand: `batches/<batch_id>/`, and `row_ids/<tenant>/` for id digests.
+
+use std::fs;
+use std::io;
+use std::path::{Path, PathBuf};
+
+use super::log::{SpoolError, sync_folder};
+use crate::model::{BatchId, TenantId};
+
+/// The folder of all batches' bulk data.
+#[derive(Debug, Clone)]
+pub struct Spool {
+    batches: PathBuf,
+    row_ids: PathBuf,
+}
+
+impl Spool {
+    /// Makes the folders below `data_dir` where they are not there yet.
+    pub fn open(data_dir: &Path) -> Result<Spool, SpoolError> {
+        let spool = Spool { batches: data_dir.join("batches"), row_ids: data_dir.join("row_ids") };
+        create_folder(&spool.batches)?;
+        create_folder(&spool.row_ids)?;
+        Ok(spool)
+    }
+
+    pub fn batch(&self, batch: BatchId) -> BatchFolder {
+        BatchFolder { path: self.batches.join(batch.to_string()) }
+    }
+
+    /// Every batch that has a folder, to find those that the store does not know.
+    pub fn batches(&self) -> Result<Vec<BatchId>, SpoolError> {
+        let mut found = Vec::new();
+        let act = "list";
+        for entry in fs::read_dir(&self.batches).map_err(SpoolError::io(act, &self.batches))? {
+            let entry = entry.map_err(SpoolError::io(act, &self.batches))?;
+            if let Some(id) = entry.file_name().to_str().and_then(|name| name.parse().ok()) {
+                found.push(id);
+            }
+        }
+        Ok(found)
+    }
+
+    /// Where the digest file of one batch's row ids stands.
+    pub fn row_ids(&self, tenant: &TenantId, batch: BatchId) -> PathBuf {
+        self.row_ids.join(tenant.as_str()).join(format!("{batch}.ids"))
+    }
+}
+
+/// One batch's folder and the files in it.
+#[derive(Debug, Clone)]
+pub struct BatchFolder {
+    path: PathBuf,
+}
+
+impl BatchFolder {
+    /// Makes the folder, durably; one left by an earlier try is kept.
+    pub fn create(&self) -> Result<(), SpoolError> {
+        create_folder(&self.path)
+    }
+
+    /// Removes the folder and all in it; nothing there is fine.
+    pub fn remove(&self) -> Result<(), SpoolError> {
+        match fs::remove_dir_all(&self.path) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => {
+                Err(SpoolError::io("remove", &self.path)(error))
+            }
+            _ => Ok(()),
+        }
+    }
+
+    /// Makes the names of new files in the folder durable.
+    pub fn sync(&self) -> Result<(), SpoolError> {
+        sync_folder(&self.path)
+    }
+
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// The claimed file, as received, until it is archived.
+    pub fn input(&self) -> PathBuf {
+        self.path.join("input")
+    }
+
+    pub fn rows(&self) -> PathBuf {
+        self.path.join("rows")
+    }
+
+    pub fn problems(&self) -> PathBuf {
+        self.path.join("problems")
+    }
+
+    /// Problems of rows that turned out to be duplicates when the whole file was known.
+    pub fn duplicates(&self) -> PathBuf {
+        self.path.join("duplicates")
+    }
+
+    pub fn outcomes(&self) -> PathBuf {
+        self.path.join("outcomes")
+    }
+
+    /// A folder for files that only live while the batch is validated.
+    pub fn scratch(&self) -> PathBuf {
+        self.path.join("scratch")
+    }
+}
+
+pub(super) fn create_folder(path: &Path) -> Result<(), SpoolError> {
+    match fs::create_dir(path) {
+        Ok(()) => sync_folder(path.parent().expect("spool folders have a parent")),
+        Err(error) if error.kind() == io::ErrorKind::AlreadyExists => Ok(()),
+        Err(error) => Err(SpoolError::io("create", path)(error)),
+    }
+}

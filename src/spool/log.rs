@@ -1,0 +1,282 @@
+//! The file of records: `length u32 | crc32 u32 | kind u8 | body`, little-endian, appended only.
+//!
+//! A writer that saw any error is finished: what reached the disk is then unknown, and only a scan on
+//! the next start may say. A failed fdatasync is never tried again.
+
+use std::fs::{File, OpenOptions};
+use std::io::{self, Read, Seek, SeekFrom, Write};
+use std::os::unix::fs::{FileExt, OpenOptionsExt};
+use std::path::{Path, PathBuf};
+use std::sync::{Mutex, PoisonError};
+
+use super::bytes::Undecodable;
+
+/// Why bulk data could not be written or read.
+#[derive(Debug, thiserror::Error)]
+pub enum SpoolError {
+    #[error("{act} {}", path.display())]
+    Io { act: &'static str, path: PathBuf, source: io::Error },
+    #[error("read {}: damaged record at byte {offset}", path.display())]
+    Damaged { path: PathBuf, offset: u64 },
+    #[error("write {}: an earlier write failed", path.display())]
+    Broken { path: PathBuf },
+    #[error(transparent)]
+    Undecodable(#[from] Undecodable),
+}
+
+impl SpoolError {
+    pub(super) fn io(act: &'static str, path: &Path) -> impl FnOnce(io::Error) -> SpoolError {
+        let path = path.to_owned();
+        move |source| SpoolError::Io { act, path, source }
+    }
+}
+
+/// Where a record stands: its first byte and the length of its body.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Position {
+    pub offset: u64,
+    pub bytes: u32,
+}
+
+const HEAD_BYTES: usize = 9;
+/// No record is longer: a record of the CSV is at most 1 MiB, a chunk little more.
+const BODY_MAX_BYTES: u32 = 64 * 1024 * 1024;
+
+fn crc_of(kind: u8, body: &[u8]) -> u32 {
+    let mut crc = crc32fast::Hasher::new();
+    crc.update(&[kind]);
+    crc.update(body);
+    crc.finalize()
+}
+
+/// Appends records; many threads may share it.
+#[derive(Debug)]
+pub struct LogWriter {
+    path: PathBuf,
+    file: File,
+    /// Where the next record goes; `None` after an error.
+    end: Mutex<Option<u64>>,
+    /// Up to where an fdatasync is known to have succeeded; `None` after one failed.
+    synced: Mutex<Option<u64>>,
+}
+
+impl LogWriter {
+    /// A new, empty file; one that stands there from an earlier, unfinished try is emptied.
+    pub fn create(path: &Path) -> Result<LogWriter, SpoolError> {
+        let file = OpenOptions::new()
+            .write(true)
+            .create(true)
+            .truncate(true)
+            .mode(0o640)
+            .open(path)
+            .map_err(SpoolError::io("create", path))?;
+        Ok(LogWriter::of(path, file, 0))
+    }
+
+    /// Continues a file behind its last good record; a torn tail is cut off.
+    pub fn resume(path: &Path, good_end: u64) -> Result<LogWriter, SpoolError> {
+        let file = OpenOptions::new()
+            .write(true)
+            .create(true)
+            .truncate(false)
+            .mode(0o640)
+            .open(path)
+            .map_err(SpoolError::io("open", path))?;
+        file.set_len(good_end).map_err(SpoolError::io("truncate", path))?;
+        Ok(LogWriter::of(path, file, good_end))
+    }
+
+    fn of(path: &Path, file: File, end: u64) -> LogWriter {
+        LogWriter {
+            path: path.to_owned(),
+            file,
+            end: Mutex::new(Some(end)),
+            synced: Mutex::new(Some(0)),
+        }
+    }
+
+    /// Appends one record. It is in the kernel's hands on return, not yet on the disk.
+    pub fn append(&self, kind: u8, body: &[u8]) -> Result<Position, SpoolError> {
+        let bytes = u32::try_from(body.len()).ok().filter(|n| *n <= BODY_MAX_BYTES);
+        let bytes = bytes.expect("callers keep records far below the limit");
+        let mut record = Vec::with_capacity(HEAD_BYTES + body.len());
+        record.extend_from_slice(&bytes.to_le_bytes());
+        record.extend_from_slice(&crc_of(kind, body).to_le_bytes());
+        record.push(kind);
+        record.extend_from_slice(body);
+        let mut end = self.end.lock().unwrap_or_else(PoisonError::into_inner);
+        let offset = end.ok_or_else(|| SpoolError::Broken { path: self.path.clone() })?;
+        if let Err(source) = self.file.write_all_at(&record, offset) {
+            *end = None;
+            return Err(SpoolError::Io { act: "write", path: self.path.clone(), source });
+        }
+        *end = Some(offset + record.len() as u64);
+        Ok(Position { offset, bytes })
+    }
+
+    /// Returns once everything appended before the call is on the disk. Calls that come together
+    /// share one fdatasync.
+    pub fn sync(&self) -> Result<(), SpoolError> {
+        let broken = || SpoolError::Broken { path: self.path.clone() };
+        let wanted = self.len().ok_or_else(broken)?;
+        let mut synced = self.synced.lock().unwrap_or_else(PoisonError::into_inner);
+        if synced.ok_or_else(broken)? >= wanted {
+            return Ok(());
+        }
+        let end = self.len().ok_or_else(broken)?;
+        if let Err(source) = self.file.sync_data() {
+            *synced = None;
+            *self.end.lock().unwrap_or_else(PoisonError::into_inner) = None;
+            return Err(SpoolError::Io { act: "sync", path: self.path.clone(), source });
+        }
+        *synced = Some(end);
+        Ok(())
+    }
+
+    fn len(&self) -> Option<u64> {
+        *self.end.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// Reads records, one after the other or by position.
+#[derive(Debug)]
+pub struct LogReader {
+    path: PathBuf,
+    file: io::BufReader<File>,
+    /// The first byte behind the last good record that `next` returned.
+    offset: u64,
+    len: u64,
+}
+
+impl LogReader {
+    pub fn open(path: &Path) -> Result<LogReader, SpoolError> {
+        let file = File::open(path).map_err(SpoolError::io("open", path))?;
+        let len = file.metadata().map_err(SpoolError::io("stat", path))?.len();
+        let file = io::BufReader::with_capacity(256 * 1024, file);
+        Ok(LogReader { path: path.to_owned(), file, offset: 0, len })
+    }
+
+    /// The next record's kind and position; its body replaces what was in `body`. `None` at the end of
+    /// the good records: what follows, if anything, is a torn tail.
+    pub fn next(&mut self, body: &mut Vec<u8>) -> Result<Option<(u8, Position)>, SpoolError> {
+        let offset = self.offset;
+        if self.len - offset < HEAD_BYTES as u64 {
+            return Ok(None);
+        }
+        let mut head = [0; HEAD_BYTES];
+        self.file.read_exact(&mut head).map_err(SpoolError::io("read", &self.path))?;
+        let (bytes, crc, kind) = read_head(&head);
+        if bytes > BODY_MAX_BYTES || self.len - offset - (HEAD_BYTES as u64) < u64::from(bytes) {
+            return Ok(None);
+        }
+        body.resize(bytes as usize, 0);
+        self.file.read_exact(body).map_err(SpoolError::io("read", &self.path))?;
+        if crc_of(kind, body) != crc {
+            return Ok(None);
+        }
+        self.offset = offset + HEAD_BYTES as u64 + u64::from(bytes);
+        Ok(Some((kind, Position { offset, bytes })))
+    }
+
+    /// Goes to where a record is known to begin.
+    pub fn seek(&mut self, offset: u64) -> Result<(), SpoolError> {
+        self.file.seek(SeekFrom::Start(offset)).map_err(SpoolError::io("seek", &self.path))?;
+        self.offset = offset;
+        Ok(())
+    }
+
+    /// Where the good records end, so far as `next` has read.
+    pub fn good_end(&self) -> u64 {
+        self.offset
+    }
+
+    /// One record by its position; anything wrong with it is damage.
+    pub fn read_at(&self, position: Position) -> Result<Vec<u8>, SpoolError> {
+        let mut record = vec![0; HEAD_BYTES + position.bytes as usize];
+        let file = self.file.get_ref();
+        file.read_exact_at(&mut record, position.offset)
+            .map_err(SpoolError::io("read", &self.path))?;
+        let head: [u8; HEAD_BYTES] = record[..HEAD_BYTES].try_into().expect("cut to the length");
+        let (bytes, crc, kind) = read_head(&head);
+        let body = record.split_off(HEAD_BYTES);
+        if bytes != position.bytes || crc_of(kind, &body) != crc {
+            return Err(SpoolError::Damaged { path: self.path.clone(), offset: position.offset });
+        }
+        Ok(body)
+    }
+}
+
+fn read_head(head: &[u8; HEAD_BYTES]) -> (u32, u32, u8) {
+    let word = |at: usize| u32::from_le_bytes([head[at], head[at + 1], head[at + 2], head[at + 3]]);
+    (word(0), word(4), head[8])
+}
+
+/// Makes a folder's names survive a power cut.
+pub(super) fn sync_folder(path: &Path) -> Result<(), SpoolError> {
+    File::open(path).and_then(|f| f.sync_all()).map_err(SpoolError::io("sync", path))
+}
+
+/// Writes a whole small file: temporary name, sync, rename, sync of the folder.
+#[allow(clippy::disallowed_methods, reason = "the folder is synced behind the rename")]
+pub(super) fn write_whole(
+    path: &Path,
+    fill: impl FnOnce(&mut dyn Write) -> io::Result<()>,
+) -> Result<(), SpoolError> {
+    let temporary = path.with_extension("tmp");
+    let file = File::create(&temporary).map_err(SpoolError::io("create", &temporary))?;
+    let mut out = io::BufWriter::with_capacity(256 * 1024, file);
+    fill(&mut out).map_err(SpoolError::io("write", &temporary))?;
+    let file = out.into_inner().map_err(|e| e.into_error());
+    let file = file.map_err(SpoolError::io("write", &temporary))?;
+    file.sync_all().map_err(SpoolError::io("sync", &temporary))?;
+    std::fs::rename(&temporary, path).map_err(SpoolError::io("rename", path))?;
+    sync_folder(path.parent().expect("spool files stand in a folder"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn bodies(path: &Path) -> (Vec<(u8, Vec<u8>)>, u64) {
+        let mut reader = LogReader::open(path).unwrap();
+        let (mut all, mut body) = (Vec::new(), Vec::new());
+        while let Some((kind, position)) = reader.next(&mut body).unwrap() {
+            assert_eq!(reader.read_at(position).unwrap(), body);
+            all.push((kind, body.clone()));
+        }
+        (all, reader.good_end())
+    }
+
+    #[test]
+    fn a_tail_torn_at_any_byte_loses_only_the_last_record() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("log");
+        let writer = LogWriter::create(&path).unwrap();
+        writer.append(1, b"first").unwrap();
+        writer.append(2, b"").unwrap();
+        let whole = writer.append(3, &[7; 300]).unwrap();
+        writer.sync().unwrap();
+        let bytes = std::fs::read(&path).unwrap();
+        for cut in whole.offset as usize..bytes.len() {
+            std::fs::write(&path, &bytes[..cut]).unwrap();
+            let (records, end) = bodies(&path);
+            assert_eq!(records, [(1, b"first".to_vec()), (2, Vec::new())], "cut at {cut}");
+            assert_eq!(end, whole.offset);
+        }
+        LogWriter::resume(&path, whole.offset).unwrap().append(4, b"after").unwrap();
+        assert_eq!(bodies(&path).0.last().unwrap(), &(4, b"after".to_vec()));
+    }
+
+    #[test]
+    fn a_flipped_bit_is_damage() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("log");
+        let position = LogWriter::create(&path).unwrap().append(1, b"value").unwrap();
+        let mut bytes = std::fs::read(&path).unwrap();
+        bytes[10] ^= 1;
+        std::fs::write(&path, bytes).unwrap();
+        assert!(bodies(&path).0.is_empty());
+        let reader = LogReader::open(&path).unwrap();
+        assert!(matches!(reader.read_at(position), Err(SpoolError::Damaged { .. })));
+    }
+}

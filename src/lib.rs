@@ -12,3 +12,7 @@ pub mod world;
 // shore: one outside thing per room
 pub mod files;
 pub mod spool;
+pub mod store;
+
+// rules: pure
+pub mod batch;

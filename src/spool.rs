@@ -6,16 +6,20 @@
 //! Never knows sled, never touches a tenant's tree. Start reading at `log.rs`, then `row.rs`.
 
 mod bytes;
+mod duplicate;
 mod folder;
 mod ids;
 mod log;
 mod outcome;
+mod outcome_log;
 mod problem;
 mod row;
 
+pub use duplicate::{Chunk, DuplicateMark};
 pub use folder::{BatchFolder, Spool};
 pub use ids::{IdDigest, IdEntries, IdEntry, IdFile, IdSorter, SortedIds};
 pub use log::{LogReader, LogWriter, Position, SpoolError};
 pub use outcome::{OutcomeRecord, RowOutcome};
+pub use outcome_log::OutcomeLog;
 pub use problem::StoredProblem;
-pub use row::{ChunkBuilder, RowHead, RowState, StoredRow, chunk_rows};
+pub use row::{ChunkBuilder, RowHead, RowState, StoredRow};

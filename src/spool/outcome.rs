@@ -9,9 +9,10 @@ use crate::model::Status;
 pub enum OutcomeRecord {
     /// An attempt is about to put its first byte on the wire. Not synced: it survives a crash of the
     /// process, not of the machine.
-    Started { chunk: u32, index: u32, attempt: u32 },
-    /// What became of some rows of a chunk; synced before the window is released.
-    Settled { chunk: u32, rows: Vec<RowOutcome> },
+    Started { chunk: u32, window: u32, index: u32, provider: String },
+    /// What became of some rows of a chunk; synced before the window is released. Rows that policy
+    /// settled without an attempt belong to window 0.
+    Settled { chunk: u32, window: u32, rows: Vec<RowOutcome> },
 }
 
 /// The latest word on one row. A later record about the same row replaces it.
@@ -87,46 +88,51 @@ fn number(bytes: &mut Bytes<'_>) -> Result<u32, Undecodable> {
     u32::try_from(bytes.u64()?).map_err(|_| Undecodable)
 }
 
-const STARTED: u8 = b'S';
-const SETTLED: u8 = b'O';
-
 impl OutcomeRecord {
+    /// The kind byte of a start mark.
+    pub const STARTED: u8 = b'S';
+    /// The kind byte of a group of outcomes.
+    pub const SETTLED: u8 = b'O';
+
     /// The record's kind byte and body.
     pub fn encode(&self) -> (u8, Vec<u8>) {
         let mut out = Vec::new();
         match self {
-            OutcomeRecord::Started { chunk, index, attempt } => {
-                for value in [chunk, index, attempt] {
+            OutcomeRecord::Started { chunk, window, index, provider } => {
+                for value in [chunk, window, index] {
                     put_u64(&mut out, u64::from(*value));
                 }
-                (STARTED, out)
+                put_text(&mut out, provider);
+                (OutcomeRecord::STARTED, out)
             }
-            OutcomeRecord::Settled { chunk, rows } => {
+            OutcomeRecord::Settled { chunk, window, rows } => {
                 out.reserve(rows.len() * 96);
                 put_u64(&mut out, u64::from(*chunk));
+                put_u64(&mut out, u64::from(*window));
                 for row in rows {
                     row.put(&mut out);
                 }
-                (SETTLED, out)
+                (OutcomeRecord::SETTLED, out)
             }
         }
     }
 
     pub fn decode(kind: u8, body: &[u8]) -> Result<OutcomeRecord, Undecodable> {
         let mut bytes = Bytes(body);
-        let chunk = number(&mut bytes)?;
+        let (chunk, window) = (number(&mut bytes)?, number(&mut bytes)?);
         match kind {
-            STARTED => Ok(OutcomeRecord::Started {
+            OutcomeRecord::STARTED => Ok(OutcomeRecord::Started {
                 chunk,
+                window,
                 index: number(&mut bytes)?,
-                attempt: number(&mut bytes)?,
+                provider: bytes.text()?.to_owned(),
             }),
-            SETTLED => {
+            OutcomeRecord::SETTLED => {
                 let mut rows = Vec::new();
                 while !bytes.0.is_empty() {
                     rows.push(RowOutcome::take(&mut bytes)?);
                 }
-                Ok(OutcomeRecord::Settled { chunk, rows })
+                Ok(OutcomeRecord::Settled { chunk, window, rows })
             }
             _ => Err(Undecodable),
         }
@@ -154,8 +160,13 @@ mod tests {
             ended_at: Some("2026-11-22T10:00:00Z".parse().unwrap()),
         };
         for record in [
-            OutcomeRecord::Started { chunk: 70_000, index: 3, attempt: 1 },
-            OutcomeRecord::Settled { chunk: 0, rows: vec![row.clone(), row] },
+            OutcomeRecord::Started {
+                chunk: 70_000,
+                window: u32::MAX,
+                index: 3,
+                provider: "mailhub".to_owned(),
+            },
+            OutcomeRecord::Settled { chunk: 0, window: 9, rows: vec![row.clone(), row] },
         ] {
             let (kind, body) = record.encode();
             assert_eq!(OutcomeRecord::decode(kind, &body).unwrap(), record);

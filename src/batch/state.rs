@@ -1,0 +1,148 @@
+//! The life of a batch, from the claim of its file to its last answer.
+
+/// Where a batch stands.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum BatchState {
+    /// The file is ours; it is being read. After a crash reading starts anew.
+    Claimed,
+    /// The whole file was refused.
+    Refused,
+    /// The same file was accepted before.
+    Duplicate,
+    /// Accepted; rows wait or are being sent.
+    Running,
+    /// Nothing is left to attempt and every row is final.
+    Closed,
+}
+
+impl BatchState {
+    pub const ALL: [BatchState; 5] = [
+        BatchState::Claimed,
+        BatchState::Refused,
+        BatchState::Duplicate,
+        BatchState::Running,
+        BatchState::Closed,
+    ];
+
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            BatchState::Claimed => "claimed",
+            BatchState::Refused => "refused",
+            BatchState::Duplicate => "duplicate",
+            BatchState::Running => "running",
+            BatchState::Closed => "closed",
+        }
+    }
+}
+
+/// What happened to a batch.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum BatchEvent {
+    FileRefused,
+    FileDuplicate,
+    FileAccepted,
+    /// The last row became final.
+    RowsSettled,
+}
+
+/// One thing to be done in the tenant's folders, in this order. Each can be done twice without harm.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum Publication {
+    /// Answers of an earlier file of the same name go to the archive.
+    Supersede,
+    Errors,
+    Rejected,
+    /// The original goes from the batch's folder to the archive.
+    Archive,
+    Ack,
+    Result,
+    Final,
+    /// The summary, and the end of the progress file.
+    Summary,
+}
+
+impl Publication {
+    pub const ALL: [Publication; 8] = [
+        Publication::Supersede,
+        Publication::Errors,
+        Publication::Rejected,
+        Publication::Archive,
+        Publication::Ack,
+        Publication::Result,
+        Publication::Final,
+        Publication::Summary,
+    ];
+
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Publication::Supersede => "supersede",
+            Publication::Errors => "errors",
+            Publication::Rejected => "rejected",
+            Publication::Archive => "archive",
+            Publication::Ack => "ack",
+            Publication::Result => "result",
+            Publication::Final => "final",
+            Publication::Summary => "summary",
+        }
+    }
+}
+
+/// A move that the life of a batch does not know.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("batch in state {} cannot take {event:?}", state.as_str())]
+pub struct IllegalMove {
+    pub state: BatchState,
+    pub event: BatchEvent,
+}
+
+/// The next state and what must be published for it.
+pub fn apply(
+    state: BatchState,
+    event: BatchEvent,
+) -> Result<(BatchState, &'static [Publication]), IllegalMove> {
+    use Publication::{Ack, Archive, Errors, Final, Rejected, Result, Summary, Supersede};
+    match (state, event) {
+        (BatchState::Claimed, BatchEvent::FileRefused) => {
+            Ok((BatchState::Refused, &[Supersede, Errors, Rejected, Archive, Ack]))
+        }
+        // A duplicate replaces only the ACK; all other answers keep belonging to the earlier file.
+        (BatchState::Claimed, BatchEvent::FileDuplicate) => {
+            Ok((BatchState::Duplicate, &[Archive, Ack]))
+        }
+        (BatchState::Claimed, BatchEvent::FileAccepted) => {
+            Ok((BatchState::Running, &[Supersede, Errors, Rejected, Archive, Ack]))
+        }
+        (BatchState::Running, BatchEvent::RowsSettled) => {
+            Ok((BatchState::Closed, &[Result, Final, Summary]))
+        }
+        _ => Err(IllegalMove { state, event }),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_batch_ends_once_and_the_ack_comes_last_of_its_three() {
+        let events = [
+            BatchEvent::FileRefused,
+            BatchEvent::FileDuplicate,
+            BatchEvent::FileAccepted,
+            BatchEvent::RowsSettled,
+        ];
+        let mut legal = 0;
+        for state in BatchState::ALL {
+            for event in events {
+                let Ok((next, publications)) = apply(state, event) else { continue };
+                legal += 1;
+                assert_ne!(next, state);
+                assert!(publications.is_sorted(), "publications are done in the order of the list");
+                if state == BatchState::Claimed {
+                    assert_eq!(publications.last(), Some(&Publication::Ack));
+                }
+            }
+        }
+        assert_eq!(legal, 4);
+    }
+}

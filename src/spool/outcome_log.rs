@@ -1,0 +1,87 @@
+//! What the outcomes file of a batch says, read once from front to back.
+
+use std::collections::{HashMap, HashSet};
+use std::path::Path;
+
+use super::log::{LogReader, Position, SpoolError};
+use super::outcome::{OutcomeRecord, RowOutcome};
+
+/// Where each chunk's outcomes stand, and what is known of the windows that were not released.
+#[derive(Debug, Default)]
+pub struct OutcomeLog {
+    /// Groups of outcomes by chunk, oldest first.
+    groups: HashMap<u32, Vec<Position>>,
+    /// Rows whose attempt had started, by window, with the provider tried last.
+    started: HashMap<u32, HashMap<u32, String>>,
+    /// Rows with an outcome, by window.
+    settled: HashMap<u32, HashSet<u32>>,
+    /// Where the good records end: a torn tail is cut off here.
+    good_end: u64,
+}
+
+impl OutcomeLog {
+    /// Reads the whole file; start marks and row numbers are kept only for `windows`.
+    pub fn scan(path: &Path, windows: &HashSet<u32>) -> Result<OutcomeLog, SpoolError> {
+        let mut log = OutcomeLog::default();
+        if !path.exists() {
+            return Ok(log);
+        }
+        let mut reader = LogReader::open(path)?;
+        let mut body = Vec::new();
+        while let Some((kind, position)) = reader.next(&mut body)? {
+            match OutcomeRecord::decode(kind, &body)? {
+                OutcomeRecord::Started { window, index, provider, .. } => {
+                    if windows.contains(&window) {
+                        log.started.entry(window).or_default().insert(index, provider);
+                    }
+                }
+                OutcomeRecord::Settled { chunk, window, rows } => {
+                    log.groups.entry(chunk).or_default().push(position);
+                    if windows.contains(&window) {
+                        let settled = log.settled.entry(window).or_default();
+                        settled.extend(rows.iter().map(|row| row.index));
+                    }
+                }
+            }
+        }
+        log.good_end = reader.good_end();
+        Ok(log)
+    }
+
+    pub fn good_end(&self) -> u64 {
+        self.good_end
+    }
+
+    /// Remembers a group that was appended and synced after the scan.
+    pub fn add_group(&mut self, chunk: u32, position: Position) {
+        self.groups.entry(chunk).or_default().push(position);
+    }
+
+    /// The latest word on each row of a chunk that has one, by position in the chunk.
+    pub fn latest(
+        &self,
+        reader: &LogReader,
+        chunk: u32,
+    ) -> Result<HashMap<u32, RowOutcome>, SpoolError> {
+        let mut latest = HashMap::new();
+        for position in self.groups.get(&chunk).into_iter().flatten() {
+            let body = reader.read_at(*position)?;
+            if let OutcomeRecord::Settled { rows, .. } =
+                OutcomeRecord::decode(OutcomeRecord::SETTLED, &body)?
+            {
+                latest.extend(rows.into_iter().map(|row| (row.index, row)));
+            }
+        }
+        Ok(latest)
+    }
+
+    /// The provider that a row's attempt had started at, in a window that was not released.
+    pub fn started(&self, window: u32, index: u32) -> Option<&str> {
+        self.started.get(&window)?.get(&index).map(String::as_str)
+    }
+
+    /// True where the row has an outcome in this window.
+    pub fn is_settled(&self, window: u32, index: u32) -> bool {
+        self.settled.get(&window).is_some_and(|rows| rows.contains(&index))
+    }
+}

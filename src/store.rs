@@ -1,0 +1,58 @@
+//! The control state: batches, chunks, windows, timers, uploads, publications, names.
+//!
+//! Owns sled and everything that knows it is sled, and a simulated engine with injected faults behind
+//! the same face. A commit that returned `Ok` survives a power cut. Blocking, and says so: call it
+//! through `worker::blocking`. Never holds a row, a text or an address: bulk data is the spool's.
+//! Start reading at `engine.rs`, then `records.rs`.
+
+mod chunks;
+#[cfg(test)]
+mod conformance;
+mod dump;
+mod engine;
+mod intake;
+mod keys;
+mod publications;
+mod records;
+mod simulated;
+mod sled_engine;
+
+pub use dump::DumpError;
+pub use engine::{Health, StoreError};
+pub use intake::{Acceptance, RowIdFile};
+pub use records::{BatchRecord, ChunkRecord, Facts, Tally, WindowRecord};
+pub use simulated::SimulatedDisk;
+
+use std::path::Path;
+use std::sync::Arc;
+
+use engine::Engine;
+
+/// The handle that all stations share; cheap to clone.
+#[derive(Debug, Clone)]
+pub struct Store {
+    engine: Arc<dyn Engine>,
+}
+
+impl Store {
+    /// Opens the sled store in a folder, making it where it is not there yet.
+    pub fn open(folder: &Path) -> Result<Store, StoreError> {
+        Store::of(Arc::new(sled_engine::SledEngine::open(folder)?))
+    }
+
+    /// A store in memory whose disk outlives it and can be told to fail.
+    pub fn simulated(disk: &SimulatedDisk) -> Result<Store, StoreError> {
+        Store::of(Arc::new(disk.open()))
+    }
+
+    fn of(engine: Arc<dyn Engine>) -> Result<Store, StoreError> {
+        let store = Store { engine };
+        store.check_version()?;
+        Ok(store)
+    }
+
+    /// Whether the store still takes commits.
+    pub fn health(&self) -> Health {
+        self.engine.health()
+    }
+}

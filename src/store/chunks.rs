@@ -1,0 +1,103 @@
+//! Chunks, their timers, and the windows claimed in them.
+
+use jiff::Timestamp;
+
+use super::Store;
+use super::engine::{Expect, Op, Space, StoreError, after_prefix};
+use super::keys;
+use super::records::{ChunkRecord, RECORD_VERSION, WindowRecord, decode, encode};
+use crate::model::BatchId;
+
+impl Store {
+    pub fn chunk(&self, batch: BatchId, number: u32) -> Result<Option<ChunkRecord>, StoreError> {
+        let found = self.engine.get(Space::Chunks, &keys::numbered(batch, number))?;
+        found.map(|bytes| chunk_of(number, &bytes)).transpose()
+    }
+
+    /// Up to `limit` chunks from number `from` on.
+    pub fn chunks(
+        &self,
+        batch: BatchId,
+        from: u32,
+        limit: usize,
+    ) -> Result<Vec<ChunkRecord>, StoreError> {
+        let end = after_prefix(&keys::batch(batch));
+        let page = self.engine.scan(Space::Chunks, &keys::numbered(batch, from), &end, limit)?;
+        page.iter()
+            .map(|(key, bytes)| {
+                let number = keys::number_of(key).ok_or(StoreError::Damaged { space: "chunks" })?;
+                chunk_of(number, bytes)
+            })
+            .collect()
+    }
+
+    /// The chunks of a batch that are due first: their numbers and times, at most `limit`.
+    pub fn timers(
+        &self,
+        batch: BatchId,
+        limit: usize,
+    ) -> Result<Vec<(Timestamp, u32)>, StoreError> {
+        let prefix = keys::batch(batch);
+        let page = self.engine.scan(Space::Timers, &prefix, &after_prefix(&prefix), limit)?;
+        page.iter()
+            .map(|(key, _)| keys::timer_of(key).ok_or(StoreError::Damaged { space: "timers" }))
+            .collect()
+    }
+
+    /// Claims rows for sending: durable before the first byte of any of them leaves.
+    pub fn claim_window(&self, batch: BatchId, window: &WindowRecord) -> Result<(), StoreError> {
+        let key = keys::numbered(batch, window.number);
+        let put = Op::Put(Space::Windows, key.clone(), encode(window));
+        self.engine.commit(vec![put], vec![Expect::Absent(Space::Windows, key)])
+    }
+
+    /// Ends windows whose outcomes are synced and stores what is left of their chunk.
+    pub fn release_windows(
+        &self,
+        batch: BatchId,
+        windows: &[u32],
+        before: &ChunkRecord,
+        after: &ChunkRecord,
+    ) -> Result<(), StoreError> {
+        let mut ops: Vec<Op> = windows
+            .iter()
+            .map(|number| Op::Delete(Space::Windows, keys::numbered(batch, *number)))
+            .collect();
+        let key = keys::numbered(batch, after.number);
+        ops.push(Op::Put(Space::Chunks, key.clone(), encode(after)));
+        if before.due != after.due {
+            if let Some(due) = before.due {
+                ops.push(Op::Delete(Space::Timers, keys::timer(batch, due, before.number)));
+            }
+            if let Some(due) = after.due {
+                let key = keys::timer(batch, due, after.number);
+                ops.push(Op::Put(Space::Timers, key, vec![RECORD_VERSION]));
+            }
+        }
+        self.engine.commit(ops, vec![Expect::Value(Space::Chunks, key, encode(before))])
+    }
+
+    /// Windows that were claimed and not released: after a start, what a crash left.
+    pub fn windows(&self, batch: BatchId) -> Result<Vec<WindowRecord>, StoreError> {
+        let prefix = keys::batch(batch);
+        let (mut from, mut windows) = (prefix.clone(), Vec::new());
+        loop {
+            let page = self.engine.scan(Space::Windows, &from, &after_prefix(&prefix), 500)?;
+            let Some((last, _)) = page.last() else { return Ok(windows) };
+            from = last.clone();
+            from.push(0);
+            for (key, bytes) in &page {
+                let mut window: WindowRecord = decode("windows", bytes)?;
+                window.number =
+                    keys::number_of(key).ok_or(StoreError::Damaged { space: "windows" })?;
+                windows.push(window);
+            }
+        }
+    }
+}
+
+fn chunk_of(number: u32, bytes: &[u8]) -> Result<ChunkRecord, StoreError> {
+    let mut chunk: ChunkRecord = decode("chunks", bytes)?;
+    chunk.number = number;
+    Ok(chunk)
+}

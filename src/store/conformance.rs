@@ -1,0 +1,199 @@
+//! One suite that every engine passes: sled, and the simulated one.
+
+use jiff::Timestamp;
+
+use super::*;
+use crate::batch::{BatchEvent, BatchState, Publication};
+use crate::model::{BatchId, FileVersion, Proof, UploadEvidence};
+
+fn at(seconds: i64) -> Timestamp {
+    Timestamp::from_second(1_780_000_000 + seconds).unwrap()
+}
+
+fn claimed(id: u64) -> BatchRecord {
+    BatchRecord {
+        id: BatchId::from_u64(id),
+        tenant: "acme".parse().unwrap(),
+        path: "inbox/a.csv".to_owned(),
+        state: BatchState::Claimed,
+        account: "erp".to_owned(),
+        proof: Some(Proof::Close),
+        received_at: at(0),
+        claimed_at: at(2),
+        validated_at: None,
+        closed_at: None,
+        facts: Facts::default(),
+        chunks: 0,
+    }
+}
+
+fn chunk(number: u32, due: Option<Timestamp>) -> ChunkRecord {
+    ChunkRecord {
+        number,
+        offset: 9,
+        bytes: 100,
+        first_row: 1,
+        rows: 4,
+        duplicates: None,
+        open: 4,
+        deferred: 0,
+        due,
+    }
+}
+
+/// Runs the whole journey of a batch through a store and opens it anew at every step.
+fn journey(reopen: &mut dyn FnMut(Option<Store>) -> Store) {
+    let store = reopen(None);
+    let upload = UploadEvidence {
+        tenant: "acme".parse().unwrap(),
+        path: "inbox/a.csv".to_owned(),
+        account: "erp".to_owned(),
+        protocol: "sftp",
+        proof: Proof::Close,
+        weak: false,
+        version: FileVersion { device: 1, inode: 2, bytes: 3, modified_ns: 4 },
+        at: at(0),
+    };
+    store.record_upload(&upload).unwrap();
+    let store = reopen(Some(store));
+    assert_eq!(store.upload(&upload.tenant, "inbox/a.csv").unwrap(), Some(upload.clone()));
+    assert_eq!(store.upload(&"other".parse().unwrap(), "inbox/a.csv").unwrap(), None);
+
+    let first = store.open_batch(claimed(7)).unwrap();
+    let second = store.open_batch(claimed(7)).unwrap();
+    assert_eq!((first.id, second.id), (BatchId::from_u64(7), BatchId::from_u64(8)));
+    store.forget_claim(&second).unwrap();
+    assert_eq!(store.forget_claim(&second), Err(StoreError::Conflict));
+
+    let chunks: Vec<ChunkRecord> =
+        (0..1001).map(|n| chunk(n, (n != 3).then(|| at(i64::from(n % 10))))).collect();
+    store.put_chunks(first.id, &chunks).unwrap();
+    let store = reopen(Some(store));
+    assert_eq!(store.chunks(first.id, 0, 5000).unwrap(), chunks);
+    assert_eq!(store.chunk(first.id, 1000).unwrap(), Some(chunks[1000].clone()));
+    assert_eq!(store.timers(first.id, 2).unwrap(), [(at(0), 0), (at(0), 10)]);
+    store.clear_chunks(first.id).unwrap();
+    assert!(store.chunks(first.id, 0, 10).unwrap().is_empty());
+    assert!(store.timers(first.id, 10).unwrap().is_empty());
+    store.put_chunks(first.id, &chunks[..1]).unwrap();
+
+    let acceptance = Acceptance { content: Some([9; 32]), row_ids: Some(("tenant".to_owned(), 4)) };
+    let mut judged = first.clone();
+    judged.validated_at = Some(at(3));
+    let running = store.conclude(judged, BatchEvent::FileAccepted, &acceptance).unwrap();
+    let store = reopen(Some(store));
+    assert_eq!(store.batch(first.id).unwrap(), Some(running.clone()));
+    assert_eq!(running.state, BatchState::Running);
+    assert_eq!(store.upload(&upload.tenant, "inbox/a.csv").unwrap(), None);
+    assert_eq!(store.name_owner(&running).unwrap(), Some(first.id));
+    assert_eq!(store.content(&upload.tenant, &[9; 32]).unwrap(), Some((first.id, at(3))));
+    let files = store.row_id_files(&upload.tenant, "tenant").unwrap();
+    assert_eq!(files, [RowIdFile { batch: first.id, accepted_at: at(3), ids: 4 }]);
+    assert!(store.row_id_files(&upload.tenant, "ten").unwrap().is_empty());
+    let ordered: Vec<Publication> =
+        store.publications(100).unwrap().into_iter().map(|(_, p)| p).collect();
+    assert_eq!(ordered.last(), Some(&Publication::Ack));
+    for publication in ordered {
+        store.published(first.id, publication).unwrap();
+    }
+    let again = store.conclude(running.clone(), BatchEvent::FileAccepted, &acceptance);
+    assert_eq!(again, Err(StoreError::Conflict));
+
+    windows(&store, first.id);
+    let store = reopen(Some(store));
+    store.conclude(running, BatchEvent::RowsSettled, &Acceptance::default()).unwrap();
+    assert_eq!(store.batches_in(&[BatchState::Closed]).unwrap().len(), 1);
+    assert_eq!(store.batches(Some(first.id), 10).unwrap(), []);
+
+    let mut dump = Vec::new();
+    let count = store.dump(&mut dump).unwrap();
+    let copy = Store::simulated(&SimulatedDisk::default()).unwrap();
+    assert_eq!(copy.load(&mut dump.as_slice()).unwrap(), count);
+    let mut again = Vec::new();
+    copy.dump(&mut again).unwrap();
+    assert_eq!(again, dump);
+    assert!(matches!(copy.load(&mut dump.as_slice()), Err(DumpError::NotEmpty)));
+    for broken in [dump.len() / 2, dump.len() - 20] {
+        let mut bytes = dump.clone();
+        bytes[broken] ^= 1;
+        let fresh = Store::simulated(&SimulatedDisk::default()).unwrap();
+        assert!(fresh.load(&mut bytes.as_slice()).is_err(), "flip at {broken}");
+    }
+}
+
+fn windows(store: &Store, batch: BatchId) {
+    let window = WindowRecord { number: 1, chunk: 0, rows: vec![(0, 3)], boot_id: "b".to_owned() };
+    store.claim_window(batch, &window).unwrap();
+    assert_eq!(store.claim_window(batch, &window), Err(StoreError::Conflict));
+    assert_eq!(store.windows(batch).unwrap(), std::slice::from_ref(&window));
+    let before = store.chunk(batch, 0).unwrap().unwrap();
+    let after = ChunkRecord { open: 1, deferred: 1, due: Some(at(99)), ..before.clone() };
+    store.release_windows(batch, &[1], &before, &after).unwrap();
+    assert!(store.windows(batch).unwrap().is_empty());
+    assert_eq!(store.timers(batch, 9).unwrap(), [(at(99), 0)]);
+    let late = store.release_windows(batch, &[], &before, &after);
+    assert_eq!(late, Err(StoreError::Conflict));
+    let done = ChunkRecord { open: 0, deferred: 0, due: None, ..after.clone() };
+    store.release_windows(batch, &[], &after, &done).unwrap();
+    assert!(store.timers(batch, 9).unwrap().is_empty());
+}
+
+#[test]
+fn sled_passes_the_conformance_suite() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("store");
+    journey(&mut |open| {
+        drop(open);
+        Store::open(&path).unwrap()
+    });
+    let store = Store::open(&path).unwrap();
+    assert_eq!(store.health(), Health { failed: false, blobs: 0 });
+    assert!(matches!(Store::open(&path), Err(StoreError::Failed(_))), "opened twice");
+}
+
+#[test]
+fn the_simulated_engine_passes_the_conformance_suite() {
+    let disk = SimulatedDisk::default();
+    journey(&mut |_| Store::simulated(&disk).unwrap());
+}
+
+#[test]
+fn after_a_failed_commit_the_handle_is_dead_and_the_disk_tells_the_truth() {
+    for applied in [false, true] {
+        let disk = SimulatedDisk::default();
+        let store = Store::simulated(&disk).unwrap();
+        disk.fail_commit(1, applied);
+        assert!(matches!(store.open_batch(claimed(1)), Err(StoreError::Failed(_))));
+        assert!(store.health().failed);
+        assert!(store.batch(BatchId::from_u64(1)).is_err(), "a dead handle answers nothing");
+        let reopened = Store::simulated(&disk).unwrap();
+        assert_eq!(reopened.batch(BatchId::from_u64(1)).unwrap().is_some(), applied);
+    }
+}
+
+#[test]
+fn what_would_become_a_blob_file_is_refused() {
+    let store = Store::simulated(&SimulatedDisk::default()).unwrap();
+    let mut record = claimed(1);
+    record.facts.message = "x".repeat(5000);
+    assert!(matches!(store.open_batch(record), Err(StoreError::TooLarge(_))));
+}
+
+#[test]
+fn commits_from_many_threads_are_all_there_after_opening_anew() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("store");
+    let store = Store::open(&path).unwrap();
+    std::thread::scope(|scope| {
+        for thread in 0..8 {
+            let store = &store;
+            scope.spawn(move || {
+                for n in 0..20 {
+                    store.open_batch(claimed(thread * 1000 + n)).unwrap();
+                }
+            });
+        }
+    });
+    drop(store);
+    assert_eq!(Store::open(&path).unwrap().batches(None, 1000).unwrap().len(), 160);
+}

@@ -1,0 +1,322 @@
+//! From an upload's evidence to an accepted batch.
+
+use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
+
+use super::Store;
+use super::engine::{Expect, Op, Space, StoreError, after_prefix};
+use super::keys;
+use super::records::{
+    BatchRecord, ChunkRecord, RECORD_VERSION, batch_text, decode, encode, proof_text, tenant_text,
+};
+use crate::batch::{BatchEvent, BatchState, Publication, apply};
+use crate::model::{BatchId, FileVersion, Proof, TenantId, UploadEvidence};
+
+/// What concluding a file writes beside the batch itself, in the same commit.
+#[derive(Debug, Clone, Default)]
+pub struct Acceptance {
+    /// Digest of kind, profile, directives and records, for "same file again".
+    pub content: Option<[u8; 32]>,
+    /// The scope of the row ids and how many stand in the batch's digest file.
+    pub row_ids: Option<(String, u64)>,
+}
+
+/// One batch's digest file of row ids, named by the store.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct RowIdFile {
+    pub batch: BatchId,
+    pub accepted_at: Timestamp,
+    pub ids: u64,
+}
+
+#[derive(Serialize, Deserialize)]
+struct StoredUpload {
+    #[serde(with = "tenant_text")]
+    tenant: TenantId,
+    path: String,
+    account: String,
+    protocol: String,
+    #[serde(with = "proof_text")]
+    proof: Proof,
+    weak: bool,
+    device: u64,
+    inode: u64,
+    bytes: u64,
+    modified_ns: i128,
+    at: Timestamp,
+}
+
+#[derive(Serialize, Deserialize)]
+struct StoredContent {
+    #[serde(with = "batch_text")]
+    batch: BatchId,
+    accepted_at: Timestamp,
+}
+
+#[derive(Serialize, Deserialize)]
+struct StoredName {
+    #[serde(with = "batch_text")]
+    batch: BatchId,
+}
+
+#[derive(Serialize, Deserialize)]
+struct StoredRowIds {
+    #[serde(with = "batch_text")]
+    batch: BatchId,
+    accepted_at: Timestamp,
+    ids: u64,
+}
+
+impl Store {
+    pub(super) fn check_version(&self) -> Result<(), StoreError> {
+        let key = b"version".to_vec();
+        match self.engine.get(Space::Meta, &key)? {
+            None => self.engine.commit(
+                vec![Op::Put(Space::Meta, key.clone(), vec![RECORD_VERSION])],
+                vec![Expect::Absent(Space::Meta, key)],
+            ),
+            Some(found) if found == [RECORD_VERSION] => Ok(()),
+            Some(found) => Err(StoreError::Version {
+                found: found.first().copied().unwrap_or(0),
+                known: RECORD_VERSION,
+            }),
+        }
+    }
+
+    /// Writes down that a file is whole, before its client hears so.
+    pub fn record_upload(&self, upload: &UploadEvidence) -> Result<(), StoreError> {
+        let stored = StoredUpload {
+            tenant: upload.tenant.clone(),
+            path: upload.path.clone(),
+            account: upload.account.clone(),
+            protocol: upload.protocol.to_owned(),
+            proof: upload.proof,
+            weak: upload.weak,
+            device: upload.version.device,
+            inode: upload.version.inode,
+            bytes: upload.version.bytes,
+            modified_ns: upload.version.modified_ns,
+            at: upload.at,
+        };
+        let key = keys::named(&upload.tenant, upload.path.as_bytes());
+        self.engine.commit(vec![Op::Put(Space::Uploads, key, encode(&stored))], Vec::new())
+    }
+
+    /// The evidence for a path, of whichever version it speaks.
+    pub fn upload(
+        &self,
+        tenant: &TenantId,
+        path: &str,
+    ) -> Result<Option<UploadEvidence>, StoreError> {
+        let key = keys::named(tenant, path.as_bytes());
+        let Some(bytes) = self.engine.get(Space::Uploads, &key)? else { return Ok(None) };
+        let stored: StoredUpload = decode("uploads", &bytes)?;
+        Ok(Some(UploadEvidence {
+            tenant: stored.tenant,
+            path: stored.path,
+            account: stored.account,
+            protocol: match stored.protocol.as_str() {
+                "sftp" => "sftp",
+                "ftps" => "ftps",
+                _ => "ftp",
+            },
+            proof: stored.proof,
+            weak: stored.weak,
+            version: FileVersion {
+                device: stored.device,
+                inode: stored.inode,
+                bytes: stored.bytes,
+                modified_ns: stored.modified_ns,
+            },
+            at: stored.at,
+        }))
+    }
+
+    /// Gives a batch its id and its record, before its file is renamed away. The id is the first free
+    /// one from the record's own on.
+    pub fn open_batch(&self, mut record: BatchRecord) -> Result<BatchRecord, StoreError> {
+        assert_eq!(record.state, BatchState::Claimed, "batches begin as claimed");
+        loop {
+            let key = keys::batch(record.id);
+            let put = Op::Put(Space::Batches, key.clone(), encode(&record));
+            match self.engine.commit(vec![put], vec![Expect::Absent(Space::Batches, key)]) {
+                Err(StoreError::Conflict) => record.id = record.id.next(),
+                Err(error) => return Err(error),
+                Ok(()) => return Ok(record),
+            }
+        }
+    }
+
+    /// Takes back a claim whose file could not be renamed: it never happened.
+    pub fn forget_claim(&self, batch: &BatchRecord) -> Result<(), StoreError> {
+        let key = keys::batch(batch.id);
+        let expected = Expect::Value(Space::Batches, key.clone(), encode(batch));
+        self.engine.commit(vec![Op::Delete(Space::Batches, key)], vec![expected])
+    }
+
+    pub fn batch(&self, batch: BatchId) -> Result<Option<BatchRecord>, StoreError> {
+        let found = self.engine.get(Space::Batches, &keys::batch(batch))?;
+        found.map(|bytes| decode("batches", &bytes)).transpose()
+    }
+
+    /// Up to `limit` batches behind `after`, oldest first.
+    pub fn batches(
+        &self,
+        after: Option<BatchId>,
+        limit: usize,
+    ) -> Result<Vec<BatchRecord>, StoreError> {
+        let from = after.map_or(Vec::new(), |b| keys::batch(b.next()));
+        let found = self.engine.scan(Space::Batches, &from, &after_prefix(&[]), limit)?;
+        found.iter().map(|(_, bytes)| decode("batches", bytes)).collect()
+    }
+
+    /// Every batch in one of these states, oldest first.
+    pub fn batches_in(&self, states: &[BatchState]) -> Result<Vec<BatchRecord>, StoreError> {
+        let (mut found, mut after) = (Vec::new(), None);
+        loop {
+            let page = self.batches(after, 256)?;
+            let Some(last) = page.last() else { return Ok(found) };
+            after = Some(last.id);
+            found.extend(page.into_iter().filter(|b| states.contains(&b.state)));
+        }
+    }
+
+    /// Removes the chunks that an unfinished try at the same batch left.
+    pub fn clear_chunks(&self, batch: BatchId) -> Result<(), StoreError> {
+        for space in [Space::Chunks, Space::Timers] {
+            let prefix = keys::batch(batch);
+            loop {
+                let page = self.engine.scan(space, &prefix, &after_prefix(&prefix), 500)?;
+                if page.is_empty() {
+                    break;
+                }
+                let ops = page.into_iter().map(|(key, _)| Op::Delete(space, key)).collect();
+                self.engine.commit(ops, Vec::new())?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Names chunks of a batch and, where rows of them are open, when they are due. The rows must be
+    /// synced already.
+    pub fn put_chunks(&self, batch: BatchId, chunks: &[ChunkRecord]) -> Result<(), StoreError> {
+        for group in chunks.chunks(400) {
+            let mut ops = Vec::with_capacity(group.len() * 2);
+            for chunk in group {
+                let key = keys::numbered(batch, chunk.number);
+                ops.push(Op::Put(Space::Chunks, key, encode(chunk)));
+                if let Some(due) = chunk.due {
+                    let key = keys::timer(batch, due, chunk.number);
+                    ops.push(Op::Put(Space::Timers, key, vec![RECORD_VERSION]));
+                }
+            }
+            self.engine.commit(ops, Vec::new())?;
+        }
+        Ok(())
+    }
+
+    /// Moves a batch on and orders what must be published for it, in one commit. Returns the record as
+    /// it is stored now.
+    pub fn conclude(
+        &self,
+        mut record: BatchRecord,
+        event: BatchEvent,
+        acceptance: &Acceptance,
+    ) -> Result<BatchRecord, StoreError> {
+        let key = keys::batch(record.id);
+        let before = self.engine.get(Space::Batches, &key)?.ok_or(StoreError::Conflict)?;
+        let stored: BatchRecord = decode("batches", &before)?;
+        let moved = apply(stored.state, event).map_err(|_| StoreError::Conflict)?;
+        let mut ops = Vec::new();
+        let mut order = |publications: &[Publication]| {
+            for publication in publications {
+                let key = keys::publication(record.id, *publication);
+                ops.push(Op::Put(Space::Publications, key, vec![RECORD_VERSION]));
+            }
+        };
+        order(moved.1);
+        record.state = moved.0;
+        if event != BatchEvent::FileDuplicate && event != BatchEvent::RowsSettled {
+            let name = keys::named(&record.tenant, answer_name(&record).as_bytes());
+            ops.push(Op::Put(Space::Names, name, encode(&StoredName { batch: record.id })));
+        }
+        let at = record.validated_at.unwrap_or(record.claimed_at);
+        if let Some(content) = &acceptance.content {
+            let stored = StoredContent { batch: record.id, accepted_at: at };
+            let key = keys::named(&record.tenant, content);
+            ops.push(Op::Put(Space::Contents, key, encode(&stored)));
+        }
+        if let Some((scope, ids)) = &acceptance.row_ids {
+            let stored = StoredRowIds { batch: record.id, accepted_at: at, ids: *ids };
+            let mut key = row_id_prefix(&record.tenant, scope);
+            key.extend_from_slice(&keys::batch(record.id));
+            ops.push(Op::Put(Space::RowIds, key, encode(&stored)));
+        }
+        if stored.state == BatchState::Claimed {
+            let upload = keys::named(&record.tenant, record.path.as_bytes());
+            ops.extend(self.stale_upload(&upload, &record)?);
+        }
+        ops.push(Op::Put(Space::Batches, key.clone(), encode(&record)));
+        self.engine.commit(ops, vec![Expect::Value(Space::Batches, key, before)])?;
+        Ok(record)
+    }
+
+    /// The evidence of the claimed version is used up; that of a newer upload of the name stays.
+    fn stale_upload(&self, key: &[u8], record: &BatchRecord) -> Result<Option<Op>, StoreError> {
+        let Some(bytes) = self.engine.get(Space::Uploads, key)? else { return Ok(None) };
+        let stored: StoredUpload = decode("uploads", &bytes)?;
+        let is_ours = stored.at <= record.received_at;
+        Ok(is_ours.then(|| Op::Delete(Space::Uploads, key.to_vec())))
+    }
+
+    /// The newest file of an answer name that was no DUPLICATE.
+    pub fn name_owner(&self, record: &BatchRecord) -> Result<Option<BatchId>, StoreError> {
+        let key = keys::named(&record.tenant, answer_name(record).as_bytes());
+        let found = self.engine.get(Space::Names, &key)?;
+        let name: Option<StoredName> = found.map(|b| decode("names", &b)).transpose()?;
+        Ok(name.map(|n| n.batch))
+    }
+
+    /// The batch that had the same content, and when it was accepted.
+    pub fn content(
+        &self,
+        tenant: &TenantId,
+        content: &[u8; 32],
+    ) -> Result<Option<(BatchId, Timestamp)>, StoreError> {
+        let found = self.engine.get(Space::Contents, &keys::named(tenant, content))?;
+        let stored: Option<StoredContent> = found.map(|b| decode("contents", &b)).transpose()?;
+        Ok(stored.map(|s| (s.batch, s.accepted_at)))
+    }
+
+    /// The digest files of a scope, oldest first.
+    pub fn row_id_files(
+        &self,
+        tenant: &TenantId,
+        scope: &str,
+    ) -> Result<Vec<RowIdFile>, StoreError> {
+        let prefix = row_id_prefix(tenant, scope);
+        let mut files = Vec::new();
+        let mut from = prefix.clone();
+        loop {
+            let page = self.engine.scan(Space::RowIds, &from, &after_prefix(&prefix), 500)?;
+            let Some((last, _)) = page.last() else { return Ok(files) };
+            from = last.clone();
+            from.push(0);
+            for (_, bytes) in &page {
+                let stored: StoredRowIds = decode("row_ids", bytes)?;
+                let (batch, accepted_at, ids) = (stored.batch, stored.accepted_at, stored.ids);
+                files.push(RowIdFile { batch, accepted_at, ids });
+            }
+        }
+    }
+}
+
+fn answer_name(record: &BatchRecord) -> String {
+    format!("{}/{}", record.answer_folder(), record.name())
+}
+
+fn row_id_prefix(tenant: &TenantId, scope: &str) -> Vec<u8> {
+    let mut key = keys::named(tenant, scope.as_bytes());
+    key.push(0);
+    key
+}

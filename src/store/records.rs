@@ -1,0 +1,295 @@
+//! Stored records: one version byte, then JSON whose fields only grow.
+
+use jiff::Timestamp;
+use serde::de::DeserializeOwned;
+use serde::{Deserialize, Serialize};
+
+use super::engine::StoreError;
+use crate::batch::{BatchState, Counts};
+use crate::codes::ReasonCode;
+use crate::model::{BatchId, FileState, Kind, Proof, Status, TenantId};
+
+/// The version byte in front of every value.
+pub(super) const RECORD_VERSION: u8 = 1;
+
+pub(super) fn encode<T: Serialize>(record: &T) -> Vec<u8> {
+    let mut bytes = vec![RECORD_VERSION];
+    serde_json::to_writer(&mut bytes, record).expect("stored records serialise");
+    bytes
+}
+
+pub(super) fn decode<T: DeserializeOwned>(
+    space: &'static str,
+    bytes: &[u8],
+) -> Result<T, StoreError> {
+    match bytes.split_first() {
+        Some((&RECORD_VERSION, json)) => {
+            serde_json::from_slice(json).map_err(|_| StoreError::Damaged { space })
+        }
+        Some((found, _)) if *found > RECORD_VERSION => {
+            Err(StoreError::Version { found: *found, known: RECORD_VERSION })
+        }
+        _ => Err(StoreError::Damaged { space }),
+    }
+}
+
+/// Words and ids are stored as the text that partners see.
+macro_rules! stored_as_text {
+    ($($module:ident: $type:ty, $show:expr, $read:expr;)+) => {
+        $(pub(super) mod $module {
+            use serde::{Deserialize, Deserializer, Serializer, de::Error};
+
+            use super::*;
+
+            pub(in crate::store) fn serialize<S: Serializer>(
+                value: &$type,
+                out: S,
+            ) -> Result<S::Ok, S::Error> {
+                let show: fn(&$type) -> String = $show;
+                out.serialize_str(&show(value))
+            }
+
+            pub(in crate::store) fn deserialize<'de, D: Deserializer<'de>>(
+                input: D,
+            ) -> Result<$type, D::Error> {
+                let text = String::deserialize(input)?;
+                let read: fn(&str) -> Option<$type> = $read;
+                read(&text).ok_or_else(|| D::Error::custom("unknown word"))
+            }
+        })+
+    };
+}
+
+stored_as_text! {
+    tenant_text: TenantId, |v| v.to_string(), |t| t.parse().ok();
+    batch_text: BatchId, |v| v.to_string(), |t| t.parse().ok();
+    proof_text: Proof, |v| v.to_string(), Proof::from_text;
+    state_text: BatchState, |v| v.as_str().to_owned(),
+        |t| BatchState::ALL.into_iter().find(|s| s.as_str() == t);
+    optional_batch: Option<BatchId>, |v| v.map_or(String::new(), |b| b.to_string()),
+        |t| if t.is_empty() { Some(None) } else { t.parse().ok().map(Some) };
+    optional_kind: Option<Kind>, |v| v.map_or(String::new(), |k| k.to_string()),
+        |t| if t.is_empty() { Some(None) } else { Kind::from_text(t).map(Some) };
+    optional_proof: Option<Proof>, |v| v.map_or(String::new(), |p| p.to_string()),
+        |t| if t.is_empty() { Some(None) } else { Proof::from_text(t).map(Some) };
+    optional_file_state: Option<FileState>, |v| v.map_or(String::new(), |s| s.to_string()),
+        |t| if t.is_empty() { Some(None) } else { FileState::from_text(t).map(Some) };
+    optional_code: Option<ReasonCode>, |v| v.map_or(String::new(), |c| c.to_string()),
+        |t| if t.is_empty() { Some(None) } else { ReasonCode::from_text(t).map(Some) };
+}
+
+/// One claimed file and all work from it.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct BatchRecord {
+    #[serde(with = "batch_text")]
+    pub id: BatchId,
+    #[serde(with = "tenant_text")]
+    pub tenant: TenantId,
+    /// Where the file stood, relative to the tenant's root.
+    pub path: String,
+    #[serde(with = "state_text")]
+    pub state: BatchState,
+    /// The account that uploaded it; empty for files that came another road.
+    #[serde(default)]
+    pub account: String,
+    #[serde(with = "optional_proof")]
+    pub proof: Option<Proof>,
+    /// When the last byte, or the rename, came.
+    pub received_at: Timestamp,
+    pub claimed_at: Timestamp,
+    /// When the file was judged; empty while it is claimed.
+    pub validated_at: Option<Timestamp>,
+    /// When the last row became final.
+    pub closed_at: Option<Timestamp>,
+    /// What reading the file gave.
+    #[serde(default)]
+    pub facts: Facts,
+    /// How many chunks the rows fill.
+    #[serde(default)]
+    pub chunks: u32,
+}
+
+impl BatchRecord {
+    /// The file's own name.
+    pub fn name(&self) -> &str {
+        self.path.rsplit('/').next().unwrap_or(&self.path)
+    }
+
+    /// The folder of the answers: the inbox's sub-folder, mirrored.
+    pub fn answer_folder(&self) -> String {
+        let folder = self.path.rsplit_once('/').map_or("", |(folder, _)| folder);
+        match folder.split_once('/') {
+            Some((_, below)) => format!("outbox/{below}"),
+            None => "outbox".to_owned(),
+        }
+    }
+}
+
+/// What the ACK says beside names and times.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+pub struct Facts {
+    #[serde(with = "optional_kind")]
+    pub kind: Option<Kind>,
+    #[serde(default)]
+    pub profile: String,
+    #[serde(default)]
+    pub file_ref: String,
+    #[serde(default)]
+    pub campaign: String,
+    #[serde(with = "optional_file_state")]
+    pub state: Option<FileState>,
+    #[serde(with = "optional_code")]
+    pub code: Option<ReasonCode>,
+    #[serde(default)]
+    pub message: String,
+    pub bytes: u64,
+    #[serde(default)]
+    pub sha256: String,
+    #[serde(default)]
+    pub records_sha256: String,
+    #[serde(default)]
+    pub encoding: String,
+    #[serde(default)]
+    pub delimiter: String,
+    pub rows_total: u64,
+    pub rows_accepted: u64,
+    pub rows_rejected: u64,
+    pub rows_duplicate: u64,
+    pub rows_suppressed: u64,
+    pub rows_deferred: u64,
+    pub warnings: u64,
+    /// Parts of all accepted rows; 0 where no channel counts parts.
+    pub parts_estimated: u64,
+    pub first_send_at: Option<Timestamp>,
+    #[serde(with = "optional_batch")]
+    pub duplicate_of: Option<BatchId>,
+    /// Lines in the errors file.
+    pub problems: u64,
+    /// The file's `#x_*` directives, in order.
+    #[serde(default)]
+    pub x: Vec<(String, String)>,
+}
+
+impl Facts {
+    pub fn counts(&self) -> Counts {
+        Counts {
+            total: self.rows_total,
+            accepted: self.rows_accepted,
+            rejected: self.rows_rejected,
+            duplicate: self.rows_duplicate,
+        }
+    }
+}
+
+/// Rows by status; the summary's numbers.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Tally([u64; Status::ALL.len()]);
+
+impl Tally {
+    pub fn add(&mut self, status: Status) {
+        self.0[status.index() as usize] += 1;
+    }
+
+    pub fn of(&self, status: Status) -> u64 {
+        self.0[status.index() as usize]
+    }
+
+    pub fn total(&self) -> u64 {
+        self.0.iter().sum()
+    }
+}
+
+/// One chunk of a batch's rows and what is left of it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ChunkRecord {
+    #[serde(skip)]
+    pub number: u32,
+    /// Where the chunk's record stands in the rows file.
+    pub offset: u64,
+    pub bytes: u32,
+    /// First data row, 1-based.
+    pub first_row: u64,
+    pub rows: u32,
+    /// Where the record stands that says which of its rows are duplicates after all; with its length.
+    #[serde(default)]
+    pub duplicates: Option<(u64, u32)>,
+    /// Rows that are not final.
+    pub open: u32,
+    /// Of these, rows that wait for a time, a window or a retry.
+    #[serde(default)]
+    pub deferred: u32,
+    /// When the next open row is due; none when no row is open.
+    pub due: Option<Timestamp>,
+}
+
+/// Rows claimed for sending: durable before the first byte of any of them leaves.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct WindowRecord {
+    #[serde(skip)]
+    pub number: u32,
+    pub chunk: u32,
+    /// Positions in the chunk, as first and last of each run.
+    pub rows: Vec<(u32, u32)>,
+    /// The boot under which it was claimed: start marks of this boot are complete.
+    pub boot_id: String,
+}
+
+impl WindowRecord {
+    /// Packs sorted positions into runs.
+    pub fn runs_of(positions: &[u32]) -> Vec<(u32, u32)> {
+        let mut runs: Vec<(u32, u32)> = Vec::new();
+        for position in positions {
+            match runs.last_mut() {
+                Some((_, last)) if *last + 1 == *position => *last = *position,
+                _ => runs.push((*position, *position)),
+            }
+        }
+        runs
+    }
+
+    pub fn positions(&self) -> impl Iterator<Item = u32> + '_ {
+        self.rows.iter().flat_map(|(first, last)| *first..=*last)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_largest_records_stay_below_the_value_limit() {
+        let scattered: Vec<u32> = (0..512).map(|n| n * 2).collect();
+        let window = WindowRecord {
+            number: 0,
+            chunk: u32::MAX,
+            rows: WindowRecord::runs_of(&scattered[..256]),
+            boot_id: "b".repeat(36),
+        };
+        assert!(encode(&window).len() <= super::super::engine::VALUE_MAX_BYTES);
+        assert!(window.positions().eq(scattered[..256].iter().copied()));
+        assert_eq!(WindowRecord::runs_of(&[1, 2, 3, 7]), [(1, 3), (7, 7)]);
+    }
+
+    #[test]
+    fn answers_mirror_the_inbox_folders() {
+        let mut record = BatchRecord {
+            id: BatchId::from_u64(1),
+            tenant: "acme".parse().unwrap(),
+            path: "inbox/contacts/A.csv".to_owned(),
+            state: BatchState::Claimed,
+            account: String::new(),
+            proof: Some(Proof::Close),
+            received_at: Timestamp::UNIX_EPOCH,
+            claimed_at: Timestamp::UNIX_EPOCH,
+            validated_at: None,
+            closed_at: None,
+            facts: Facts::default(),
+            chunks: 0,
+        };
+        assert_eq!((record.name(), &*record.answer_folder()), ("A.csv", "outbox/contacts"));
+        record.path = "inbox/B.csv".to_owned();
+        assert_eq!((record.name(), &*record.answer_folder()), ("B.csv", "outbox"));
+        let back: BatchRecord = decode("batches", &encode(&record)).unwrap();
+        assert_eq!(back, record);
+    }
+}

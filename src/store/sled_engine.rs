@@ -1,0 +1,259 @@
+//! sled 0.34.7, made durable.
+//!
+//! sled's `flush()` is not a barrier against power cuts on Linux (it calls sync_file_range): one
+//! committer thread groups the commits that wait, runs one transaction, flushes, and then calls
+//! fdatasync on a descriptor of sled's `db` file that was opened once and kept, so that the kernel
+//! reports every write-back error to it. Any error there ends the handle for good.
+
+use std::fs::File;
+use std::io;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::thread::JoinHandle;
+use std::time::Duration;
+
+use sled::transaction::{ConflictableTransactionError, TransactionError, Transactional};
+
+use super::engine::{
+    Engine, Expect, Health, KeyValue, OPS_MAX, Op, Space, StoreError, check_limits,
+};
+
+/// Page cache; plan four to five times as much resident memory when the store is large.
+const CACHE_BYTES: u64 = 32 * 1024 * 1024;
+/// Commits that may wait for the committer.
+const WAITING_MAX: usize = 1024;
+/// A commit that takes longer means the engine hangs.
+const COMMIT_MAX: Duration = Duration::from_secs(30);
+
+struct Request {
+    ops: Vec<Op>,
+    expected: Vec<Expect>,
+    reply: SyncSender<Result<(), StoreError>>,
+}
+
+/// The open database and its committer.
+#[derive(Debug)]
+pub(super) struct SledEngine {
+    folder: PathBuf,
+    trees: Vec<sled::Tree>,
+    failed: Arc<AtomicBool>,
+    requests: Mutex<Option<SyncSender<Request>>>,
+    committer: Mutex<Option<JoinHandle<()>>>,
+}
+
+fn failed(act: &str, error: impl std::fmt::Display) -> StoreError {
+    StoreError::Failed(format!("{act}: {error}"))
+}
+
+impl SledEngine {
+    pub(super) fn open(folder: &Path) -> Result<SledEngine, StoreError> {
+        let config = sled::Config::new()
+            .path(folder)
+            .cache_capacity(CACHE_BYTES)
+            .flush_every_ms(Some(500))
+            .mode(sled::Mode::HighThroughput);
+        let db = catch_unwind(AssertUnwindSafe(|| config.open()))
+            .map_err(|_| failed("open store", "the engine panicked; restore a backup"))?
+            .map_err(|error| failed("open store", error))?;
+        let mut trees = Vec::new();
+        for space in Space::ALL {
+            trees.push(db.open_tree(space.as_str()).map_err(|e| failed("open tree", e))?);
+        }
+        db.flush().map_err(|error| failed("flush store", error))?;
+        let log = sync_new_store(folder).map_err(|error| failed("sync store", error))?;
+        let is_failed = Arc::new(AtomicBool::new(false));
+        let (requests, inbox) = sync_channel(WAITING_MAX);
+        let work = Committer { db, trees: trees.clone(), log, failed: Arc::clone(&is_failed) };
+        let committer = std::thread::Builder::new()
+            .name("store-committer".to_owned())
+            .spawn(move || work.run(&inbox))
+            .map_err(|error| failed("start committer", error))?;
+        Ok(SledEngine {
+            folder: folder.to_owned(),
+            trees,
+            failed: is_failed,
+            requests: Mutex::new(Some(requests)),
+            committer: Mutex::new(Some(committer)),
+        })
+    }
+
+    fn tree(&self, space: Space) -> &sled::Tree {
+        &self.trees[space as usize]
+    }
+
+    fn check_alive(&self) -> Result<(), StoreError> {
+        if self.failed.load(Ordering::Acquire) {
+            return Err(StoreError::Failed("an earlier commit failed".to_owned()));
+        }
+        Ok(())
+    }
+}
+
+/// Makes the files of a store durable and opens the descriptor that is kept.
+fn sync_new_store(folder: &Path) -> io::Result<File> {
+    let log = File::open(folder.join("db"))?;
+    log.sync_all()?;
+    let blobs = folder.join("blobs");
+    if blobs.is_dir() {
+        File::open(blobs)?.sync_all()?;
+    }
+    File::open(folder)?.sync_all()?;
+    if let Some(parent) = folder.parent().filter(|p| !p.as_os_str().is_empty()) {
+        File::open(parent)?.sync_all()?;
+    }
+    Ok(log)
+}
+
+impl Engine for SledEngine {
+    fn commit(&self, ops: Vec<Op>, expected: Vec<Expect>) -> Result<(), StoreError> {
+        check_limits(&ops)?;
+        self.check_alive()?;
+        let (reply, answer) = sync_channel(1);
+        let requests = self.requests.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        let gone = || StoreError::Failed("the committer is gone".to_owned());
+        let request = Request { ops, expected, reply };
+        requests.ok_or_else(gone)?.send(request).map_err(|_| gone())?;
+        match answer.recv_timeout(COMMIT_MAX) {
+            Ok(result) => result,
+            Err(_) => {
+                self.failed.store(true, Ordering::Release);
+                Err(StoreError::Failed("a commit took longer than 30 s or broke off".to_owned()))
+            }
+        }
+    }
+
+    fn get(&self, space: Space, key: &[u8]) -> Result<Option<Vec<u8>>, StoreError> {
+        self.check_alive()?;
+        let value = self.tree(space).get(key).map_err(|error| failed("read store", error))?;
+        Ok(value.map(|v| v.to_vec()))
+    }
+
+    fn scan(
+        &self,
+        space: Space,
+        from: &[u8],
+        until: &[u8],
+        limit: usize,
+    ) -> Result<Vec<KeyValue>, StoreError> {
+        self.check_alive()?;
+        let mut found = Vec::new();
+        if from >= until {
+            return Ok(found);
+        }
+        for item in self.tree(space).range(from..until).take(limit) {
+            let (key, value) = item.map_err(|error| failed("scan store", error))?;
+            found.push((key.to_vec(), value.to_vec()));
+        }
+        Ok(found)
+    }
+
+    fn health(&self) -> Health {
+        let blobs = std::fs::read_dir(self.folder.join("blobs")).map_or(0, |d| d.count() as u64);
+        Health { failed: self.failed.load(Ordering::Acquire), blobs }
+    }
+}
+
+impl Drop for SledEngine {
+    fn drop(&mut self) {
+        drop(self.requests.lock().unwrap_or_else(PoisonError::into_inner).take());
+        let committer = self.committer.lock().unwrap_or_else(PoisonError::into_inner).take();
+        if let Some(committer) = committer {
+            // A panic of the committer has been turned into `failed` already.
+            let _ended = committer.join();
+        }
+    }
+}
+
+struct Committer {
+    db: sled::Db,
+    trees: Vec<sled::Tree>,
+    log: File,
+    failed: Arc<AtomicBool>,
+}
+
+impl Committer {
+    fn run(&self, inbox: &Receiver<Request>) {
+        while let Ok(first) = inbox.recv() {
+            let mut ops = first.ops.len();
+            let mut group = vec![first];
+            while ops < OPS_MAX {
+                let Ok(next) = inbox.try_recv() else { break };
+                ops += next.ops.len();
+                group.push(next);
+            }
+            let results = if self.failed.load(Ordering::Acquire) {
+                Err(StoreError::Failed("an earlier commit failed".to_owned()))
+            } else {
+                catch_unwind(AssertUnwindSafe(|| self.commit(&group)))
+                    .unwrap_or_else(|_| Err(StoreError::Failed("the engine panicked".to_owned())))
+            };
+            if results.is_err() {
+                self.failed.store(true, Ordering::Release);
+            }
+            for (index, request) in group.into_iter().enumerate() {
+                let result = match &results {
+                    Ok(each) => each[index].clone(),
+                    Err(error) => Err(error.clone()),
+                };
+                // The caller may have given up waiting; then the handle is marked failed already.
+                let _gone = request.reply.send(result);
+            }
+        }
+    }
+
+    /// One transaction, one flush, one fdatasync for the whole group. The inner results tell which
+    /// requests found what they expected.
+    fn commit(&self, group: &[Request]) -> Result<Vec<Result<(), StoreError>>, StoreError> {
+        let results = self
+            .trees
+            .transaction(|trees| {
+                let mut results = Vec::with_capacity(group.len());
+                for request in group {
+                    let held = holds(trees, &request.expected)?;
+                    if held {
+                        for op in &request.ops {
+                            match op {
+                                Op::Put(space, key, value) => {
+                                    trees[*space as usize]
+                                        .insert(key.as_slice(), value.as_slice())?;
+                                }
+                                Op::Delete(space, key) => {
+                                    trees[*space as usize].remove(key.as_slice())?;
+                                }
+                            }
+                        }
+                    }
+                    results.push(if held { Ok(()) } else { Err(StoreError::Conflict) });
+                }
+                Ok::<_, ConflictableTransactionError<()>>(results)
+            })
+            .map_err(|error| match error {
+                TransactionError::Storage(error) => failed("commit", error),
+                TransactionError::Abort(()) => failed("commit", "aborted"),
+            })?;
+        self.db.flush().map_err(|error| failed("flush", error))?;
+        self.log.sync_data().map_err(|error| failed("sync", error))?;
+        Ok(results)
+    }
+}
+
+fn holds(
+    trees: &[sled::transaction::TransactionalTree],
+    expected: &[Expect],
+) -> Result<bool, ConflictableTransactionError<()>> {
+    for expect in expected {
+        let held = match expect {
+            Expect::Absent(space, key) => trees[*space as usize].get(key)?.is_none(),
+            Expect::Value(space, key, value) => {
+                trees[*space as usize].get(key)?.is_some_and(|found| found == value.as_slice())
+            }
+        };
+        if !held {
+            return Ok(false);
+        }
+    }
+    Ok(true)
+}

@@ -16,3 +16,4 @@ pub mod store;
 
 // rules: pure
 pub mod batch;
+pub mod policy;

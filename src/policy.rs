@@ -1,0 +1,10 @@
+//! May we send, and when: the rules between an accepted row and an attempt.
+//!
+//! Pure: the moment is an argument. Never sends, stores or looks anything up. The order of the rules
+//! is the contract's (interface section 8); each is a reported outcome. Start reading at `decide.rs`.
+
+mod decide;
+mod window;
+
+pub use decide::{Consent, MaxAge, Question, Verdict, decide, expiry};
+pub use window::{InvalidWindow, MARKETING_WINDOW, Window};

@@ -1,0 +1,176 @@
+//! The decision about one row at one moment.
+
+use std::time::Duration;
+
+use jiff::Timestamp;
+use jiff::tz::TimeZone;
+
+use super::Window;
+use crate::codes::ReasonCode;
+use crate::model::{Category, ChannelKind};
+
+/// Whose word counts for consent to marketing.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Consent {
+    /// Marketing needs a live grant in the ledger.
+    Required,
+    /// The operator takes the file's word.
+    Asserted,
+}
+
+/// How long a message may wait once it was due, where the row does not say.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct MaxAge {
+    pub authentication: Duration,
+    pub email: Duration,
+    pub other: Duration,
+}
+
+impl Default for MaxAge {
+    fn default() -> MaxAge {
+        MaxAge {
+            authentication: Duration::from_secs(10 * 60),
+            email: Duration::from_secs(48 * 3600),
+            other: Duration::from_secs(24 * 3600),
+        }
+    }
+}
+
+/// When a message that became due at `due` has waited too long.
+pub fn expiry(age: &MaxAge, category: Category, channel: ChannelKind, due: Timestamp) -> Timestamp {
+    let wait = match (category, channel) {
+        (Category::Authentication, _) => age.authentication,
+        (_, ChannelKind::Email) => age.email,
+        _ => age.other,
+    };
+    due.saturating_add(wait).unwrap_or(Timestamp::MAX)
+}
+
+/// What the rules need to know of a row.
+#[derive(Debug, Clone, Copy)]
+pub struct Question<'a> {
+    pub category: Category,
+    pub consent: Consent,
+    /// The sender is one of the tenant's for this channel.
+    pub sender_allowed: bool,
+    pub send_at: Option<Timestamp>,
+    pub expires_at: Timestamp,
+    pub window: Option<Window>,
+    pub zone: &'a TimeZone,
+}
+
+/// What is done with a row now.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Verdict {
+    Send,
+    /// Never attempted.
+    Suppress(ReasonCode),
+    /// Ran out of time before it could be sent.
+    Expire,
+    /// Waits; with a code where a rule of policy makes it wait.
+    Wait {
+        until: Timestamp,
+        code: Option<ReasonCode>,
+    },
+}
+
+/// Asks the rules in their order; the first that says something decides.
+pub fn decide(question: &Question<'_>, now: Timestamp) -> Verdict {
+    if question.category == Category::Marketing && question.consent == Consent::Required {
+        return Verdict::Suppress(ReasonCode::PolicyNoConsent);
+    }
+    if !question.sender_allowed {
+        return Verdict::Suppress(ReasonCode::PolicySenderNotAllowed);
+    }
+    if question.expires_at <= now {
+        return Verdict::Expire;
+    }
+    let wait = |until: Timestamp, code| {
+        // Waiting past the end is expiring, but only once that moment has come: the row may be
+        // cancelled or its window changed before.
+        Verdict::Wait { until: until.min(question.expires_at), code }
+    };
+    if let Some(send_at) = question.send_at.filter(|t| *t > now) {
+        return wait(send_at, None);
+    }
+    if let Some(until) = question.window.and_then(|w| w.opens_at(now, question.zone)) {
+        return wait(until, Some(ReasonCode::PolicyQuietHours));
+    }
+    Verdict::Send
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn time(text: &str) -> Timestamp {
+        text.parse().unwrap()
+    }
+
+    fn check(change: impl FnOnce(&mut Question<'_>), expected: Verdict) {
+        let zone = TimeZone::UTC;
+        let mut question = Question {
+            category: Category::Transactional,
+            consent: Consent::Required,
+            sender_allowed: true,
+            send_at: None,
+            expires_at: time("2026-11-23T12:00:00Z"),
+            window: None,
+            zone: &zone,
+        };
+        change(&mut question);
+        assert_eq!(decide(&question, time("2026-11-22T12:00:00Z")), expected);
+    }
+
+    #[test]
+    fn the_rules_are_asked_in_their_order() {
+        check(|_| {}, Verdict::Send);
+        let no_consent = Verdict::Suppress(ReasonCode::PolicyNoConsent);
+        check(
+            |q| {
+                q.category = Category::Marketing;
+                q.sender_allowed = false;
+            },
+            no_consent,
+        );
+        check(
+            |q| {
+                q.category = Category::Marketing;
+                q.consent = Consent::Asserted;
+            },
+            Verdict::Send,
+        );
+        let not_allowed = Verdict::Suppress(ReasonCode::PolicySenderNotAllowed);
+        check(
+            |q| {
+                q.sender_allowed = false;
+                q.expires_at = time("2026-11-22T11:00:00Z");
+            },
+            not_allowed,
+        );
+        check(|q| q.expires_at = time("2026-11-22T12:00:00Z"), Verdict::Expire);
+        let later = Verdict::Wait { until: time("2026-11-22T15:00:00Z"), code: None };
+        check(|q| q.send_at = Some(time("2026-11-22T15:00:00Z")), later);
+        let code = Some(ReasonCode::PolicyQuietHours);
+        let morning = Verdict::Wait { until: time("2026-11-23T08:00:00Z"), code };
+        check(|q| q.window = Some(Window::parse("08:00-11:00").unwrap()), morning);
+        let end = Verdict::Wait { until: time("2026-11-22T13:00:00Z"), code };
+        check(
+            |q| {
+                q.window = Some(Window::parse("08:00-11:00").unwrap());
+                q.expires_at = time("2026-11-22T13:00:00Z");
+            },
+            end,
+        );
+    }
+
+    #[test]
+    fn expiry_counts_from_when_the_message_was_due() {
+        let due = time("2026-11-22T12:00:00Z");
+        let age = MaxAge::default();
+        let of = |category, channel| expiry(&age, category, channel, due).to_string();
+        assert_eq!(of(Category::Authentication, ChannelKind::Email), "2026-11-22T12:10:00Z");
+        assert_eq!(of(Category::Service, ChannelKind::Email), "2026-11-24T12:00:00Z");
+        assert_eq!(of(Category::Service, ChannelKind::Sms), "2026-11-23T12:00:00Z");
+    }
+}

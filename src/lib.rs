@@ -6,6 +6,7 @@
 // ground: contracts, time, words
 pub mod codes;
 pub mod model;
+pub mod telemetry;
 pub mod worker;
 pub mod world;
 

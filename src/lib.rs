@@ -18,3 +18,6 @@ pub mod store;
 // rules: pure
 pub mod batch;
 pub mod policy;
+
+// front: what the operator sees and sets
+pub mod admin;

@@ -231,7 +231,7 @@ fn cell(text: &str) -> String {
 
 fn assert_current(path: &str, generated: &str) {
     if std::env::var_os("UPDATE").is_some() {
-        fs::write(root().join(path), generated).unwrap();
+        fs::write(root().join(path), generated).expect("docs can be written");
     }
     let stored = fs::read_to_string(root().join(path)).unwrap_or_default();
     assert!(stored == generated, "{path} is not current: run with UPDATE=1 and read the diff");

@@ -22,6 +22,8 @@ const LIMIT_DEFAULT: usize = 50;
 const LIMIT_MAX: usize = 1000;
 
 type View<T> = Arc<dyn Fn() -> T + Send + Sync>;
+type BatchesView = Arc<dyn Fn(BatchQuery) -> Value + Send + Sync>;
+type BatchView = Arc<dyn Fn(&str) -> Option<Value> + Send + Sync>;
 
 /// What the rest of the program shows; each view may block, and is called off the async workers.
 #[derive(Clone)]
@@ -33,9 +35,9 @@ pub struct Views {
     /// The state of the whole program.
     pub status: View<Value>,
     /// The batches a query asks for, newest first.
-    pub batches: Arc<dyn Fn(BatchQuery) -> Value + Send + Sync>,
+    pub batches: BatchesView,
     /// One batch by its id, where there is one.
-    pub batch: Arc<dyn Fn(&str) -> Option<Value> + Send + Sync>,
+    pub batch: BatchView,
 }
 
 impl fmt::Debug for Views {
@@ -145,7 +147,7 @@ mod tests {
     #[test]
     fn a_batch_query_is_read_or_refused_with_a_sentence() {
         let all = BatchQuery { tenant: None, state: None, limit: LIMIT_DEFAULT };
-        assert_eq!(BatchQuery::parse(""), Ok(all.clone()));
+        assert_eq!(BatchQuery::parse(""), Ok(all));
         assert_eq!(
             BatchQuery::parse("tenant=a%20b&state=open&limit=7"),
             Ok(BatchQuery {

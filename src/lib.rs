@@ -6,6 +6,7 @@
 // ground: contracts, time, words
 pub mod codes;
 pub mod model;
+pub mod telemetry;
 pub mod worker;
 pub mod world;
 
@@ -17,3 +18,6 @@ pub mod store;
 // rules: pure
 pub mod batch;
 pub mod policy;
+
+// front: what the operator sees and sets
+pub mod admin;

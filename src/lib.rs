@@ -10,9 +10,12 @@ pub mod worker;
 pub mod world;
 
 // shore: one outside thing per room
+pub mod channel;
 pub mod files;
 pub mod spool;
 pub mod store;
 
 // rules: pure
 pub mod batch;
+pub mod pacing;
+pub mod render;

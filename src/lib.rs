@@ -11,3 +11,6 @@ pub mod world;
 
 // shore: one outside thing per room
 pub mod files;
+
+// stations: a file's journey
+pub mod transfer;

@@ -109,7 +109,11 @@ impl TenantTree {
     }
 
     /// A new temporary file for `target`, entered in the table.
-    pub(super) fn begin(&self, target: &RelPath) -> io::Result<(File, RelPath, Arc<AtomicU64>)> {
+    pub(super) fn begin(
+        &self,
+        target: &RelPath,
+        since: Timestamp,
+    ) -> io::Result<(File, RelPath, Arc<AtomicU64>)> {
         let temp = RelPath::root().join(self.world.dice.token(16).as_bytes());
         let flags = OFlags::RDWR | OFlags::CREATE | OFlags::EXCL;
         let file = self.uploads.open_file(&temp, flags, 0o640)?;
@@ -118,7 +122,7 @@ impl TenantTree {
             target: target.clone(),
             temp: temp.clone(),
             bytes: bytes.clone(),
-            since: self.world.clock.now(),
+            since,
         });
         Ok((file, temp, bytes))
     }
@@ -145,18 +149,15 @@ impl TenantTree {
 
 impl InProgress {
     fn entry(&self) -> Entry {
-        Entry {
-            name: self.target.name().unwrap_or_default().to_vec(),
-            kind: EntryKind::File,
-            mode: 0o640,
-            version: FileVersion {
-                device: 0,
-                inode: 0,
-                bytes: self.bytes.load(Ordering::Relaxed),
-                modified_ns: self.since.as_nanosecond(),
-            },
-        }
+        in_progress_entry(&self.target, self.bytes.load(Ordering::Relaxed), self.since)
     }
+}
+
+/// An upload under way, as clients see it: under its final name, growing.
+pub(super) fn in_progress_entry(target: &RelPath, bytes: u64, since: Timestamp) -> Entry {
+    let version = FileVersion { device: 0, inode: 0, bytes, modified_ns: since.as_nanosecond() };
+    let name = target.name().unwrap_or_default().to_vec();
+    Entry { name, kind: EntryKind::File, mode: 0o640, version }
 }
 
 impl fmt::Debug for TenantTree {

@@ -5,10 +5,13 @@ use std::os::unix::fs::FileExt;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
+use jiff::Timestamp;
+
 use super::area::Area;
 use super::home::Visitor;
 use super::root::version_of_file;
-use super::{HomeError, RelPath, TenantTree};
+use super::tree::in_progress_entry;
+use super::{Entry, HomeError, RelPath, TenantTree};
 use crate::model::{FileVersion, Proof, UploadEvidence};
 
 /// How far beyond the end a write may begin: pipelined writes can be reordered, sparse giants not.
@@ -55,6 +58,7 @@ pub struct Upload {
     file: File,
     pieces: Pieces,
     bytes: Arc<AtomicU64>,
+    since: Timestamp,
     append: bool,
     unchecked_bytes: u64,
     /// A write failed: the file is not what the client meant, even if it closes the handle calmly.
@@ -86,7 +90,8 @@ impl Upload {
             None if start.must_exist => return Err(HomeError::NotFound),
             _ => {}
         }
-        let (file, temp, bytes) = tree.begin(&target)?;
+        let since = tree.world.clock.now();
+        let (file, temp, bytes) = tree.begin(&target, since)?;
         let mut upload = Upload {
             tree,
             visitor,
@@ -96,6 +101,7 @@ impl Upload {
             file,
             pieces: Pieces::default(),
             bytes,
+            since,
             append: start.append,
             unchecked_bytes: 0,
             broken: false,
@@ -133,6 +139,11 @@ impl Upload {
     /// The bytes up to the last one written.
     pub fn length(&self) -> u64 {
         self.pieces.end()
+    }
+
+    /// The upload as a directory entry, with its length so far.
+    pub fn entry(&self) -> Entry {
+        in_progress_entry(&self.target, self.length(), self.since)
     }
 
     /// Writes bytes at an offset, or at the end where the upload appends.

@@ -313,7 +313,7 @@ mod tests {
         let evidence = disk.put("inbox/messages/a.csv", b"one").unwrap().unwrap();
         assert_eq!(evidence.path, "inbox/messages/a.csv");
         assert_eq!((evidence.proof, evidence.weak), (Proof::Close, false));
-        assert_eq!(*disk.recorded.lock().unwrap(), [evidence.clone()]);
+        assert_eq!(disk.recorded.lock().unwrap().as_slice(), std::slice::from_ref(&evidence));
         let path = RelPath::of("inbox/messages/a.csv");
         assert_eq!(disk.home.stat(&path).unwrap().version, evidence.version);
         assert_eq!(disk.temporary_files(), 0);

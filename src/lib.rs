@@ -17,3 +17,4 @@ pub mod store;
 // rules: pure
 pub mod batch;
 pub mod policy;
+pub mod report;

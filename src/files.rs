@@ -5,8 +5,10 @@
 //! tenant's root, never acknowledges before the bytes and the folder are synced.
 //! Start reading at `path.rs` and `root.rs`.
 
+mod answers;
 mod path;
 mod root;
 
+pub use answers::AnswerTree;
 pub use path::{InvalidPath, RelPath};
 pub use root::{Entry, EntryKind, Root};

@@ -12,6 +12,6 @@ mod words;
 
 pub use attempt::{Attempt, Outcome, UntilHint};
 pub use ids::{BatchId, InvalidId, TenantId};
-pub use message::OutgoingMessage;
+pub use message::{OutgoingMessage, message_id_for};
 pub use upload::{FileVersion, UploadEvidence};
 pub use words::{Category, ChannelKind, FileState, Kind, Proof, Status};

@@ -102,11 +102,11 @@ impl BatchId {
 
 impl fmt::Display for BatchId {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        for index in (0..13).rev() {
-            let digit = (self.0 >> (index * 5)) & 31;
-            write!(f, "{}", CROCKFORD[digit as usize] as char)?;
+        let mut text = [0; 13];
+        for (index, byte) in text.iter_mut().rev().enumerate() {
+            *byte = CROCKFORD[((self.0 >> (index * 5)) & 31) as usize];
         }
-        Ok(())
+        f.write_str(std::str::from_utf8(&text).expect("the alphabet is ASCII"))
     }
 }
 

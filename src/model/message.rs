@@ -1,6 +1,6 @@
 //! The finished message that a channel hands to a provider.
 
-use super::{Category, ChannelKind};
+use super::{BatchId, Category, ChannelKind};
 
 /// One rendered message to one recipient. Everything in it is final text; nothing is a template.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -30,4 +30,37 @@ pub struct OutgoingMessage {
     pub date: jiff::Timestamp,
     /// 1 for the first attempt.
     pub attempt: u32,
+}
+
+/// The stable name of a row's message over all attempts, which providers get and the result prints.
+/// For email it is a `Message-ID` without its brackets, in the domain of the sender's mailbox.
+pub fn message_id_for(batch: BatchId, row: u64, channel: ChannelKind, sender: &str) -> String {
+    let id = batch.message_id(row);
+    if channel != ChannelKind::Email {
+        return id;
+    }
+    let domain = sender.rsplit_once('@').map_or("", |(_, domain)| domain);
+    let domain = domain.trim_end_matches(|c: char| c == '>' || c.is_whitespace());
+    format!("{id}@{}", if domain.is_empty() { "dropchute.invalid" } else { domain })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn message_ids_of_email_stand_in_the_senders_domain() {
+        let id = |channel, sender| message_id_for(BatchId::from_u64(33), 7, channel, sender);
+        let rows = [
+            (ChannelKind::Email, "Acme <news@acme.example>", "0000000000011-7@acme.example"),
+            (ChannelKind::Email, "news@acme.example", "0000000000011-7@acme.example"),
+            (ChannelKind::Email, "\"a@b\" <x@acme.example> ", "0000000000011-7@acme.example"),
+            (ChannelKind::Email, "", "0000000000011-7@dropchute.invalid"),
+            (ChannelKind::Email, "news@", "0000000000011-7@dropchute.invalid"),
+            (ChannelKind::Sms, "ACME", "0000000000011-7"),
+        ];
+        for (channel, sender, expected) in rows {
+            assert_eq!(id(channel, sender), expected, "{sender}");
+        }
+    }
 }

@@ -1,0 +1,18 @@
+//! The answers as CSV: columns, their order, and the bytes of every line.
+//!
+//! Owns the dialect (UTF-8, `,`, LF, quotes only where needed) and the column lists of the contract.
+//! Pure: what it prints is an argument, where it prints is a `Write`. Never reads a batch, never
+//! decides a status. Start reading at `csv.rs`, then `result.rs`.
+
+mod ack;
+mod csv;
+mod errors;
+mod progress;
+mod result;
+mod summary;
+
+pub use ack::Ack;
+pub use errors::{ErrorLine, ErrorsFile};
+pub use progress::{Progress, ProgressState};
+pub use result::{ResultFile, ResultLine};
+pub use summary::Summary;

@@ -11,7 +11,7 @@ pub mod transfer;
 
 pub mod dispatch;
 
-pub mod outbox;
+
 
 // shore: one outside thing per room
 pub mod channel;

@@ -104,7 +104,7 @@ impl Admin {
         token.run_until_cancelled(both).await;
         crowd.close();
         if tokio::time::timeout(DRAIN_MAX, crowd.wait()).await.is_err() {
-            tracing::debug!("admin answers under way were dropped");
+            tracing::debug!("admin answers outlasted the stop");
         }
         if let Err(error) = std::fs::remove_file(&control_path) {
             tracing::warn!(%error, "control socket not removed");

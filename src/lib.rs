@@ -9,5 +9,8 @@ pub mod model;
 pub mod worker;
 pub mod world;
 
+// rules: pure
+pub mod records;
+
 // shore: one outside thing per room
 pub mod files;

@@ -5,20 +5,20 @@
 //! tenant's root, never acknowledges before the bytes and the folder are synced.
 //! Start reading at `path.rs` and `root.rs`, then `home.rs` for what a client may do.
 
+mod answers;
 mod area;
 mod home;
 mod home_error;
 mod name;
-mod answers;
 mod path;
 mod root;
 mod tree;
 mod upload;
 
+pub use answers::AnswerTree;
 pub use home::{Aliases, Home, Visitor};
 pub use home_error::HomeError;
 pub use name::is_temporary_name;
-pub use answers::AnswerTree;
 pub use path::{InvalidPath, RelPath};
 pub use root::{Entry, EntryKind, Root};
 pub use tree::{Journal, TenantTree, TreeSettings};

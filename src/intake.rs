@@ -22,7 +22,5 @@ mod writer;
 
 pub use error::IntakeError;
 pub use ready::Doorbell;
-pub use settings::{
-    MinProof, ProfileSettings, RowIdScope, Settings, TenantSettings, Tenants,
-};
+pub use settings::{MinProof, ProfileSettings, RowIdScope, Settings, TenantSettings, Tenants};
 pub use station::{Intake, Nudges};

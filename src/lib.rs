@@ -9,9 +9,9 @@ pub mod admin;
 // stations: the file's journey
 pub mod transfer;
 
+pub mod intake;
+
 pub mod dispatch;
-
-
 
 // shore: one outside thing per room
 pub mod channel;
@@ -20,6 +20,8 @@ pub mod spool;
 pub mod store;
 
 // rules: pure
+pub mod records;
+
 pub mod batch;
 pub mod pacing;
 pub mod policy;

@@ -133,7 +133,9 @@ impl ChunkTask {
         };
         match decide(&question, now) {
             Verdict::Suppress(code) => plan.settled.push(settle(Status::Suppressed, code)),
-            Verdict::Expire => plan.settled.push(settle(Status::Expired, ReasonCode::PolicyExpired)),
+            Verdict::Expire => {
+                plan.settled.push(settle(Status::Expired, ReasonCode::PolicyExpired))
+            }
             Verdict::Wait { until, .. } => {
                 plan.waiting.insert(index, until);
             }

@@ -60,7 +60,11 @@ impl<'a> Composer<'a> {
     }
 
     /// The template's parts, each replaced by the row's own where it gives one.
-    fn render(&mut self, row: &StoredRow<'_>, channel: ChannelKind) -> Result<Rendered, Unrenderable> {
+    fn render(
+        &mut self,
+        row: &StoredRow<'_>,
+        channel: ChannelKind,
+    ) -> Result<Rendered, Unrenderable> {
         let names = &self.live.head.variables;
         let lookup = |name: &str| {
             let at = names.iter().position(|n| n == name)?;

@@ -33,8 +33,15 @@ pub(super) struct Provider {
 impl Provider {
     pub(super) fn new(channel: Channel, world: Arc<World>) -> Provider {
         let rate = channel.settings().rate;
-        let bucket = rate.map(|rate| Mutex::new(Bucket::new(rate, world.clock.instant().into_std())));
-        Provider { channel, bucket, rest: Mutex::new(None), account_refusals: AtomicU32::new(0), world }
+        let bucket =
+            rate.map(|rate| Mutex::new(Bucket::new(rate, world.clock.instant().into_std())));
+        Provider {
+            channel,
+            bucket,
+            rest: Mutex::new(None),
+            account_refusals: AtomicU32::new(0),
+            world,
+        }
     }
 
     pub(super) fn settings(&self) -> &ProviderSettings {
@@ -81,14 +88,23 @@ impl Provider {
                 let rest = ACCOUNT_REST_FIRST
                     .saturating_mul(2_u32.saturating_pow(before.min(10)))
                     .min(ACCOUNT_REST_MAX);
-                tracing::warn!(provider = self.id(), rest_s = rest.as_secs(), code = attempt.provider_code,
-                    detail = attempt.detail, "provider refuses our account; its rows stay queued");
+                tracing::warn!(
+                    provider = self.id(),
+                    rest_s = rest.as_secs(),
+                    code = attempt.provider_code,
+                    detail = attempt.detail,
+                    "provider refuses our account; its rows stay queued"
+                );
                 let code = attempt.code.unwrap_or(ReasonCode::DeliveryProviderCredentials);
                 self.rest_for(now, rest, code);
             }
             Outcome::Throttled(UntilHint(hint)) => {
                 let rest = hint.unwrap_or(THROTTLE_REST).min(HINT_MAX);
-                tracing::warn!(provider = self.id(), rest_ms = rest.as_millis() as u64, "provider asks us to slow down");
+                tracing::warn!(
+                    provider = self.id(),
+                    rest_ms = rest.as_millis() as u64,
+                    "provider asks us to slow down"
+                );
                 self.rest_for(now, rest, ReasonCode::DeliveryThrottled);
             }
             _ => {}

@@ -81,7 +81,12 @@ pub struct RouteTemplate {
 
 impl Route {
     /// The template of this name for a channel: in the row's language, else in none, else any.
-    pub(super) fn template(&self, name: &str, channel: ChannelKind, lang: &str) -> Option<&Template> {
+    pub(super) fn template(
+        &self,
+        name: &str,
+        channel: ChannelKind,
+        lang: &str,
+    ) -> Option<&Template> {
         let fitting = || {
             self.templates.iter().filter(move |t| t.channel == channel && t.template.name() == name)
         };

@@ -123,7 +123,8 @@ impl Dispatch {
             let (boot, providers) = (self.settings.boot_id.clone(), Arc::clone(&self.providers));
             let world = Arc::clone(&self.world);
             let (live, unknown) =
-                blocking(move || recover((&store, &spool), record, &boot, &providers, &world)).await?;
+                blocking(move || recover((&store, &spool), record, &boot, &providers, &world))
+                    .await?;
             if unknown > 0 {
                 tracing::warn!(%tenant, batch = %id, rows = unknown,
                     "rows were on the wire when the process ended; their outcome is unknown");

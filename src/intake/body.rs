@@ -55,10 +55,13 @@ impl BodyCheck {
             hint: code.advice().to_owned(),
         };
         match compiled {
-            Err(message) => errors.push(fault(ReasonCode::RowValueNotAllowed, "text", message.clone())),
+            Err(message) => {
+                errors.push(fault(ReasonCode::RowValueNotAllowed, "text", message.clone()))
+            }
             Ok(variables) => {
                 for name in variables.iter().filter(|n| layout.variable(n, record).is_none()) {
-                    let message = format!("the text uses {{{{ {name} }}}}, which has no value in this row");
+                    let message =
+                        format!("the text uses {{{{ {name} }}}}, which has no value in this row");
                     errors.push(fault(ReasonCode::RowVariableMissing, name, message));
                 }
             }

@@ -18,7 +18,7 @@ use super::settings::{ProfileSettings, RowIdScope, TenantSettings};
 use crate::batch::{BatchEvent, Counts, Thresholds, judge};
 use crate::codes::ReasonCode;
 use crate::model::{BatchId, FileState, Kind};
-use crate::records::{FileProblem, ReadSettings, RecordReader};
+use crate::records::{ReadSettings, RecordReader};
 use crate::spool::{BatchFolder, IdFile, Spool};
 use crate::store::{Acceptance, BatchRecord, ChunkRecord, Facts, Store};
 
@@ -93,7 +93,8 @@ impl Desk {
             return Ok((identity.profile, identity.file_ref));
         };
         let profile = tenant.profile(&name).ok_or_else(|| {
-            let message = format!("the directive asks for the profile \"{name}\", which does not exist");
+            let message =
+                format!("the directive asks for the profile \"{name}\", which does not exist");
             refuse(ReasonCode::HeaderDirectiveInvalid, message)
         })?;
         match profile.kind.filter(|kind| *kind != identity.kind) {
@@ -191,11 +192,8 @@ impl Desk {
         let mut marks = MarkSorter::new(pass.folder.scratch().with_extension("marks"));
         let row_ids = self.same_rows(pass, &record, &mut reading, &mut marks)?;
         let duplicate = marks.len();
-        let counts = Counts {
-            accepted: reading.counts.accepted - duplicate,
-            duplicate,
-            ..reading.counts
-        };
+        let counts =
+            Counts { accepted: reading.counts.accepted - duplicate, duplicate, ..reading.counts };
         let thresholds = Thresholds {
             reject_threshold: reading
                 .directives
@@ -371,4 +369,3 @@ fn cut(text: &str) -> String {
     let end = (0..=STORED_TEXT_MAX_BYTES).rev().find(|at| text.is_char_boundary(*at));
     text[..end.unwrap_or(0)].to_owned()
 }
-

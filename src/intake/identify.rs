@@ -6,31 +6,35 @@ use crate::model::Kind;
 
 /// What is known of a file before its first byte is read.
 #[derive(Debug, Clone)]
-pub struct Identity<'a> {
-    pub kind: Kind,
-    pub profile: &'a ProfileSettings,
-    pub file_ref: String,
+pub(super) struct Identity<'a> {
+    pub(super) kind: Kind,
+    pub(super) profile: &'a ProfileSettings,
+    pub(super) file_ref: String,
 }
 
 /// Why a file's kind is not known; the sentence is the partner's.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Unidentified {
-    pub code: ReasonCode,
-    pub message: String,
+pub(super) struct Unidentified {
+    pub(super) code: ReasonCode,
+    pub(super) message: String,
 }
 
 /// Identifies a file by its path below the tenant's root, such as `inbox/messages/x.csv`.
 ///
 /// Folder, name and profile may each give the kind; they must agree. A `.rejected.csv` inherits from
 /// the name in front of it.
-pub fn identify<'a>(tenant: &'a TenantSettings, path: &str) -> Result<Identity<'a>, Unidentified> {
+pub(super) fn identify<'a>(
+    tenant: &'a TenantSettings,
+    path: &str,
+) -> Result<Identity<'a>, Unidentified> {
     let (folder, name) = path.rsplit_once('/').unwrap_or(("", path));
     let mut name = name;
     while let Some(inherited) = name.strip_suffix(".rejected.csv").filter(|n| !n.is_empty()) {
         name = inherited;
     }
     let parts = name_parts(name);
-    let matching = || tenant.profiles.iter().find(|p| p.matcher.as_ref().is_some_and(|m| m.is_match(name)));
+    let matching =
+        || tenant.profiles.iter().find(|p| p.matcher.as_ref().is_some_and(|m| m.is_match(name)));
     let named = match parts.profile.filter(|_| parts.kind.is_some()) {
         Some(profile) => Some(tenant.profile(profile).ok_or_else(|| Unidentified {
             code: ReasonCode::FileKindUnknown,
@@ -40,11 +44,8 @@ pub fn identify<'a>(tenant: &'a TenantSettings, path: &str) -> Result<Identity<'
     };
     let profile = named.or_else(matching);
     let folder_kind = folder.split_once('/').and_then(|(_, below)| Kind::from_text(below));
-    let given = [
-        ("folder", folder_kind),
-        ("name", parts.kind),
-        ("profile", profile.and_then(|p| p.kind)),
-    ];
+    let given =
+        [("folder", folder_kind), ("name", parts.kind), ("profile", profile.and_then(|p| p.kind))];
     let mut kind: Option<(&str, Kind)> = None;
     for (source, found) in given {
         let Some(found) = found else { continue };
@@ -118,9 +119,8 @@ fn is_sequence(text: &str) -> bool {
 }
 
 fn is_date(text: &str) -> bool {
-    let digits = |text: &str, len: usize| {
-        text.len() == len && text.bytes().all(|b| b.is_ascii_digit())
-    };
+    let digits =
+        |text: &str, len: usize| text.len() == len && text.bytes().all(|b| b.is_ascii_digit());
     match text.split_once('T') {
         Some((date, time)) => digits(date, 8) && digits(time.trim_end_matches('Z'), 6),
         None => digits(text, 8),

@@ -15,7 +15,7 @@ use super::writer::RowWriter;
 use crate::batch::Counts;
 use crate::codes::{ReasonCode, Severity};
 use crate::model::Category;
-use crate::policy::{MARKETING_WINDOW, Question, Verdict, Window, decide, expiry};
+use crate::policy::{Question, Verdict, Window, decide, expiry};
 use crate::records::{
     Dedupe, Directives, Facts, FileProblem, MessageChecker, MessageRow, Opened, ReadError, Record,
     RecordReader, RowError, Step, TenantContext,
@@ -231,7 +231,7 @@ impl Rows<'_> {
         let window = message
             .window
             .and_then(|(from, until)| Window::new(from, until).ok())
-            .or((message.category == Category::Marketing).then_some(MARKETING_WINDOW));
+            .or_else(|| tenant.windows.get(&message.category).copied());
         let due = message.send_at.unwrap_or(now).max(now);
         let expires_at = message
             .expires_at
@@ -251,6 +251,10 @@ impl Rows<'_> {
             now,
         );
         self.digest(message, &variables)?;
+        let template = message.template_at.and_then(|at| tenant.templates.get(at));
+        // The language of the template that was chosen: dispatch finds the same one by it.
+        let lang = template.map_or("", |t| t.lang.as_str());
+        let lang = if lang.is_empty() { &message.lang } else { lang };
         let row = StoredRow {
             row: message.row,
             line: message.line,
@@ -264,7 +268,7 @@ impl Rows<'_> {
             sender,
             reply_to: &message.reply_to,
             template: &message.template,
-            lang: &message.lang,
+            lang,
             subject: &message.subject,
             text: &message.text,
             html: &message.html,

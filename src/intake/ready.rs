@@ -88,7 +88,8 @@ impl Sightings {
         now: Timestamp,
     ) -> Option<Readiness> {
         let (tenant, path, version) = file;
-        let later = |at: Timestamp, wait: Duration| at.saturating_add(wait).unwrap_or(Timestamp::MAX);
+        let later =
+            |at: Timestamp, wait: Duration| at.saturating_add(wait).unwrap_or(Timestamp::MAX);
         if let Some(evidence) = evidence.filter(|e| e.version == version) {
             let wait = match evidence.proof {
                 Proof::Close => profile.grace.max(profile.settle),
@@ -103,8 +104,7 @@ impl Sightings {
             });
         }
         let key = (tenant.clone(), path.to_owned());
-        let sighting =
-            self.0.entry(key).or_insert(Sighting { version, since: now, sign: None });
+        let sighting = self.0.entry(key).or_insert(Sighting { version, since: now, sign: None });
         if sighting.version != version {
             // A sign that came since the last look speaks of this version.
             let fresh = sighting.sign.filter(|_| sighting.version.inode == 0);

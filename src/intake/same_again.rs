@@ -8,11 +8,13 @@ use sha2::{Digest, Sha256};
 use super::IntakeError;
 use crate::codes::ReasonCode;
 use crate::model::{BatchId, TenantId};
-use crate::spool::{DuplicateMark, IdDigest, IdEntries, IdEntry, IdFile, IdSorter, SortedIds, Spool};
+use crate::spool::{
+    DuplicateMark, IdDigest, IdEntries, IdEntry, IdFile, IdSorter, SortedIds, Spool,
+};
 use crate::store::Store;
 
 /// The digest of some texts, told apart by their lengths.
-pub fn digest_of<'a>(texts: impl IntoIterator<Item = &'a str>) -> IdDigest {
+pub(super) fn digest_of<'a>(texts: impl IntoIterator<Item = &'a str>) -> IdDigest {
     let mut hash = Sha256::new();
     for text in texts {
         hash.update((text.len() as u64).to_le_bytes());
@@ -25,7 +27,7 @@ pub fn digest_of<'a>(texts: impl IntoIterator<Item = &'a str>) -> IdDigest {
 
 /// The digest files of earlier batches in a scope, to look ids up in ascending order.
 #[derive(Debug)]
-pub struct EarlierIds {
+pub(super) struct EarlierIds {
     files: Vec<(BatchId, IdFile, Option<Cursor>)>,
 }
 
@@ -38,7 +40,7 @@ struct Cursor {
 impl EarlierIds {
     /// Opens the files of a scope accepted since `since`. Where many ids are to be looked up, a file is
     /// walked along in order instead of searched.
-    pub fn open(
+    pub(super) fn open(
         store: &Store,
         spool: &Spool,
         tenant: &TenantId,
@@ -65,7 +67,10 @@ impl EarlierIds {
     }
 
     /// The batch and row that used a digest. Digests must be asked for in ascending order.
-    pub fn find(&mut self, digest: &IdDigest) -> Result<Option<(BatchId, u64)>, IntakeError> {
+    pub(super) fn find(
+        &mut self,
+        digest: &IdDigest,
+    ) -> Result<Option<(BatchId, u64)>, IntakeError> {
         for (batch, file, cursor) in &mut self.files {
             let row = match cursor {
                 None => file.find(digest)?,
@@ -86,7 +91,7 @@ impl EarlierIds {
 
 /// Collects marks in any order and gives them back in the order of rows, with bounded memory.
 #[derive(Debug)]
-pub struct MarkSorter {
+pub(super) struct MarkSorter {
     sorter: IdSorter,
 }
 
@@ -94,12 +99,12 @@ pub struct MarkSorter {
 const ABOUT_ID: u64 = 1 << 63;
 
 impl MarkSorter {
-    pub fn new(scratch: PathBuf) -> MarkSorter {
+    pub(super) fn new(scratch: PathBuf) -> MarkSorter {
         MarkSorter { sorter: IdSorter::new(scratch) }
     }
 
     /// Row `row` repeats row `first`, of an earlier batch or of this file.
-    pub fn push(
+    pub(super) fn push(
         &mut self,
         row: u64,
         about_id: bool,
@@ -113,11 +118,11 @@ impl MarkSorter {
         Ok(self.sorter.push(key, value)?)
     }
 
-    pub fn len(&self) -> u64 {
+    pub(super) fn len(&self) -> u64 {
         self.sorter.len()
     }
 
-    pub fn sorted(self) -> Result<Marks, IntakeError> {
+    pub(super) fn sorted(self) -> Result<Marks, IntakeError> {
         let mut marks = Marks { sorted: self.sorter.sorted()?, head: None };
         marks.head = marks.read()?;
         Ok(marks)
@@ -126,14 +131,18 @@ impl MarkSorter {
 
 /// Marks in the order of rows.
 #[derive(Debug)]
-pub struct Marks {
+pub(super) struct Marks {
     sorted: SortedIds,
     head: Option<(u64, DuplicateMark)>,
 }
 
 impl Marks {
     /// The marks of the rows `first_row..first_row + rows`; chunks are asked for in order.
-    pub fn of_chunk(&mut self, first_row: u64, rows: u32) -> Result<Vec<DuplicateMark>, IntakeError> {
+    pub(super) fn of_chunk(
+        &mut self,
+        first_row: u64,
+        rows: u32,
+    ) -> Result<Vec<DuplicateMark>, IntakeError> {
         let mut marks = Vec::new();
         while let Some((row, mark)) = self.head
             && row < first_row + u64::from(rows)
@@ -151,11 +160,8 @@ impl Marks {
             u64::from_be_bytes(key[at..at + 8].try_into().expect("eight bytes are cut"))
         };
         let batch = Some(word(8)).filter(|raw| *raw != 0).map(BatchId::from_u64);
-        let code = if value & ABOUT_ID != 0 {
-            ReasonCode::RowIdUsed
-        } else {
-            ReasonCode::RowDuplicate
-        };
+        let code =
+            if value & ABOUT_ID != 0 { ReasonCode::RowIdUsed } else { ReasonCode::RowDuplicate };
         Ok(Some((word(0), DuplicateMark { index: 0, code, batch, row: value & !ABOUT_ID })))
     }
 }

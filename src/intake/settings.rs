@@ -10,7 +10,7 @@ use jiff::tz::TimeZone;
 
 use crate::batch::Thresholds;
 use crate::model::{Category, ChannelKind, Kind, TenantId};
-use crate::policy::{Consent, MaxAge};
+use crate::policy::{Consent, MaxAge, Window};
 use crate::records::{Dedupe, ReadSettings, TemplateNeeds};
 
 /// Settings of the station.
@@ -58,6 +58,8 @@ pub struct TenantSettings {
     pub default_country: Option<String>,
     pub consent: Consent,
     pub max_age: MaxAge,
+    /// When messages of a category may be sent, where the row does not say.
+    pub windows: BTreeMap<Category, Window>,
     pub row_id_window: Duration,
     /// Names that are never taken, beside the well-known temporary ones.
     pub temporary: Vec<GlobMatcher>,

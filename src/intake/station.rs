@@ -184,7 +184,11 @@ impl Intake {
         self.looks.insert((at, tenant.clone()), ());
     }
 
-    async fn look_at(&mut self, tenant: &TenantSettings, now: Timestamp) -> Result<bool, IntakeError> {
+    async fn look_at(
+        &mut self,
+        tenant: &TenantSettings,
+        now: Timestamp,
+    ) -> Result<bool, IntakeError> {
         let candidates = self.candidates(tenant, now).await?;
         let Some((path, version, ready)) = candidates.into_iter().next() else { return Ok(false) };
         if ready.ready_at > now {
@@ -237,7 +241,9 @@ impl Intake {
         let files = blocking(move || -> Result<_, IntakeError> {
             let failed = |source| IntakeError::Inbox { tenant: id.to_string(), source };
             let mut found = Vec::new();
-            for (path, version) in inbox_files(&Root::open(&tree).map_err(failed)?).map_err(failed)? {
+            for (path, version) in
+                inbox_files(&Root::open(&tree).map_err(failed)?).map_err(failed)?
+            {
                 let evidence = store.upload(&id, &path)?;
                 found.push((path, version, evidence));
             }
@@ -317,9 +323,9 @@ impl Intake {
             code = facts.code.map_or("", ReasonCode::as_str), rows = facts.rows_total,
             accepted = facts.rows_accepted, rejected = facts.rows_rejected,
             duplicate = facts.rows_duplicate, "file judged");
-        self.metrics.count_rows("accepted", facts.rows_accepted);
-        self.metrics.count_rows("rejected", facts.rows_rejected);
-        self.metrics.count_rows("duplicate", facts.rows_duplicate);
+        self.metrics.rows.of(["accepted"]).inc_by(facts.rows_accepted);
+        self.metrics.rows.of(["rejected"]).inc_by(facts.rows_rejected);
+        self.metrics.rows.of(["duplicate"]).inc_by(facts.rows_duplicate);
     }
 }
 

@@ -7,8 +7,8 @@ use jiff::tz::TimeZone;
 
 use super::settings::{MinProof, ProfileSettings, RowIdScope, TenantSettings};
 use crate::batch::Thresholds;
-use crate::model::ChannelKind;
-use crate::policy::{Consent, MaxAge};
+use crate::model::{Category, ChannelKind};
+use crate::policy::{Consent, MARKETING_WINDOW, MaxAge};
 use crate::records::ReadSettings;
 
 /// A tenant with the built-in defaults, email and sms, and no template.
@@ -21,6 +21,7 @@ pub(super) fn tenant(id: &str) -> TenantSettings {
         default_country: Some("DE".to_owned()),
         consent: Consent::Required,
         max_age: MaxAge::default(),
+        windows: BTreeMap::from([(Category::Marketing, MARKETING_WINDOW)]),
         row_id_window: Duration::from_secs(90 * 86_400),
         temporary: Vec::new(),
         channels: vec![ChannelKind::Email, ChannelKind::Sms],

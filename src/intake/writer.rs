@@ -79,7 +79,11 @@ impl RowWriter {
         Ok(())
     }
 
-    pub(super) fn row_problem(&mut self, error: &RowError, x: Vec<String>) -> Result<(), IntakeError> {
+    pub(super) fn row_problem(
+        &mut self,
+        error: &RowError,
+        x: Vec<String>,
+    ) -> Result<(), IntakeError> {
         self.problem(&StoredProblem {
             line: error.line,
             row: error.row,

@@ -21,5 +21,5 @@ mod visit;
 pub use accounts::{Account, Accounts, Protocols, Rights, Tenant};
 pub use counters::{Counters, CountersSnapshot};
 pub use doors::{Doors, TransferError};
-pub use network::Network;
+pub use network::{InvalidNetwork, Network};
 pub use settings::{AlgorithmPolicy, FtpSettings, Limits, Settings, SftpSettings, TlsMode};

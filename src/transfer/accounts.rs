@@ -150,7 +150,10 @@ impl Accounts {
         let table = self.table();
         let known = table.accounts.get(name);
         let hash = known.and_then(|known| known.account.password_hash.clone());
-        let given: String = given.chars().take(PASSWORD_MAX_BYTES).collect();
+        let (given, hash) = match given.len() {
+            0..=PASSWORD_MAX_BYTES => (given.to_owned(), hash),
+            _ => (String::new(), None),
+        };
         let permit = self.password_checks.acquire().await.ok()?;
         let fits = blocking(move || password::verify(&given, hash.as_deref())).await;
         drop(permit);

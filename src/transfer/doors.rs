@@ -47,7 +47,7 @@ pub enum TransferError {
 /// All doors, bound and not yet open.
 pub struct Doors {
     house: Arc<House>,
-    gate: Arc<Gate>,
+    places: Arc<Places>,
     listeners: Vec<Listener>,
 }
 
@@ -107,8 +107,8 @@ impl Doors {
             listeners.extend(bind_ftp(ftp, &house)?);
         }
         let limits = &settings.limits;
-        let gate = Gate::new(limits.connections_max, limits.connections_per_address);
-        Ok(Doors { house, gate: Arc::new(gate), listeners })
+        let places = Places::new(limits.connections_max, limits.connections_per_address);
+        Ok(Doors { house, places: Arc::new(places), listeners })
     }
 
     /// Where clients can come in.
@@ -128,8 +128,8 @@ impl Doors {
         let visits = TaskTracker::new();
         let loops = TaskTracker::new();
         for listener in self.listeners {
-            let (house, gate) = (self.house.clone(), self.gate.clone());
-            loops.spawn(accept(listener, house, gate, visits.clone(), token.clone()));
+            let (house, places) = (self.house.clone(), self.places.clone());
+            loops.spawn(accept(listener, house, places, visits.clone(), token.clone()));
         }
         loops.close();
         loops.wait().await;
@@ -160,42 +160,58 @@ fn bind_ftp(settings: &FtpSettings, house: &House) -> Result<Vec<Listener>, Tran
     for address in &settings.listen {
         // PASV tells an IPv4 address, which a connection over a dual-stack socket does not have: two
         // sockets of one family each in place of one for both.
-        let both = address.is_ipv6() && address.ip().is_unspecified();
-        let listener = listen(&door, *address, both)?;
-        let port = listener.socket.local_addr().map_or(address.port(), |bound| bound.port());
+        let everywhere = address.is_ipv6() && address.ip().is_unspecified();
+        let listener = listen(&door, *address, everywhere)?;
+        let bound = listener.socket.local_addr().unwrap_or(*address);
         listeners.push(listener);
-        let v4 = SocketAddr::from((Ipv4Addr::UNSPECIFIED, port));
-        if both && !settings.listen.contains(&v4) {
+        let v4 = SocketAddr::from((Ipv4Addr::UNSPECIFIED, bound.port()));
+        if everywhere && bound.is_ipv6() && !settings.listen.contains(&v4) {
             listeners.push(listen(&door, v4, false)?);
         }
     }
     Ok(listeners)
 }
 
-/// A listener; one on `[::]` takes IPv4 as well unless `only_v6`.
+/// A listener; one on `[::]` takes IPv4 as well unless `only_v6`, and is one on `0.0.0.0` where the
+/// machine has no IPv6.
 fn listen(door: &Door, address: SocketAddr, only_v6: bool) -> Result<Listener, TransferError> {
-    use socket2::{Domain, Protocol, Socket, Type};
-    let bound = || {
-        let socket = Socket::new(Domain::for_address(address), Type::STREAM, Some(Protocol::TCP))?;
-        if address.is_ipv6() {
-            socket.set_only_v6(only_v6)?;
+    let everywhere = address.is_ipv6() && address.ip().is_unspecified();
+    let socket = match bind(address, only_v6) {
+        Err(error) if everywhere && has_no_ipv6(&error) => {
+            bind(SocketAddr::from((Ipv4Addr::UNSPECIFIED, address.port())), false)
         }
-        socket.set_reuse_address(true)?;
-        socket.set_nonblocking(true)?;
-        socket.bind(&address.into())?;
-        socket.listen(BACKLOG)?;
-        TcpListener::from_std(socket.into())
+        other => other,
     };
-    match bound() {
+    match socket {
         Ok(socket) => Ok(Listener { door: door.clone(), socket }),
         Err(source) => Err(TransferError::Listen { door: door.name(), address, source }),
     }
 }
 
+/// What a machine without IPv6 answers: EAFNOSUPPORT, or EADDRNOTAVAIL where it is switched off.
+fn has_no_ipv6(error: &io::Error) -> bool {
+    use rustix::io::Errno;
+    let codes = [Errno::AFNOSUPPORT, Errno::ADDRNOTAVAIL];
+    codes.iter().any(|code| error.raw_os_error() == Some(code.raw_os_error()))
+}
+
+fn bind(address: SocketAddr, only_v6: bool) -> io::Result<TcpListener> {
+    use socket2::{Domain, Protocol, Socket, Type};
+    let socket = Socket::new(Domain::for_address(address), Type::STREAM, Some(Protocol::TCP))?;
+    if address.is_ipv6() {
+        socket.set_only_v6(only_v6)?;
+    }
+    socket.set_reuse_address(true)?;
+    socket.set_nonblocking(true)?;
+    socket.bind(&address.into())?;
+    socket.listen(BACKLOG)?;
+    TcpListener::from_std(socket.into())
+}
+
 async fn accept(
     listener: Listener,
     house: Arc<House>,
-    gate: Arc<Gate>,
+    places: Arc<Places>,
     visits: TaskTracker,
     token: CancellationToken,
 ) {
@@ -215,7 +231,7 @@ async fn accept(
             }
         };
         let peer = peer.ip().to_canonical();
-        let Some(place) = gate.enter(peer) else {
+        let Some(place) = places.enter(peer) else {
             count(&house.counters.refused_connections);
             tracing::info!(%peer, "connection refused: too many");
             continue;
@@ -284,19 +300,19 @@ async fn attend(
 }
 
 /// Counts who is inside.
-struct Gate {
+struct Places {
     inside: Mutex<HashMap<IpAddr, usize>>,
     all_max: usize,
     per_address_max: usize,
 }
 
-impl Gate {
-    fn new(all_max: usize, per_address_max: usize) -> Gate {
-        Gate { inside: Mutex::new(HashMap::new()), all_max, per_address_max }
+impl Places {
+    fn new(all_max: usize, per_address_max: usize) -> Places {
+        Places { inside: Mutex::new(HashMap::new()), all_max, per_address_max }
     }
 
     /// A place inside, given back when dropped; `None` where all are taken.
-    fn enter(self: &Arc<Gate>, peer: IpAddr) -> Option<Place> {
+    fn enter(self: &Arc<Places>, peer: IpAddr) -> Option<Place> {
         let mut inside = self.inside.lock().unwrap_or_else(PoisonError::into_inner);
         let all: usize = inside.values().sum();
         let here = inside.get(&peer).copied().unwrap_or(0);
@@ -304,18 +320,18 @@ impl Gate {
             return None;
         }
         inside.insert(peer, here + 1);
-        Some(Place { gate: self.clone(), peer })
+        Some(Place { places: self.clone(), peer })
     }
 }
 
 struct Place {
-    gate: Arc<Gate>,
+    places: Arc<Places>,
     peer: IpAddr,
 }
 
 impl Drop for Place {
     fn drop(&mut self) {
-        let mut inside = self.gate.inside.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut inside = self.places.inside.lock().unwrap_or_else(PoisonError::into_inner);
         match inside.get_mut(&self.peer) {
             Some(count) if *count > 1 => *count -= 1,
             _ => {
@@ -331,14 +347,14 @@ mod tests {
 
     #[test]
     fn places_are_limited_per_address_and_in_all() {
-        let gate = Arc::new(Gate::new(3, 2));
+        let places = Arc::new(Places::new(3, 2));
         let (a, b) = (IpAddr::from([192, 0, 2, 1]), IpAddr::from([192, 0, 2, 2]));
-        let first = gate.enter(a).unwrap();
-        let _second = gate.enter(a).unwrap();
-        assert!(gate.enter(a).is_none());
-        let _third = gate.enter(b).unwrap();
-        assert!(gate.enter(b).is_none());
+        let first = places.enter(a).unwrap();
+        let _second = places.enter(a).unwrap();
+        assert!(places.enter(a).is_none());
+        let _third = places.enter(b).unwrap();
+        assert!(places.enter(b).is_none());
         drop(first);
-        assert!(gate.enter(b).is_some());
+        assert!(places.enter(b).is_some());
     }
 }

@@ -182,3 +182,17 @@ async fn an_upload_that_stalls_or_breaks_off_is_never_seen_as_a_file() {
     }
     assert_eq!(*recorded.lock().unwrap(), []);
 }
+
+/// `[::]` is the default; clients with IPv4 must be able to come in and to open data connections.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn doors_open_everywhere_let_ipv4_clients_in() {
+    let everywhere = "[::]:0".parse().unwrap();
+    let house = House::at(everywhere, TlsMode::Optional, Limits::default());
+    let mut ftp = AsyncFtpStream::connect(("127.0.0.1", house.ftp.port())).await.unwrap();
+    ftp.login("old", PASSWORD).await.unwrap();
+    ftp.put_file("/inbox/a.csv", &mut Cursor::new(b"x")).await.unwrap();
+    let mut ssh = tokio::net::TcpStream::connect(("127.0.0.1", house.sftp.port())).await.unwrap();
+    let mut greeting = [0; 8];
+    ssh.read_exact(&mut greeting).await.unwrap();
+    assert_eq!(greeting, *b"SSH-2.0-");
+}

@@ -58,8 +58,11 @@ impl House {
 
     /// A house whose account `erp` may use SFTP and FTPS, and `old` FTP in clear as well.
     pub(crate) fn with(tls: TlsMode, limits: Limits) -> House {
+        House::at("127.0.0.1:0".parse().unwrap(), tls, limits)
+    }
+
+    pub(crate) fn at(local: SocketAddr, tls: TlsMode, limits: Limits) -> House {
         let folder = tempfile::tempdir().unwrap();
-        let local: SocketAddr = "127.0.0.1:0".parse().unwrap();
         let settings = Settings {
             data_dir: folder.path().to_owned(),
             sftp: Some(SftpSettings {

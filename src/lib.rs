@@ -9,6 +9,9 @@ pub mod model;
 pub mod worker;
 pub mod world;
 
+// rules: pure
+pub mod records;
+
 // shore: one outside thing per room
 pub mod files;
 pub mod spool;

@@ -1,0 +1,58 @@
+//! Bytes to checked message rows: dialect, header, directives, cell rules, row errors with positions.
+//!
+//! Reads from a `std::io::Read` that the caller gives, one record at a time: memory never grows with
+//! the file. Never opens a file, looks at a clock, logs or sends. Broken input is data with a
+//! position ([`RowError`], [`FileProblem`]); only a failing read is an error of the world. Start
+//! reading at `reader.rs` (what a caller pulls), then `cursor.rs` and `scan.rs` (how records are
+//! found), then `message.rs` (what makes a row good).
+
+mod settings;
+
+mod problem;
+
+mod source;
+
+mod scan;
+
+mod cursor;
+
+mod directives;
+
+mod layout;
+
+mod preamble;
+
+mod record;
+
+mod reader;
+
+mod address;
+
+mod moment;
+
+mod template;
+
+mod message;
+
+mod checker;
+
+mod recipient;
+
+mod rejects;
+
+mod nearest;
+
+#[cfg(test)]
+mod zoo;
+
+pub use checker::MessageChecker;
+pub use directives::{Dedupe, Directives};
+pub use layout::{Column, Layout, normalise_name};
+pub use message::{MessageRow, TenantContext};
+pub use nearest::nearest;
+pub use problem::{FileProblem, ReadError, RowError};
+pub use reader::{Facts, Opened, RecordReader, Step};
+pub use record::Record;
+pub use rejects::{RejectedRow, write_rejects};
+pub use settings::{HeaderMode, Limits, ReadSettings};
+pub use template::TemplateNeeds;

@@ -1,0 +1,548 @@
+//! From a record to a checked message: what makes a row of a `messages` file good.
+
+use jiff::tz::TimeZone;
+use jiff::{SignedDuration, Timestamp};
+use rlibphonenumber::Region;
+
+use crate::codes::ReasonCode;
+use crate::model::{Category, ChannelKind};
+
+use super::address;
+use super::directives::Directives;
+use super::layout::{Column, Layout, normalise_name, standard_name, unwrapped};
+use super::message::{MessageRow, TenantContext};
+use super::moment::{self, Zones};
+use super::problem::{FileProblem, RowError, cut_value, either};
+use super::recipient;
+use super::record::Record;
+use super::settings::ReadSettings;
+use super::template::Templates;
+
+/// Longest `row_id`, in characters.
+const ROW_ID_MAX_CHARS: usize = 128;
+/// Longest of the other short cells, in characters.
+const WORD_MAX_CHARS: usize = 1000;
+/// Named by the contract, refused until they are built.
+const UNBUILT: [Column; 12] = [
+    Column::ContactId,
+    Column::Fallback,
+    Column::Priority,
+    Column::Media,
+    Column::InReplyTo,
+    Column::ConsentChannel,
+    Column::ConsentAction,
+    Column::ConsentAt,
+    Column::ConsentSource,
+    Column::ConsentMethod,
+    Column::ConsentPurpose,
+    Column::ConsentProof,
+];
+/// ISO 3166-1 alpha-2.
+const COUNTRIES: &str = "AD AE AF AG AI AL AM AO AQ AR AS AT AU AW AX AZ BA BB BD BE BF BG BH BI BJ \
+    BL BM BN BO BQ BR BS BT BV BW BY BZ CA CC CD CF CG CH CI CK CL CM CN CO CR CU CV CW CX CY CZ DE \
+    DJ DK DM DO DZ EC EE EG EH ER ES ET FI FJ FK FM FO FR GA GB GD GE GF GG GH GI GL GM GN GP GQ GR \
+    GS GT GU GW GY HK HM HN HR HT HU ID IE IL IM IN IO IQ IR IS IT JE JM JO JP KE KG KH KI KM KN KP \
+    KR KW KY KZ LA LB LC LI LK LR LS LT LU LV LY MA MC MD ME MF MG MH MK ML MM MN MO MP MQ MR MS MT \
+    MU MV MW MX MY MZ NA NC NE NF NG NI NL NO NP NR NU NZ OM PA PE PF PG PH PK PL PM PN PR PS PT PW \
+    PY QA RE RO RS RU RW SA SB SC SD SE SG SH SI SJ SK SL SM SN SO SR SS ST SV SX SY SZ TC TD TF TG \
+    TH TJ TK TL TM TN TO TR TT TV TW TZ UA UG UM US UY UZ VA VC VE VG VI VN VU WF WS XK YE YT ZA ZM ZW";
+
+/// Where a column's value comes from, the strongest first.
+#[derive(Debug, Default)]
+struct Origin {
+    fixed: Option<String>,
+    position: Option<usize>,
+    /// The directive's value, else the profile's default.
+    fallback: String,
+}
+
+/// Checks the rows of one file.
+pub struct MessageChecker {
+    layout: Layout,
+    origins: Vec<Origin>,
+    /// Columns without a meaning yet that this file gives.
+    unbuilt: Vec<Column>,
+    /// The tenant's country.
+    region: Option<Region>,
+    timezone: TimeZone,
+    pub(super) channels: Vec<ChannelKind>,
+    default_category: Option<Category>,
+    templates: Templates,
+    now: Timestamp,
+    date_format: Option<String>,
+    zones: Zones,
+}
+
+impl MessageChecker {
+    pub fn new(
+        layout: Layout,
+        directives: &Directives,
+        settings: &ReadSettings,
+        tenant: TenantContext,
+    ) -> MessageChecker {
+        let origin = |column: &Column| {
+            let given = |pairs: &[(String, String)]| {
+                let is_it = |(name, _): &&(String, String)| {
+                    standard_name(&normalise_name(name), &[]) == column.as_str()
+                };
+                pairs.iter().find(is_it).map(|(_, value)| value.clone())
+            };
+            Origin {
+                fixed: given(&settings.values),
+                position: layout.position(*column),
+                fallback: directives
+                    .get(column.as_str())
+                    .map(str::to_owned)
+                    .or_else(|| given(&settings.defaults))
+                    .unwrap_or_default(),
+            }
+        };
+        let origins: Vec<Origin> = Column::ALL.iter().map(origin).collect();
+        let is_given = |column: &Column| {
+            let origin = &origins[*column as usize];
+            origin.position.is_some() || origin.fixed.is_some() || !origin.fallback.is_empty()
+        };
+        MessageChecker {
+            unbuilt: UNBUILT.into_iter().filter(is_given).collect(),
+            region: tenant.default_country.and_then(|country| region(&country)),
+            timezone: tenant.timezone,
+            channels: tenant.channels,
+            default_category: tenant.default_category,
+            templates: Templates::new(tenant.templates),
+            now: tenant.now,
+            date_format: settings.date_format.clone(),
+            zones: Zones::new(),
+            layout,
+            origins,
+        }
+    }
+
+    pub fn layout(&self) -> &Layout {
+        &self.layout
+    }
+
+    /// What is wrong with a template that is named for the whole file; to be asked before the rows.
+    pub fn file_problems(&self) -> Vec<FileProblem> {
+        let origin = &self.origins[Column::Template as usize];
+        let name = match (&origin.fixed, origin.position) {
+            (Some(fixed), _) => fixed,
+            (None, None) => &origin.fallback,
+            (None, Some(_)) => return Vec::new(),
+        };
+        if name.is_empty() {
+            return Vec::new();
+        }
+        if self.templates.named(name).next().is_none() {
+            let message = format!("there is no template {:?}", cut_value(name));
+            let problem = FileProblem::new(ReasonCode::HeaderTemplateUnknown, message).value(name);
+            return vec![problem.hint(self.templates.hint(name))];
+        }
+        let has = |variable: &&String| self.layout.variable_names().any(|name| name == **variable);
+        let unmet = |variable: &String| {
+            let message = format!("the template {name} needs {variable}, and no column gives it");
+            FileProblem::new(ReasonCode::HeaderVariableWithoutColumn, message)
+                .value(variable)
+                .hint(format!("add the column var_{variable}"))
+        };
+        // Variants on other channels may need other variables: only what all of them need is missed.
+        let first = self.templates.named(name).next().map(|t| t.variables.as_slice());
+        let in_all = |variable: &&String| {
+            self.templates.named(name).all(|template| template.variables.contains(variable))
+        };
+        let needed = first.unwrap_or_default().iter().filter(in_all);
+        needed.filter(|variable| !has(variable)).map(unmet).collect()
+    }
+
+    /// Checks one row; returns whether it is good. All its problems are added to `errors`, one each.
+    pub fn check(
+        &self,
+        record: &Record,
+        message: &mut MessageRow,
+        errors: &mut Vec<RowError>,
+    ) -> bool {
+        let before = errors.len();
+        message.clear();
+        message.row = record.row;
+        message.line = record.line;
+        let mut row = RowCheck { checker: self, record, errors };
+        row.unbuilt();
+        row.damage();
+        row.words(message);
+        let region = row.country(message);
+        let channel = recipient::choose(&mut row, region, message);
+        row.content(channel, message);
+        row.times(channel, message);
+        errors.len() == before
+    }
+}
+
+/// The region of a country that has telephone numbers.
+fn region(country: &str) -> Option<Region> {
+    country.to_ascii_uppercase().parse().ok()
+}
+
+/// One row under check.
+pub(super) struct RowCheck<'a> {
+    pub(super) checker: &'a MessageChecker,
+    record: &'a Record,
+    errors: &'a mut Vec<RowError>,
+}
+
+impl<'a> RowCheck<'a> {
+    /// The value of a column: fixed by the profile, else the cell, else directive, else default.
+    pub(super) fn value(&self, column: Column) -> &'a str {
+        let origin = &self.checker.origins[column as usize];
+        if let Some(fixed) = &origin.fixed {
+            return fixed;
+        }
+        let cell = origin.position.and_then(|at| self.record.get(at)).unwrap_or_default();
+        let is_body = matches!(column, Column::Text | Column::Html);
+        let trimmed = cell.trim();
+        match trimmed {
+            "" => &origin.fallback,
+            "\\N" => "",
+            _ if is_body => cell,
+            _ => unwrapped(trimmed),
+        }
+    }
+
+    /// True where the row's own cell gives the value.
+    fn is_own(&self, column: Column) -> bool {
+        let origin = &self.checker.origins[column as usize];
+        let cell = origin.position.and_then(|at| self.record.get(at)).unwrap_or_default();
+        origin.fixed.is_none() && !cell.trim().is_empty()
+    }
+
+    /// Notes a problem of a column's value.
+    pub(super) fn fault(
+        &mut self,
+        column: Column,
+        code: ReasonCode,
+        message: impl Into<String>,
+        hint: impl Into<String>,
+    ) {
+        let origin = &self.checker.origins[column as usize];
+        let at = origin.position.filter(|_| origin.fixed.is_none());
+        let name = at.map_or(column.as_str(), |at| self.checker.layout.name_at(at)).to_owned();
+        let value = cut_value(self.value(column));
+        self.push(at, name, value, code, message.into(), hint.into());
+    }
+
+    /// Notes a problem with the advice that goes with its code.
+    pub(super) fn plain_fault(
+        &mut self,
+        column: Column,
+        code: ReasonCode,
+        message: impl Into<String>,
+    ) {
+        self.fault(column, code, message, code.advice());
+    }
+
+    /// Notes a problem that belongs to no single cell.
+    pub(super) fn row_fault(
+        &mut self,
+        code: ReasonCode,
+        message: impl Into<String>,
+        hint: impl Into<String>,
+    ) {
+        self.push(None, String::new(), String::new(), code, message.into(), hint.into());
+    }
+
+    fn push(
+        &mut self,
+        at: Option<usize>,
+        column_name: String,
+        value: String,
+        code: ReasonCode,
+        message: String,
+        hint: String,
+    ) {
+        self.errors.push(RowError {
+            line: self.record.line,
+            row: self.record.row,
+            row_id: cut_value(self.value(Column::RowId)),
+            column: at.map(|at| at + 1),
+            column_name,
+            code,
+            message,
+            value,
+            hint,
+        });
+    }
+
+    fn unbuilt(&mut self) {
+        for column in &self.checker.unbuilt {
+            if !self.value(*column).is_empty() {
+                let message = format!("{} is not available in this version", column.as_str());
+                self.fault(
+                    *column,
+                    ReasonCode::RowValueNotAllowed,
+                    message,
+                    "leave the cell empty or remove the column",
+                );
+            }
+        }
+    }
+
+    /// Cells in which a spreadsheet left an error instead of a value.
+    fn damage(&mut self) {
+        if !self.record.text.as_bytes().contains(&b'#') {
+            return;
+        }
+        for (at, cell) in self.record.iter().enumerate() {
+            let cell = cell.trim();
+            let name = self.checker.layout.name_at(at);
+            if is_damaged(cell) && !name.starts_with('_') && !name.is_empty() {
+                let message = format!("the cell holds the spreadsheet error {}", cut_value(cell));
+                let code = ReasonCode::RowCellDamaged;
+                let hint = "widen or repair the column and export again".to_owned();
+                self.push(Some(at), name.to_owned(), cut_value(cell), code, message, hint);
+            }
+        }
+    }
+
+    /// Copies the short cells: no control characters, no endless values.
+    fn words(&mut self, message: &mut MessageRow) {
+        for (column, target, most) in [
+            (Column::RowId, &mut message.row_id, ROW_ID_MAX_CHARS),
+            (Column::Campaign, &mut message.campaign, WORD_MAX_CHARS),
+            (Column::Subject, &mut message.subject, WORD_MAX_CHARS),
+            (Column::Sender, &mut message.sender, WORD_MAX_CHARS),
+            (Column::ReplyTo, &mut message.reply_to, WORD_MAX_CHARS),
+            (Column::Template, &mut message.template, WORD_MAX_CHARS),
+        ] {
+            let value = self.value(column);
+            if value.is_empty() {
+                continue;
+            }
+            if value.len() > most && value.chars().count() > most {
+                let text = format!("{} has more than {most} characters", column.as_str());
+                self.plain_fault(column, ReasonCode::RowValueTooLong, text);
+            }
+            // Only a record that holds a control character, or a value from elsewhere, can have one.
+            if (self.record.has_controls || !self.is_own(column) || !value.is_ascii())
+                && value.contains(char::is_control)
+            {
+                let text = format!("{} holds a control character or line end", column.as_str());
+                self.plain_fault(column, ReasonCode::RowControlCharacter, text);
+            }
+            target.push_str(value);
+        }
+        if address::is_scientific(&message.row_id) && message.row_id.contains('+') {
+            let text = "a spreadsheet program rounded the row_id";
+            self.plain_fault(Column::RowId, ReasonCode::RowCellDamaged, text);
+        }
+        if !message.reply_to.is_empty() && !address::is_mailbox(&message.reply_to) {
+            let text = "reply_to is not a valid email address";
+            self.plain_fault(Column::ReplyTo, ReasonCode::RowEmailInvalid, text);
+        }
+    }
+
+    /// The row's country, else the tenant's.
+    fn country(&mut self, message: &mut MessageRow) -> Option<Region> {
+        let given = self.value(Column::Country);
+        if given.is_empty() {
+            return self.checker.region;
+        }
+        message.country.push_str(given);
+        message.country.make_ascii_uppercase();
+        let known = COUNTRIES.split(' ').any(|country| country == message.country);
+        if !known {
+            let text = format!("there is no country {:?}", cut_value(given));
+            self.plain_fault(Column::Country, ReasonCode::RowCountryUnknown, text);
+            return self.checker.region;
+        }
+        region(&message.country)
+    }
+
+    /// Template or text, language and category.
+    fn content(&mut self, channel: Option<ChannelKind>, message: &mut MessageRow) {
+        message.text.push_str(self.value(Column::Text));
+        message.html.push_str(self.value(Column::Html));
+        let has_text = !message.text.is_empty();
+        let has_body = has_text || !message.html.is_empty();
+        self.lang(message);
+        if has_body && !message.template.is_empty() {
+            let own_body = self.is_own(Column::Text) || self.is_own(Column::Html);
+            match (own_body, self.is_own(Column::Template)) {
+                // The row outranks what directive or profile say for all rows.
+                (true, false) => message.template.clear(),
+                (false, true) => {
+                    message.text.clear();
+                    message.html.clear();
+                }
+                _ => self.fault(
+                    Column::Template,
+                    ReasonCode::RowValueNotAllowed,
+                    "the row gives a template and a text of its own",
+                    "keep one of the two",
+                ),
+            }
+        }
+        if !message.template.is_empty() {
+            self.template(channel, message);
+        } else if !has_body {
+            let code = ReasonCode::RowBodyEmpty;
+            self.row_fault(code, "the row has neither template nor text", code.advice());
+        } else if !has_text && channel.is_some_and(|channel| channel != ChannelKind::Email) {
+            let text = "html is for email only, and the row has no text";
+            self.row_fault(ReasonCode::RowBodyEmpty, text, "fill the column text");
+        }
+        self.category(message);
+    }
+
+    fn template(&mut self, channel: Option<ChannelKind>, message: &mut MessageRow) {
+        let templates = &self.checker.templates;
+        let name = message.template.as_str();
+        if templates.named(name).next().is_none() {
+            let text = format!("there is no template {:?}", cut_value(name));
+            let hint = templates.hint(name);
+            return self.fault(Column::Template, ReasonCode::RowTemplateUnknown, text, hint);
+        }
+        let Some(channel) = channel else { return };
+        let Some(at) = templates.find(name, channel, &message.lang) else {
+            let others = either(templates.named(name).map(|template| template.channel.as_str()));
+            let text = format!("the template {:?} is not for {channel}", cut_value(name));
+            let hint = format!("it exists for {others}");
+            return self.fault(Column::Template, ReasonCode::RowTemplateUnknown, text, hint);
+        };
+        message.template_at = Some(at);
+        let layout = &self.checker.layout;
+        for variable in templates.get(at).missing(layout, self.record) {
+            let text = format!("the template {name} needs a value for {variable}");
+            let hint = format!("fill the column {variable} or var_{variable}");
+            self.push(
+                None,
+                variable.to_owned(),
+                String::new(),
+                ReasonCode::RowVariableMissing,
+                text,
+                hint,
+            );
+        }
+    }
+
+    fn lang(&mut self, message: &mut MessageRow) {
+        let given = self.value(Column::Lang);
+        message.lang.push_str(given);
+        if !given.is_empty() && !is_lang(given) {
+            let text = format!("the language tag {:?} is not readable", cut_value(given));
+            self.plain_fault(Column::Lang, ReasonCode::RowLangUnknown, text);
+        }
+    }
+
+    fn category(&mut self, message: &mut MessageRow) {
+        let given = self.value(Column::Category);
+        let own = Category::parse(given);
+        if own.is_none() && !given.is_empty() {
+            let words = either(Category::ALL.iter().map(|category| category.as_str()));
+            let text = format!("there is no category {:?}", cut_value(given));
+            self.fault(
+                Column::Category,
+                ReasonCode::RowValueNotAllowed,
+                text,
+                format!("use {words}"),
+            );
+        }
+        let template = message.template_at.and_then(|at| self.checker.templates.get(at).category);
+        message.category = match (own, template) {
+            (Some(own), Some(template)) => own.stricter(template),
+            (one, other) => {
+                one.or(other).or(self.checker.default_category).unwrap_or(Category::Marketing)
+            }
+        };
+    }
+
+    /// Zone, window, due time and expiry.
+    fn times(&mut self, channel: Option<ChannelKind>, message: &mut MessageRow) {
+        let given = self.value(Column::Tz);
+        let mut zone = None;
+        if !given.is_empty() {
+            message.tz.push_str(given);
+            zone = self.checker.zones.get(given);
+            if zone.is_none() {
+                let text = format!("there is no time zone {:?}", cut_value(given));
+                self.plain_fault(Column::Tz, ReasonCode::RowZoneUnknown, text);
+            }
+        }
+        let given = self.value(Column::Window);
+        if !given.is_empty() {
+            message.window = moment::window(given);
+            if message.window.is_none() {
+                let text = format!("{:?} is not two times of day", cut_value(given));
+                self.fault(Column::Window, ReasonCode::RowTimeInvalid, text, moment::WINDOW_HINT);
+            }
+        }
+        let zone = zone.as_ref().unwrap_or(&self.checker.timezone);
+        message.send_at = self.instant(Column::SendAt, zone);
+        message.expires_at = self.instant(Column::ExpiresAt, zone);
+        self.too_late(channel, message);
+    }
+
+    fn instant(&mut self, column: Column, zone: &TimeZone) -> Option<Timestamp> {
+        let given = self.value(column);
+        if given.is_empty() {
+            return None;
+        }
+        let instant = moment::instant(given, self.checker.date_format.as_deref(), zone);
+        if instant.is_none() {
+            let text = format!("the time {:?} is not readable", cut_value(given));
+            self.plain_fault(column, ReasonCode::RowTimeInvalid, text);
+        }
+        instant
+    }
+
+    /// A message that could not be sent in time even now is refused, not accepted to expire.
+    fn too_late(&mut self, channel: Option<ChannelKind>, message: &MessageRow) {
+        let now = self.checker.now;
+        let due = message.send_at.unwrap_or(now);
+        match message.expires_at {
+            Some(expiry) if expiry <= now => {
+                let text = format!("the message expired at {expiry}, before the file was taken");
+                self.plain_fault(Column::ExpiresAt, ReasonCode::RowTooLate, text);
+            }
+            Some(expiry) if expiry <= due => {
+                let text = "the message expires before it is to be sent";
+                let hint = "let expires_at be later than send_at";
+                self.fault(Column::ExpiresAt, ReasonCode::RowTooLate, text, hint);
+            }
+            Some(_) => {}
+            None => {
+                let age = max_age(message.category, channel);
+                if due.checked_add(age).is_ok_and(|deadline| deadline <= now) {
+                    let text = format!("the message was due at {due} and is too old to be sent");
+                    self.plain_fault(Column::SendAt, ReasonCode::RowTooLate, text);
+                }
+            }
+        }
+    }
+}
+
+/// How long after its due time a message without `expires_at` is still worth sending.
+fn max_age(category: Category, channel: Option<ChannelKind>) -> SignedDuration {
+    match (category, channel) {
+        (Category::Authentication, _) => SignedDuration::from_mins(10),
+        (_, Some(ChannelKind::Email) | None) => SignedDuration::from_hours(48),
+        _ => SignedDuration::from_hours(24),
+    }
+}
+
+/// `#NAME?`, `#REF!` and their kin, or a column too narrow for its number.
+fn is_damaged(cell: &str) -> bool {
+    const ERRORS: [&str; 8] =
+        ["#NAME?", "#REF!", "#VALUE!", "#DIV/0!", "#N/A", "#NUM!", "#NULL!", "#SPILL!"];
+    ERRORS.contains(&cell) || (cell.len() >= 4 && cell.bytes().all(|b| b == b'#'))
+}
+
+/// A language tag by its shape (RFC 5646, 2.1), underscore taken for hyphen.
+fn is_lang(tag: &str) -> bool {
+    let mut parts = tag.split(['-', '_']);
+    let language = parts.next().unwrap_or_default();
+    let letters = language.bytes().all(|b| b.is_ascii_alphabetic());
+    (2..=3).contains(&language.len())
+        && letters
+        && tag.len() <= 35
+        && parts.all(|part| {
+            (1..=8).contains(&part.len()) && part.bytes().all(|b| b.is_ascii_alphanumeric())
+        })
+}

@@ -1,0 +1,445 @@
+//! From a header to what each column means.
+
+use std::collections::HashMap;
+
+use crate::codes::ReasonCode;
+
+use super::address;
+use super::directives::Directives;
+use super::nearest::nearest;
+use super::problem::FileProblem;
+use super::record::Record;
+use super::settings::ReadSettings;
+
+/// Gives each standard column its name, from one table.
+macro_rules! columns {
+    ($($variant:ident $text:literal,)+) => {
+        /// A standard column of `messages` files.
+        #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+        pub enum Column { $($variant,)+ }
+
+        impl Column {
+            pub const ALL: &'static [Column] = &[$(Column::$variant,)+];
+
+            pub const fn as_str(self) -> &'static str {
+                match self { $(Column::$variant => $text,)+ }
+            }
+
+            /// The column of this normalised name; aliases are resolved before.
+            pub fn from_text(text: &str) -> Option<Column> {
+                match text { $($text => Some(Column::$variant),)+ _ => None }
+            }
+        }
+    };
+}
+
+columns! {
+    To "to",
+    Email "email",
+    Phone "phone",
+    Whatsapp "whatsapp",
+    TelegramChatId "telegram_chat_id",
+    Viber "viber",
+    ContactId "contact_id",
+    RowId "row_id",
+    Channel "channel",
+    Fallback "fallback",
+    Template "template",
+    Text "text",
+    Html "html",
+    Lang "lang",
+    Subject "subject",
+    Sender "sender",
+    ReplyTo "reply_to",
+    Category "category",
+    SendAt "send_at",
+    ExpiresAt "expires_at",
+    Tz "tz",
+    Window "window",
+    Priority "priority",
+    Country "country",
+    Campaign "campaign",
+    Media "media",
+    InReplyTo "in_reply_to",
+    ConsentChannel "consent_channel",
+    ConsentAction "consent_action",
+    ConsentAt "consent_at",
+    ConsentSource "consent_source",
+    ConsentMethod "consent_method",
+    ConsentPurpose "consent_purpose",
+    ConsentProof "consent_proof",
+}
+
+impl Column {
+    pub(super) const COUNT: usize = Column::ALL.len();
+
+    /// Columns that give the recipient's address.
+    pub(super) const ADDRESSES: [Column; 6] = [
+        Column::To,
+        Column::Email,
+        Column::Phone,
+        Column::Whatsapp,
+        Column::TelegramChatId,
+        Column::Viber,
+    ];
+
+    const BODIES: [Column; 3] = [Column::Template, Column::Text, Column::Html];
+}
+
+/// The name as it is compared: trimmed, lower case, space and hyphen as underscore.
+pub fn normalise_name(name: &str) -> String {
+    let underscore = |c: char| if matches!(c, ' ' | '-') { '_' } else { c };
+    name.trim().chars().map(underscore).flat_map(char::to_lowercase).collect()
+}
+
+/// The standard name that common exports use another word for.
+fn alias(name: &str) -> &str {
+    match name {
+        "msisdn" | "mobile" | "phone_number" => "phone",
+        "e_mail" | "mail" => "email",
+        other => other,
+    }
+}
+
+/// A template variable and where its value comes from.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Variable {
+    name: String,
+    position: Option<usize>,
+    fixed: Option<String>,
+    default: String,
+}
+
+/// What each column of one file means.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Layout {
+    /// The header as the file or the profile names it, without trailing empty cells.
+    names: Vec<String>,
+    /// Fields a row may have when the surplus is empty: the trailing delimiter of every line.
+    width_max: usize,
+    positions: [Option<usize>; Column::COUNT],
+    extras: Vec<(String, usize)>,
+    variables: Vec<Variable>,
+}
+
+impl Layout {
+    /// Names of the `x_*` columns, in the file's order.
+    pub fn x_columns(&self) -> impl Iterator<Item = &str> {
+        self.extras.iter().map(|(name, _)| name.as_str())
+    }
+
+    /// The `x_*` values of a row, in the order of `x_columns`.
+    pub fn x_values<'a>(&'a self, record: &'a Record) -> impl Iterator<Item = &'a str> {
+        self.extras.iter().map(|(_, position)| record.get(*position).unwrap_or_default())
+    }
+
+    /// Names of the template variables: `var_<name>`, and columns that are not known.
+    pub fn variable_names(&self) -> impl Iterator<Item = &str> {
+        self.variables.iter().map(|variable| variable.name.as_str())
+    }
+
+    /// The template variables of a row; empty where the cell is blank.
+    pub fn variables<'a>(&'a self, record: &'a Record) -> impl Iterator<Item = (&'a str, &'a str)> {
+        self.variables.iter().map(|variable| (variable.name.as_str(), variable.value(record)))
+    }
+
+    /// The value of one template variable, or `None` where it has none in this row.
+    pub fn variable<'a>(&'a self, name: &str, record: &'a Record) -> Option<&'a str> {
+        let variable = self.variables.iter().find(|variable| variable.name == name)?;
+        Some(variable.value(record)).filter(|value| !value.is_empty())
+    }
+
+    /// Where a standard column stands, 0-based.
+    pub fn position(&self, column: Column) -> Option<usize> {
+        self.positions[column as usize]
+    }
+
+    /// The name of a column as the file has it.
+    pub fn name_at(&self, position: usize) -> &str {
+        self.names.get(position).map_or("", String::as_str)
+    }
+
+    /// Columns the header names.
+    pub fn width(&self) -> usize {
+        self.names.len()
+    }
+
+    pub(super) fn width_max(&self) -> usize {
+        self.width_max
+    }
+
+    /// Reads a header; warnings come with the layout, problems instead of it.
+    pub(super) fn build(
+        cells: &[String],
+        settings: &ReadSettings,
+        directives: &Directives,
+    ) -> Result<(Layout, Vec<FileProblem>), Vec<FileProblem>> {
+        let named = cells.iter().rposition(|cell| !cell.trim().is_empty()).map_or(0, |at| at + 1);
+        if named > settings.limits.columns_max {
+            let message = format!(
+                "the header has {named} columns, more than {}",
+                settings.limits.columns_max
+            );
+            return Err(vec![FileProblem::new(ReasonCode::HeaderTooManyColumns, message)]);
+        }
+        let mut building = Building {
+            layout: Layout {
+                names: cells[..named].iter().map(|cell| cell.trim().to_owned()).collect(),
+                width_max: cells.len().max(named + 1),
+                positions: [None; Column::COUNT],
+                extras: Vec::new(),
+                variables: Vec::new(),
+            },
+            taken: HashMap::new(),
+            warnings: Vec::new(),
+            problems: Vec::new(),
+        };
+        if cells.len() == named && matches!(settings.header, super::HeaderMode::Present) {
+            building.layout.width_max = named;
+        }
+        for (position, cell) in cells[..named].iter().enumerate() {
+            building.place(position, cell, &standard_name(cell, &settings.columns));
+        }
+        building.fixed_variables(settings);
+        building.require(settings, directives);
+        if building.problems.is_empty() {
+            Ok((building.layout, building.warnings))
+        } else {
+            Err(building.problems)
+        }
+    }
+}
+
+impl Variable {
+    fn value<'a>(&'a self, record: &'a Record) -> &'a str {
+        if let Some(fixed) = &self.fixed {
+            return fixed;
+        }
+        match self.position.and_then(|position| record.get(position)).map(unwrapped) {
+            Some("\\N") => "",
+            Some("") | None => &self.default,
+            Some(value) => value,
+        }
+    }
+}
+
+/// The text inside `="…"`, which spreadsheets write to keep leading zeros: nothing is lost.
+pub(super) fn unwrapped(cell: &str) -> &str {
+    match cell.strip_prefix("=\"").and_then(|rest| rest.strip_suffix('"')) {
+        Some(inner) if !inner.contains('"') => inner,
+        _ => cell,
+    }
+}
+
+/// The standard name of a header cell: the profile's mapping first, then aliases.
+pub(super) fn standard_name(cell: &str, mapping: &[(String, String)]) -> String {
+    let name = normalise_name(cell);
+    match mapping.iter().find(|(own, _)| normalise_name(own) == name) {
+        Some((_, standard)) => alias(&normalise_name(standard)).to_owned(),
+        None => alias(&name).to_owned(),
+    }
+}
+
+/// True for a name that has a meaning of its own: what tells a header from data.
+pub(super) fn is_known(name: &str) -> bool {
+    Column::from_text(name).is_some()
+        || ["x_", "var_", "_"]
+            .iter()
+            .any(|prefix| name.len() > prefix.len() && name.starts_with(prefix))
+}
+
+/// A header cell that is an address or a number rather than a name.
+pub(super) fn looks_like_data(cells: &[String]) -> Option<usize> {
+    let digits = |cell: &str| cell.bytes().filter(u8::is_ascii_digit).count();
+    let is_address = |cell: &String| {
+        let cell = unwrapped(cell.trim());
+        let phone = cell.strip_prefix('+').is_some_and(|rest| {
+            digits(rest) >= 7 && !rest.bytes().any(|b| b.is_ascii_alphabetic())
+        });
+        phone || address::is_email(cell)
+    };
+    let is_number = |cell: &String| {
+        let cell = cell.trim();
+        digits(cell) >= 1 && cell.bytes().all(|b| b.is_ascii_digit() || b".,-/ ".contains(&b))
+    };
+    let known = cells.iter().any(|cell| is_known(alias(&normalise_name(cell))));
+    cells
+        .iter()
+        .position(is_address)
+        .or_else(|| cells.iter().position(is_number).filter(|_| !known))
+}
+
+/// A layout under construction.
+struct Building {
+    layout: Layout,
+    /// Standard name to the position that has it.
+    taken: HashMap<String, usize>,
+    warnings: Vec<FileProblem>,
+    problems: Vec<FileProblem>,
+}
+
+impl Building {
+    fn place(&mut self, position: usize, cell: &str, name: &str) {
+        if name.starts_with('_') {
+            return;
+        }
+        if name.is_empty() {
+            let message = format!("column {} has no name and is ignored", position + 1);
+            let warning = FileProblem::new(ReasonCode::HeaderColumnUnknown, message)
+                .at_column(position, cell)
+                .hint("name the column or remove it");
+            return self.warnings.push(warning);
+        }
+        let known = is_known(name);
+        let variable = if known { name.strip_prefix("var_") } else { Some(name) };
+        // A column `city` and a column `var_city` are the same variable; `email` and `var_email` are
+        // not.
+        let key = variable.map_or_else(|| name.to_owned(), |variable| format!("var_{variable}"));
+        if let Some(earlier) = self.taken.insert(key, position) {
+            let message =
+                format!("columns {} and {} both mean {name:?}", earlier + 1, position + 1);
+            let problem = FileProblem::new(ReasonCode::HeaderColumnTwice, message);
+            return self.problems.push(problem.at_column(position, cell));
+        }
+        if !known {
+            self.warnings.push(unknown(position, cell, name));
+        }
+        match (Column::from_text(name), variable) {
+            (Some(column), _) => self.layout.positions[column as usize] = Some(position),
+            (None, Some(variable)) => self.layout.variables.push(Variable {
+                name: variable.to_owned(),
+                position: Some(position),
+                fixed: None,
+                default: String::new(),
+            }),
+            (None, None) => self.layout.extras.push((name.to_owned(), position)),
+        }
+    }
+
+    /// Adds what a profile's `values` and `defaults` say about variables.
+    fn fixed_variables(&mut self, settings: &ReadSettings) {
+        let fixed = settings.values.iter().map(|pair| (pair, true));
+        let defaults = settings.defaults.iter().map(|pair| (pair, false));
+        for ((name, value), is_fixed) in fixed.chain(defaults) {
+            let name = normalise_name(name);
+            let Some(name) = name.strip_prefix("var_") else { continue };
+            let variables = &mut self.layout.variables;
+            let at = variables.iter().position(|v| v.name == name).unwrap_or_else(|| {
+                variables.push(Variable {
+                    name: name.to_owned(),
+                    position: None,
+                    fixed: None,
+                    default: String::new(),
+                });
+                variables.len() - 1
+            });
+            if is_fixed {
+                variables[at].fixed = Some(value.clone());
+            } else {
+                variables[at].default.clone_from(value);
+            }
+        }
+    }
+
+    /// A messages file needs an address column, and something to say.
+    fn require(&mut self, settings: &ReadSettings, directives: &Directives) {
+        let given = |column: &Column| {
+            let named = |pairs: &[(String, String)]| {
+                pairs.iter().any(|(name, _)| alias(&normalise_name(name)) == column.as_str())
+            };
+            self.layout.position(*column).is_some()
+                || directives.get(column.as_str()).is_some()
+                || named(&settings.values)
+                || named(&settings.defaults)
+        };
+        let mut missing = Vec::new();
+        if !Column::ADDRESSES.iter().any(given) {
+            missing.push((
+                "no column holds an address",
+                "add one of the columns email, phone, whatsapp, telegram_chat_id, viber, or to with channel",
+            ));
+        }
+        if !Column::BODIES.iter().any(given) {
+            missing.push((
+                "nothing says what to send",
+                "add the column template, text or html, or the line #template=<name> before the header",
+            ));
+        }
+        for (message, hint) in missing {
+            let problem = FileProblem::new(ReasonCode::HeaderColumnMissing, message);
+            self.problems.push(problem.hint(hint));
+        }
+    }
+}
+
+fn unknown(position: usize, cell: &str, name: &str) -> FileProblem {
+    let message = format!("the column {:?} is not known", cell.trim());
+    let hint = match nearest(name, Column::ALL.iter().map(|column| column.as_str())) {
+        Some(known) => format!("did you mean {known}? As it is, it is the variable {name}"),
+        None => format!("it can be used as the template variable {name}"),
+    };
+    FileProblem::new(ReasonCode::HeaderColumnUnknown, message).at_column(position, cell).hint(hint)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn build(header: &str) -> Result<(Layout, Vec<FileProblem>), Vec<FileProblem>> {
+        let cells: Vec<String> = header.split(',').map(str::to_owned).collect();
+        let settings = ReadSettings {
+            columns: vec![("Handy Nr".into(), "phone".into()), ("KDNR".into(), "x_kdnr".into())],
+            ..ReadSettings::default()
+        };
+        Layout::build(&cells, &settings, &Directives::default())
+    }
+
+    #[test]
+    fn headers_are_read_by_name() {
+        let (layout, warnings) =
+            build("E-Mail, handy-nr ,TEXT,kdnr,var_First Name,Citty,_line,x_Ref").unwrap();
+        assert_eq!(layout.position(Column::Email), Some(0));
+        assert_eq!(layout.position(Column::Phone), Some(1));
+        assert_eq!(layout.position(Column::Text), Some(2));
+        assert_eq!(layout.x_columns().collect::<Vec<_>>(), ["x_kdnr", "x_ref"]);
+        assert_eq!(layout.variable_names().collect::<Vec<_>>(), ["first_name", "citty"]);
+        assert_eq!(warnings.len(), 1);
+        assert_eq!((warnings[0].column, warnings[0].column_name.as_str()), (Some(6), "Citty"));
+    }
+
+    #[test]
+    fn a_header_that_cannot_work_is_refused_with_all_its_problems() {
+        for (header, codes) in [
+            ("name,city", vec![ReasonCode::HeaderColumnMissing, ReasonCode::HeaderColumnMissing]),
+            ("email,mail,text", vec![ReasonCode::HeaderColumnTwice]),
+            ("email,text,city,var_city", vec![ReasonCode::HeaderColumnTwice]),
+            ("phone,mobile", vec![ReasonCode::HeaderColumnTwice, ReasonCode::HeaderColumnMissing]),
+        ] {
+            let found: Vec<ReasonCode> =
+                build(header).unwrap_err().iter().map(|problem| problem.code).collect();
+            assert_eq!(found, codes, "{header}");
+        }
+        let many = vec!["a"; 513].join(",");
+        assert_eq!(build(&many).unwrap_err()[0].code, ReasonCode::HeaderTooManyColumns);
+    }
+
+    #[test]
+    fn a_slip_in_a_column_name_gets_a_hint() {
+        let (_, warnings) = build("email,text,sedner").unwrap();
+        assert!(warnings[0].hint.contains("did you mean sender?"), "{}", warnings[0].hint);
+    }
+
+    #[test]
+    fn data_is_told_from_names() {
+        for (line, expected) in [
+            ("email,text", None),
+            ("email,a@b.example,Hello", Some(1)),
+            ("sms,+49 151 12345678,Hello", Some(1)),
+            ("4915112345678,Hello", Some(0)),
+            ("phone,text,2024", None),
+        ] {
+            let cells: Vec<String> = line.split(',').map(str::to_owned).collect();
+            assert_eq!(looks_like_data(&cells), expected, "{line}");
+        }
+    }
+}

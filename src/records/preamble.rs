@@ -1,0 +1,283 @@
+//! What stands before the first data row: `sep=`, directives, skipped lines, the header.
+
+use std::io::Read;
+
+use encoding_rs::Encoding;
+
+use crate::codes::ReasonCode;
+
+use super::cursor::{Cursor, Found};
+use super::directives::DirectiveLine;
+use super::layout::{is_known, looks_like_data, normalise_name, standard_name};
+use super::problem::{FileProblem, ReadError};
+use super::scan::Scanner;
+use super::settings::{DELIMITERS, HeaderMode, ReadSettings};
+
+/// The columns that a `.rejected.csv` puts before the file's own.
+pub(super) const REJECT_COLUMNS: [&str; 5] = ["_line", "_row", "_code", "_column", "_hint"];
+
+/// The preamble of one file, the cursor standing behind it.
+pub(super) struct Preamble {
+    /// The file began with a byte order mark.
+    pub(super) mark: bool,
+    /// The `sep=` line as it came, line end included.
+    pub(super) sep_line: Vec<u8>,
+    pub(super) directives: Vec<DirectiveLine>,
+    /// Each directive line as it came, line end included.
+    pub(super) directive_bytes: Vec<Vec<u8>>,
+    pub(super) delimiter: u8,
+    /// The header's names; from the profile where the file has no header line.
+    pub(super) cells: Vec<String>,
+    pub(super) header_line: Option<u64>,
+    /// The header record as it came; empty where the file has none.
+    pub(super) header_bytes: Vec<u8>,
+    /// The file is a corrected `.rejected.csv`.
+    pub(super) redropped: bool,
+}
+
+/// The trailer `#EOF` or `#EOF rows=<n>`: the announced rows, where the line is one.
+pub(super) fn trailer(text: &str) -> Option<Option<&str>> {
+    let rest =
+        text.trim_end_matches([',', ';', '\t', '|', ' ', '\r', '\n']).strip_prefix("#EOF")?;
+    if rest.is_empty() {
+        return Some(None);
+    }
+    let rest = rest.strip_prefix(' ')?.trim();
+    Some(Some(rest.strip_prefix("rows=").unwrap_or(rest)))
+}
+
+/// Reads up to the first data row.
+pub(super) fn read<R: Read>(
+    cursor: &mut Cursor<R>,
+    settings: &ReadSettings,
+    declared: Option<&'static Encoding>,
+) -> Result<Preamble, ReadError> {
+    let mut preamble = Preamble {
+        mark: cursor.source.begin(declared)?,
+        sep_line: Vec::new(),
+        directives: Vec::new(),
+        directive_bytes: Vec::new(),
+        delimiter: b',',
+        cells: Vec::new(),
+        header_line: None,
+        header_bytes: Vec::new(),
+        redropped: false,
+    };
+    // A malformed first byte or an oversized first chunk shows before the first line is asked for.
+    cursor.more()?;
+    let sep = read_lines(cursor, settings, &mut preamble)?;
+    let quote = settings.quote;
+    if let Some(delimiter) = rejected_header(cursor)? {
+        preamble.redropped = true;
+        preamble.delimiter = delimiter;
+    } else {
+        let declared = sep.or(settings.delimiter);
+        preamble.delimiter = match (declared, &settings.header) {
+            (Some(delimiter), _) => delimiter,
+            (None, HeaderMode::Present) => detect(cursor, settings)?,
+            (None, HeaderMode::Columns(names)) => detect_by_count(cursor, quote, names.len())?,
+        };
+    }
+    let line = cursor.scanner.line;
+    cursor.scanner = Scanner::new(preamble.delimiter, quote, line);
+    match &settings.header {
+        HeaderMode::Columns(names) if !preamble.redropped => preamble.cells.clone_from(names),
+        _ => read_header(cursor, settings, &mut preamble)?,
+    }
+    Ok(preamble)
+}
+
+/// Reads `sep=`, directives, blank and skipped lines; returns the delimiter that `sep=` names.
+fn read_lines<R: Read>(
+    cursor: &mut Cursor<R>,
+    settings: &ReadSettings,
+    preamble: &mut Preamble,
+) -> Result<Option<u8>, ReadError> {
+    let mut sep = None;
+    let mut to_skip = settings.skip_lines;
+    loop {
+        let Some(length) = cursor.line()? else { return Err(empty()) };
+        let bytes = &cursor.source.window()[..length];
+        let text = cursor.source.text_of(bytes);
+        let number = cursor.scanner.line;
+        let directive = DirectiveLine::parse(number, &text);
+        if text.trim().is_empty() {
+            to_skip = to_skip.saturating_sub(1);
+        } else if let Some(named) = sep_line(&text).filter(|_| number == 1) {
+            sep = Some(named.ok_or_else(|| {
+                FileProblem::new(
+                    ReasonCode::HeaderDelimiterUnknown,
+                    "the sep= line names no delimiter",
+                )
+                .at_line(1)
+                .value(text.trim())
+            })?);
+            preamble.sep_line = bytes.to_vec();
+        } else if let Some(directive) = directive.filter(|d| to_skip == 0 || d.is_known()) {
+            if preamble.directives.len() == settings.limits.directives_max {
+                let message =
+                    format!("there are more than {} directives", preamble.directives.len());
+                let problem = FileProblem::new(ReasonCode::HeaderDirectiveInvalid, message);
+                return Err(problem.at_line(number).into());
+            }
+            preamble.directives.push(directive);
+            preamble.directive_bytes.push(bytes.to_vec());
+        } else if to_skip > 0 && rejected_delimiter(&text).is_none() {
+            to_skip -= 1;
+        } else if trailer(&text).is_some() {
+            return Err(empty());
+        } else if text.starts_with('#') && !text.contains([',', ';', '\t', '|']) {
+            let problem = FileProblem::new(
+                ReasonCode::HeaderDirectiveInvalid,
+                "a line before the header begins with # but is no directive",
+            );
+            let problem = problem.at_line(number).value(text.trim());
+            return Err(problem.hint("write #key=value, or remove the line").into());
+        } else {
+            return Ok(sep);
+        }
+        cursor.pass_line(length);
+    }
+}
+
+fn empty() -> ReadError {
+    let message = "the file holds no header and no rows";
+    FileProblem::new(ReasonCode::FileEmpty, message).into()
+}
+
+/// Excel's `sep=;`: the outer `None` is another line, the inner one no delimiter of ours.
+fn sep_line(text: &str) -> Option<Option<u8>> {
+    let text = text.trim_end_matches(['\r', '\n']).trim_matches('"');
+    let head = text.get(..4)?;
+    if !head.eq_ignore_ascii_case("sep=") {
+        return None;
+    }
+    Some(match text.as_bytes()[4..] {
+        [delimiter] | [delimiter, b' '] if DELIMITERS.contains(&delimiter) => Some(delimiter),
+        // `sep=,` padded by a spreadsheet.
+        [first, ..] if DELIMITERS.contains(&first) && text[4..].bytes().all(|b| b == first) => {
+            Some(first)
+        }
+        _ => None,
+    })
+}
+
+/// The delimiter of a `.rejected.csv` header.
+fn rejected_delimiter(text: &str) -> Option<u8> {
+    DELIMITERS.into_iter().find(|delimiter| {
+        let mut cells = text
+            .split(char::from(*delimiter))
+            .map(|cell| normalise_name(cell.trim().trim_matches('"')));
+        REJECT_COLUMNS[..3].iter().all(|name| cells.next().as_deref() == Some(*name))
+    })
+}
+
+fn rejected_header<R: Read>(cursor: &mut Cursor<R>) -> Result<Option<u8>, ReadError> {
+    let Some(length) = cursor.line()? else { return Ok(None) };
+    Ok(rejected_delimiter(&cursor.source.text_of(&cursor.source.window()[..length])))
+}
+
+/// The cells of the record at the window's start, were this its delimiter. Consumes nothing.
+fn cells_with<R: Read>(
+    cursor: &mut Cursor<R>,
+    delimiter: u8,
+    quote: Option<u8>,
+) -> Result<Option<(Vec<String>, usize)>, ReadError> {
+    let line = cursor.scanner.line;
+    cursor.scanner = Scanner::new(delimiter, quote, line);
+    let found = cursor.find()?;
+    let line_after = std::mem::replace(&mut cursor.scanner.line, line);
+    let Found::Record { length, .. } = found else { return Ok(None) };
+    let record = &cursor.source.window()[..length];
+    let mut scratch = Vec::new();
+    let quote = quote.unwrap_or(b'"');
+    let mut text = |field: &super::scan::Field| {
+        cursor.source.text_of(field.value(record, quote, &mut scratch)).into_owned()
+    };
+    let cells = cursor.scanner.fields.iter().map(&mut text).collect();
+    cursor.scanner = Scanner::new(delimiter, Some(quote), line_after);
+    Ok(Some((cells, length)))
+}
+
+/// The delimiter under which the header has the most columns that are known.
+fn detect<R: Read>(cursor: &mut Cursor<R>, settings: &ReadSettings) -> Result<u8, ReadError> {
+    let line = cursor.scanner.line;
+    let mut best: Option<(usize, usize, u8)> = None;
+    let mut data = None;
+    for delimiter in DELIMITERS {
+        let cells = cells_with(cursor, delimiter, settings.quote);
+        cursor.scanner.line = line;
+        // A quote that never closes is told when the header is read for good.
+        let Ok(Some((cells, _))) = cells else { continue };
+        if let Some(at) = looks_like_data(&cells) {
+            data.get_or_insert((at, cells[at].clone()));
+        }
+        let known =
+            cells.iter().filter(|cell| is_known(&standard_name(cell, &settings.columns))).count();
+        if known > 0 && best.is_none_or(|(most, width, _)| (known, cells.len()) > (most, width)) {
+            best = Some((known, cells.len(), delimiter));
+        }
+    }
+    match (best, data) {
+        (Some((_, _, delimiter)), _) => Ok(delimiter),
+        (None, Some((at, cell))) => Err(data_as_header(line, at, &cell)),
+        (None, None) => {
+            let message = "with no delimiter does the first line hold a known column name";
+            Err(FileProblem::new(ReasonCode::HeaderDelimiterUnknown, message).at_line(line).into())
+        }
+    }
+}
+
+/// Without a header the delimiter must cut the first record into as many fields as there are names.
+fn detect_by_count<R: Read>(
+    cursor: &mut Cursor<R>,
+    quote: Option<u8>,
+    columns: usize,
+) -> Result<u8, ReadError> {
+    let line = cursor.scanner.line;
+    for delimiter in DELIMITERS {
+        let cells = cells_with(cursor, delimiter, quote);
+        cursor.scanner.line = line;
+        if let Ok(Some((cells, _))) = cells
+            && cells.len() == columns
+        {
+            return Ok(delimiter);
+        }
+    }
+    let message = format!("no delimiter cuts the first line into {columns} fields");
+    Err(FileProblem::new(ReasonCode::HeaderDelimiterUnknown, message).at_line(line).into())
+}
+
+fn read_header<R: Read>(
+    cursor: &mut Cursor<R>,
+    settings: &ReadSettings,
+    preamble: &mut Preamble,
+) -> Result<(), ReadError> {
+    let line = cursor.scanner.line;
+    let Some((cells, length)) = cells_with(cursor, preamble.delimiter, settings.quote)? else {
+        let message = "the header is longer than a record may be";
+        return Err(FileProblem::new(ReasonCode::HeaderTooManyColumns, message)
+            .at_line(line)
+            .into());
+    };
+    let line_after = cursor.scanner.line;
+    cursor.scanner = Scanner::new(preamble.delimiter, settings.quote, line_after);
+    preamble.header_line = Some(line);
+    preamble.header_bytes = cursor.source.window()[..length].to_vec();
+    cursor.source.consume(length);
+    if cells.iter().all(|cell| cell.trim().is_empty()) {
+        let message = "the header line names no column";
+        return Err(FileProblem::new(ReasonCode::HeaderMissing, message).at_line(line).into());
+    }
+    if let Some(at) = looks_like_data(&cells).filter(|_| !preamble.redropped) {
+        return Err(data_as_header(line, at, &cells[at]));
+    }
+    preamble.cells = cells;
+    Ok(())
+}
+
+fn data_as_header(line: u64, at: usize, cell: &str) -> ReadError {
+    let message = "the first line looks like data, not like column names";
+    let problem = FileProblem::new(ReasonCode::HeaderLooksLikeData, message);
+    problem.at_line(line).at_column(at, "").value(cell).into()
+}

@@ -1,0 +1,382 @@
+//! Pulls checked records out of a file, one at a time.
+
+use std::io::{self, Read};
+
+use encoding_rs::Encoding;
+use sha2::{Digest, Sha256};
+
+use crate::codes::ReasonCode;
+
+use super::cursor::{Cursor, Found};
+use super::directives::Directives;
+use super::layout::{Column, Layout};
+use super::moment::Zones;
+use super::preamble::{self, Preamble, trailer};
+use super::problem::{FileProblem, ReadError, RowError, cut_value};
+use super::record::Record;
+use super::settings::ReadSettings;
+use super::source::{Mode, Source};
+
+/// Records are digested in pieces of this size: a digest call for each cell would cost more than the
+/// digest.
+const DIGEST_PIECE_BYTES: usize = 16 << 10;
+
+/// What the preamble said.
+#[derive(Debug, Clone)]
+pub struct Opened {
+    pub layout: Layout,
+    pub directives: Directives,
+    /// Warnings about the header.
+    pub warnings: Vec<FileProblem>,
+    /// The file is a corrected `.rejected.csv`: it has no sequence number, whatever its name.
+    pub redropped: bool,
+}
+
+/// One step through the data rows.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Step {
+    /// The record is well formed.
+    Row,
+    /// The record is not; it holds the cells that could be read.
+    Bad(RowError),
+}
+
+/// What is known of a file, at any moment of reading it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Facts {
+    /// Bytes as received.
+    pub bytes: u64,
+    /// Digest of the bytes as received.
+    pub sha256: [u8; 32],
+    /// Digest of header, directives and records, whatever encoding, delimiter and line ends they
+    /// came in. Of the part that was read, if the file was refused in the middle.
+    pub records_sha256: [u8; 32],
+    /// WHATWG name.
+    pub encoding: &'static str,
+    /// `None` if the file was refused before the delimiter was known.
+    pub delimiter: Option<u8>,
+    /// Data rows.
+    pub rows: u64,
+    /// The trailer `#EOF` stood at the end.
+    pub trailer: bool,
+    /// `file.encoding_suspect`, where it is.
+    pub warning: Option<FileProblem>,
+}
+
+/// Reads one file: `open` once, `next` until it gives `None`, `finish`.
+pub struct RecordReader<R> {
+    cursor: Cursor<R>,
+    settings: ReadSettings,
+    width: usize,
+    width_max: usize,
+    row_id_at: Option<usize>,
+    names: Vec<String>,
+    rows_announced: Option<u64>,
+    delimiter: Option<u8>,
+    rows: u64,
+    trailer: bool,
+    scratch: Vec<u8>,
+    records_digest: Sha256,
+    to_digest: Vec<u8>,
+}
+
+impl<R: Read> RecordReader<R> {
+    pub fn new(input: R, settings: ReadSettings) -> RecordReader<R> {
+        RecordReader {
+            cursor: Cursor::new(Source::new(input, Mode::Decoded), &settings.limits),
+            settings,
+            width: 0,
+            width_max: 0,
+            row_id_at: None,
+            names: Vec::new(),
+            rows_announced: None,
+            delimiter: None,
+            rows: 0,
+            trailer: false,
+            scratch: Vec::new(),
+            records_digest: Sha256::new(),
+            to_digest: Vec::with_capacity(DIGEST_PIECE_BYTES * 2),
+        }
+    }
+
+    /// Reads up to the first data row.
+    pub fn open(&mut self) -> Result<Opened, ReadError> {
+        let declared: Option<&'static Encoding> = self.settings.encoding;
+        let preamble = preamble::read(&mut self.cursor, &self.settings, declared)?;
+        self.delimiter = Some(preamble.delimiter);
+        let encoding = self.cursor.source.encoding().name();
+        let checked = Directives::check(&preamble.directives, encoding, &Zones::new());
+        let directives = checked.map_err(ReadError::Refused)?;
+        let settings = self.header_settings(&preamble);
+        let (layout, mut warnings) = Layout::build(&preamble.cells, &settings, &directives)
+            .map_err(|mut problems| {
+                problems.iter_mut().for_each(|problem| problem.line = preamble.header_line);
+                ReadError::Refused(problems)
+            })?;
+        warnings.iter_mut().for_each(|warning| warning.line = preamble.header_line);
+        self.width = layout.width();
+        self.width_max = layout.width_max();
+        self.row_id_at = layout.position(Column::RowId);
+        self.names = (0..layout.width()).map(|at| layout.name_at(at).to_owned()).collect();
+        self.rows_announced = directives.rows();
+        self.digest_preamble(&directives);
+        Ok(Opened { layout, directives, warnings, redropped: preamble.redropped })
+    }
+
+    /// A corrected file has a header whatever the profile says.
+    fn header_settings(&self, preamble: &Preamble) -> ReadSettings {
+        let mut settings = self.settings.clone();
+        if preamble.redropped {
+            settings.header = super::HeaderMode::Present;
+        }
+        settings
+    }
+
+    /// The next data row, or `None` at the end of a file that is whole.
+    pub fn next(&mut self, record: &mut Record) -> Result<Option<Step>, ReadError> {
+        loop {
+            let line = self.cursor.scanner.line;
+            match self.cursor.find()? {
+                Found::End => return self.end().map(|()| None),
+                Found::Record { length, ended } => {
+                    self.fill(record, length, line);
+                    self.note_controls(record);
+                    let control_in = self.cursor.scanner.control_in;
+                    self.cursor.pass(length);
+                    if is_blank(record) {
+                        continue;
+                    }
+                    if let Some(announced) = record.get(0).and_then(trailer)
+                        && record.iter().skip(1).all(str::is_empty)
+                    {
+                        let announced = announced.map(str::to_owned);
+                        return self.trailer(announced, line).map(|()| None);
+                    }
+                    self.count(line)?;
+                    record.row = self.rows;
+                    let ended = ended || self.cursor.source.dos_end();
+                    let bad = self.judge(record, ended, control_in);
+                    self.digest(record);
+                    return Ok(Some(bad.map_or(Step::Row, Step::Bad)));
+                }
+                Found::TooLong => {
+                    record.clear();
+                    record.line = line;
+                    self.count(line)?;
+                    record.row = self.rows;
+                    let digest = &mut self.records_digest;
+                    digest.update(&self.to_digest);
+                    self.to_digest.clear();
+                    self.cursor.skip(|piece| {
+                        digest.update(piece);
+                        Ok(())
+                    })?;
+                    return Ok(Some(Step::Bad(self.too_long(record))));
+                }
+            }
+        }
+    }
+
+    /// Reads what is left, so that size and digest are those of the whole file, also of a refused one.
+    pub fn finish(mut self) -> io::Result<Facts> {
+        self.records_digest.update(&self.to_digest);
+        let encoding = self.cursor.source.encoding();
+        let warning = self.cursor.source.is_suspect().then(|| {
+            let message = format!(
+                "the file is declared as {}, but all of it is valid UTF-8",
+                encoding.name()
+            );
+            FileProblem::new(ReasonCode::FileEncodingSuspect, message)
+        });
+        let (bytes, sha256) = self.cursor.source.drain()?;
+        Ok(Facts {
+            bytes,
+            sha256,
+            records_sha256: self.records_digest.finalize().into(),
+            encoding: encoding.name(),
+            delimiter: self.delimiter,
+            rows: self.rows,
+            trailer: self.trailer,
+            warning,
+        })
+    }
+
+    fn fill(&mut self, record: &mut Record, length: usize, line: u64) {
+        record.clear();
+        record.line = line;
+        let quote = self.settings.quote.unwrap_or(b'"');
+        let bytes = &self.cursor.source.window()[..length];
+        // The source has checked it; looking once more is cheaper than keeping unsafe code right.
+        let text = std::str::from_utf8(bytes).expect("the source shows whole characters only");
+        for field in &self.cursor.scanner.fields {
+            match field.shape {
+                super::scan::Shape::Plain => record.push(&text[field.start..field.end]),
+                super::scan::Shape::Quoted => record.push(&text[field.start + 1..field.end - 1]),
+                super::scan::Shape::Tangled => {
+                    let value = field.value(bytes, quote, &mut self.scratch);
+                    record.push(&String::from_utf8_lossy(value));
+                }
+            }
+        }
+    }
+
+    fn note_controls(&self, record: &mut Record) {
+        record.has_controls = self.cursor.scanner.has_controls;
+    }
+
+    fn count(&mut self, line: u64) -> Result<(), ReadError> {
+        if self.rows == self.settings.limits.rows_max {
+            let message = format!("the file has more than {} data rows", self.rows);
+            return Err(FileProblem::new(ReasonCode::FileTooManyRows, message)
+                .at_line(line)
+                .into());
+        }
+        self.rows += 1;
+        Ok(())
+    }
+
+    /// Why the record is not well formed, if it is not.
+    fn judge(
+        &self,
+        record: &mut Record,
+        ended: bool,
+        control_in: Option<usize>,
+    ) -> Option<RowError> {
+        while record.len() > self.width && record.len() <= self.width_max && record.pop_empty() {}
+        let settings = &self.settings;
+        if !ended && !settings.strong_proof && !settings.final_newline_optional {
+            let message = "the last row has no line end, so it may be cut";
+            return Some(self.bad(record, ReasonCode::RowCut, None, message.into()));
+        }
+        if record.len() != self.width {
+            let message =
+                format!("the row has {} fields, the header has {}", record.len(), self.width);
+            return Some(self.bad(record, ReasonCode::RowFieldCount, None, message));
+        }
+        let longest = settings.limits.field_max_bytes;
+        if record.text.len() > longest
+            && let Some(at) = record.iter().position(|cell| cell.len() > longest)
+        {
+            let message = format!("the cell has more than {longest} bytes");
+            return Some(self.bad(record, ReasonCode::RowValueTooLong, Some(at), message));
+        }
+        control_in.map(|at| {
+            let found = record.get(at).and_then(|cell| cell.chars().find(is_stray_control));
+            let message = format!(
+                "the cell holds the control character U+{:04X}",
+                found.map_or(0, u32::from)
+            );
+            self.bad(record, ReasonCode::RowControlCharacter, Some(at), message)
+        })
+    }
+
+    fn bad(
+        &self,
+        record: &Record,
+        code: ReasonCode,
+        at: Option<usize>,
+        message: String,
+    ) -> RowError {
+        let cell = |at: usize| record.get(at).map(cut_value).unwrap_or_default();
+        RowError {
+            line: record.line,
+            row: record.row,
+            row_id: self.row_id_at.map(cell).unwrap_or_default().trim().to_owned(),
+            column: at.map(|at| at + 1),
+            column_name: at.and_then(|at| self.names.get(at).cloned()).unwrap_or_default(),
+            code,
+            message,
+            value: at.map(cell).unwrap_or_default(),
+            hint: code.advice().to_owned(),
+        }
+    }
+
+    fn too_long(&self, record: &Record) -> RowError {
+        let most = self.settings.limits.record_max_bytes;
+        let message = format!("the row has more than {most} bytes");
+        self.bad(record, ReasonCode::RowRecordTooLong, None, message)
+    }
+
+    /// After `#EOF` nothing may stand but blank lines.
+    fn trailer(&mut self, announced: Option<String>, line: u64) -> Result<(), ReadError> {
+        self.trailer = true;
+        let mismatch =
+            |message: String| FileProblem::new(ReasonCode::FileRowsMismatch, message).at_line(line);
+        loop {
+            match self.cursor.find()? {
+                Found::End => break,
+                Found::Record { length, .. } => {
+                    let bytes = &self.cursor.source.window()[..length];
+                    if !bytes.trim_ascii().is_empty() {
+                        return Err(mismatch("rows stand behind the line #EOF".into()).into());
+                    }
+                    self.cursor.pass(length);
+                }
+                Found::TooLong => {
+                    return Err(mismatch("rows stand behind the line #EOF".into()).into());
+                }
+            }
+        }
+        match announced.map(|text| (text.parse::<u64>(), text)) {
+            None => {}
+            Some((Ok(rows), _)) if rows == self.rows => {}
+            Some((_, text)) => {
+                let message = format!(
+                    "the line #EOF announces rows={}, but there are {} data rows",
+                    cut_value(&text),
+                    self.rows
+                );
+                return Err(mismatch(message).into());
+            }
+        }
+        self.end()
+    }
+
+    fn end(&mut self) -> Result<(), ReadError> {
+        match self.rows_announced {
+            Some(announced) if announced != self.rows => {
+                let message =
+                    format!("#rows announces {announced}, but there are {} data rows", self.rows);
+                Err(FileProblem::new(ReasonCode::FileRowsMismatch, message).into())
+            }
+            _ => Ok(()),
+        }
+    }
+
+    fn digest_preamble(&mut self, directives: &Directives) {
+        let mut record = Record::new();
+        for (key, value) in directives.content() {
+            record.push(key);
+            record.push(value);
+        }
+        self.digest(&record);
+        record.clear();
+        for name in &self.names {
+            record.push(&super::normalise_name(name));
+        }
+        self.digest(&record);
+    }
+
+    /// Adds a record to its digest: number of cells, their lengths, their text.
+    fn digest(&mut self, record: &Record) {
+        let number = |value: usize| (value as u32).to_le_bytes();
+        self.to_digest.extend_from_slice(&number(record.ends.len()));
+        for end in &record.ends {
+            self.to_digest.extend_from_slice(&number(*end));
+        }
+        self.to_digest.extend_from_slice(record.text.as_bytes());
+        if self.to_digest.len() >= DIGEST_PIECE_BYTES {
+            self.records_digest.update(&self.to_digest);
+            self.to_digest.clear();
+        }
+    }
+}
+
+/// A line of nothing but spaces.
+fn is_blank(record: &Record) -> bool {
+    record.len() == 1 && record.text.trim().is_empty()
+}
+
+fn is_stray_control(c: &char) -> bool {
+    c.is_control() && !matches!(c, '\t' | '\r' | '\n')
+}

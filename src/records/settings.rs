@@ -1,0 +1,92 @@
+//! How a file is to be read: what a profile may declare, with defaults that fit most files.
+
+use encoding_rs::Encoding;
+
+/// Delimiters a file may use; the order breaks ties when a header fits several.
+pub(super) const DELIMITERS: [u8; 4] = [b',', b';', b'\t', b'|'];
+
+/// Where the column names come from.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub enum HeaderMode {
+    /// The first record names the columns.
+    #[default]
+    Present,
+    /// The file has no header line; these are the columns, in order.
+    Columns(Vec<String>),
+}
+
+/// Every bound on a file. A partner can hit each of them, so each has a reason code.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Limits {
+    /// `file.too_large` above this many bytes as received.
+    pub file_max_bytes: u64,
+    /// `file.too_many_rows` above this many data rows.
+    pub rows_max: u64,
+    /// `header.too_many_columns` above this many columns.
+    pub columns_max: usize,
+    /// `row.value_too_long` above this many bytes of UTF-8 in one cell.
+    pub field_max_bytes: usize,
+    /// `row.record_too_long` above this many bytes of UTF-8 in one record.
+    pub record_max_bytes: usize,
+    /// `header.directive_invalid` above this many directive lines.
+    pub directives_max: usize,
+}
+
+impl Default for Limits {
+    fn default() -> Limits {
+        Limits {
+            file_max_bytes: 2 << 30,
+            rows_max: 10_000_000,
+            columns_max: 512,
+            field_max_bytes: 64 << 10,
+            record_max_bytes: 1 << 20,
+            directives_max: 200,
+        }
+    }
+}
+
+/// A profile's dialect, mapping, fixed values and defaults.
+#[derive(Debug, Clone)]
+pub struct ReadSettings {
+    /// Declared delimiter; `None` finds it from the header.
+    pub delimiter: Option<u8>,
+    /// The quote; `None` reads quotes as text.
+    pub quote: Option<u8>,
+    /// Declared encoding; a byte order mark in the file wins. `None` is UTF-8.
+    pub encoding: Option<&'static Encoding>,
+    pub header: HeaderMode,
+    /// Lines before the header that are no directives and are passed over.
+    pub skip_lines: usize,
+    /// Own column name to standard name (`KDNR` to `x_kdnr`).
+    pub columns: Vec<(String, String)>,
+    /// Standard column and value, used where the cell is blank.
+    pub defaults: Vec<(String, String)>,
+    /// Standard column and value, used whatever the cell says.
+    pub values: Vec<(String, String)>,
+    /// A strptime format for local times, tried before the standard ones.
+    pub date_format: Option<String>,
+    /// True where a last record without a line end is taken as whole.
+    pub final_newline_optional: bool,
+    /// True where the sender said the file is whole; `row.cut` then does not apply.
+    pub strong_proof: bool,
+    pub limits: Limits,
+}
+
+impl Default for ReadSettings {
+    fn default() -> ReadSettings {
+        ReadSettings {
+            delimiter: None,
+            quote: Some(b'"'),
+            encoding: None,
+            header: HeaderMode::Present,
+            skip_lines: 0,
+            columns: Vec::new(),
+            defaults: Vec::new(),
+            values: Vec::new(),
+            date_format: None,
+            final_newline_optional: false,
+            strong_proof: false,
+            limits: Limits::default(),
+        }
+    }
+}

@@ -1,0 +1,121 @@
+//! Which of the tenant's templates a row means, and whether the row gives what it needs.
+
+use std::collections::HashMap;
+
+use crate::model::{Category, ChannelKind};
+
+use super::layout::Layout;
+use super::nearest::nearest;
+use super::record::Record;
+
+/// What a row must know of one of the tenant's templates.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct TemplateNeeds {
+    pub name: String,
+    pub channel: ChannelKind,
+    /// As the template has it; empty fits every row.
+    pub lang: String,
+    /// Normalised names of the variables that must have a value.
+    pub variables: Vec<String>,
+    pub category: Option<Category>,
+}
+
+/// The tenant's templates, found by name.
+#[derive(Debug)]
+pub(super) struct Templates {
+    all: Vec<TemplateNeeds>,
+    by_name: HashMap<String, Vec<usize>>,
+}
+
+impl Templates {
+    pub(super) fn new(all: Vec<TemplateNeeds>) -> Templates {
+        let mut by_name: HashMap<String, Vec<usize>> = HashMap::new();
+        for (at, template) in all.iter().enumerate() {
+            by_name.entry(template.name.clone()).or_default().push(at);
+        }
+        Templates { all, by_name }
+    }
+
+    /// All of this name, on any channel and in any language.
+    pub(super) fn named(&self, name: &str) -> impl Iterator<Item = &TemplateNeeds> {
+        self.by_name.get(name).into_iter().flatten().map(|at| &self.all[*at])
+    }
+
+    /// Position of the template for this channel: in the row's language, else in the same language
+    /// of another region, else the first.
+    pub(super) fn find(&self, name: &str, channel: ChannelKind, lang: &str) -> Option<usize> {
+        let on_channel = |at: &&usize| self.all[**at].channel == channel;
+        let candidates = || self.by_name.get(name).into_iter().flatten().filter(on_channel);
+        let spelled = |at: &&usize| self.all[**at].lang.eq_ignore_ascii_case(lang);
+        let related = |at: &&usize| {
+            !lang.is_empty() && primary(&self.all[**at].lang).eq_ignore_ascii_case(primary(lang))
+        };
+        candidates()
+            .find(spelled)
+            .or_else(|| candidates().find(related))
+            .or_else(|| candidates().next())
+            .copied()
+    }
+
+    pub(super) fn get(&self, at: usize) -> &TemplateNeeds {
+        &self.all[at]
+    }
+
+    /// "Did you mean" for a name that does not exist.
+    pub(super) fn hint(&self, name: &str) -> String {
+        match nearest(name, self.by_name.keys().map(String::as_str)) {
+            Some(known) => format!("did you mean {known}?"),
+            None => "use a template of the tenant".to_owned(),
+        }
+    }
+}
+
+impl TemplateNeeds {
+    /// Names of the variables that the row leaves empty.
+    pub(super) fn missing<'a>(
+        &'a self,
+        layout: &'a Layout,
+        record: &'a Record,
+    ) -> impl Iterator<Item = &'a str> {
+        self.variables
+            .iter()
+            .map(String::as_str)
+            .filter(move |name| layout.variable(name, record).is_none())
+    }
+}
+
+fn primary(lang: &str) -> &str {
+    lang.split(['-', '_']).next().unwrap_or(lang)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_language_decides_between_templates_of_one_name() {
+        let template = |lang: &str, channel| TemplateNeeds {
+            name: "invoice".into(),
+            channel,
+            lang: lang.into(),
+            variables: Vec::new(),
+            category: None,
+        };
+        let templates = Templates::new(vec![
+            template("en", ChannelKind::Email),
+            template("de-AT", ChannelKind::Email),
+            template("de", ChannelKind::Sms),
+        ]);
+        for (channel, lang, expected) in [
+            (ChannelKind::Email, "", Some(0)),
+            (ChannelKind::Email, "EN", Some(0)),
+            (ChannelKind::Email, "de", Some(1)),
+            (ChannelKind::Email, "fr", Some(0)),
+            (ChannelKind::Sms, "en", Some(2)),
+            (ChannelKind::Viber, "en", None),
+        ] {
+            assert_eq!(templates.find("invoice", channel, lang), expected, "{channel} {lang}");
+        }
+        assert_eq!(templates.hint("invoce"), "did you mean invoice?");
+    }
+}

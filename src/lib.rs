@@ -9,8 +9,8 @@ pub mod model;
 pub mod worker;
 pub mod world;
 
-// rules: pure
-pub mod records;
+// station: the journey of a file, step by step
+pub mod outbox;
 
 // shore: one outside thing per room
 pub mod files;
@@ -20,4 +20,5 @@ pub mod store;
 // rules: pure
 pub mod batch;
 pub mod policy;
+pub mod records;
 pub mod report;

@@ -310,4 +310,22 @@ mod tests {
         assert!(matches!(compile("\n{% nonsense %}"), TemplateError::Syntax { line: 2, .. }));
         assert!(compile("{{ 1 }}").to_string().starts_with("{{1}} has no param"));
     }
+
+    #[test]
+    #[ignore = "a measurement: run it optimised"]
+    #[allow(clippy::disallowed_methods, clippy::print_stderr, reason = "a measurement")]
+    fn simple_templates_render_a_million_times_a_second() {
+        let words =
+            "some words around the values of a message, about as many as there are. ".repeat(4);
+        let template = template(&format!(
+            "Dear {{{{ first_name }}}},{words}{{{{ city }}}} {{{{1}}}} {{{{2}}}}"
+        ));
+        let start = std::time::Instant::now();
+        for _ in 0..1_000_000 {
+            std::hint::black_box(template.render(&value).unwrap());
+        }
+        let seconds = start.elapsed().as_secs_f64();
+        eprintln!("{:.2} million renders a second", 1.0 / seconds);
+        assert!(seconds < 1.0, "{seconds}");
+    }
 }

@@ -4,8 +4,9 @@
 //! escaped, in a header it must fit on the line. `tojson` adds the quotes, `urlencode` is for forms.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
-use minijinja::value::Value;
+use minijinja::value::{Object, Value};
 use minijinja::{AutoEscape, Environment, Error, ErrorKind, UndefinedBehavior};
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 use reqwest::header::{CONTENT_TYPE, HeaderName, HeaderValue};
@@ -76,7 +77,7 @@ impl Requests {
                 values.entry(variable).or_insert_with(|| Value::from(PROBE));
             }
         }
-        let values: Value = values.into_iter().collect();
+        let values = Value::from_object(Values(values));
         let url = self.render(URL, &values).map_err(|p| fault("url", p))?;
         let url: Url = url.parse().map_err(|_| fault("url", "is no URL".to_owned()))?;
         if !matches!(url.scheme(), "http" | "https") || !url.has_host() {
@@ -100,7 +101,7 @@ impl Requests {
         client: &reqwest::Client,
         message: &OutgoingMessage,
     ) -> Result<reqwest::Request, String> {
-        let values: Value = values(message).into_iter().collect();
+        let values = Value::from_object(Values(values(message)));
         let mut request = client.request(self.method.clone(), self.render(URL, &values)?);
         for (index, name) in self.headers.iter().enumerate() {
             let text = self.render(&header_template(index), &values)?;
@@ -192,6 +193,16 @@ fn json(value: &Value) -> Result<String, Error> {
 
 fn xml(text: &str) -> String {
     text.replace('&', "&amp;").replace('<', "&lt;").replace('>', "&gt;").replace('"', "&quot;")
+}
+
+/// What a template sees, by name.
+#[derive(Debug)]
+struct Values(BTreeMap<String, Value>);
+
+impl Object for Values {
+    fn get_value(self: &Arc<Self>, key: &Value) -> Option<Value> {
+        self.0.get(key.as_str()?).cloned()
+    }
 }
 
 fn values(message: &OutgoingMessage) -> BTreeMap<String, Value> {

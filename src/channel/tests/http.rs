@@ -69,6 +69,23 @@ async fn every_answer_has_its_outcome() {
 }
 
 #[tokio::test]
+async fn one_connection_carries_many_requests() {
+    let ok = r#"{"status":"ok","id":7}"#;
+    let keep = format!(
+        "HTTP/1.1 200 OK\r\nConnection: keep-alive\r\nContent-Length: {}\r\n\r\n{ok}",
+        ok.len()
+    );
+    let (address, seen) = serve(vec![keep]).await;
+    let channel = http(settings(address));
+    for _ in 0..3 {
+        assert_eq!(send(&channel, &message()).await.provider_message_id, "7");
+    }
+    let seen = seen.lock().unwrap();
+    assert_eq!(seen.len(), 3);
+    assert!(seen.iter().all(|request| request.port == seen[0].port));
+}
+
+#[tokio::test]
 async fn nobody_listening_is_transient() {
     let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
     let address = listener.local_addr().unwrap();

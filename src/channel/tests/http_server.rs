@@ -11,10 +11,12 @@ use tokio::net::{TcpListener, TcpStream};
 pub(super) struct Request {
     pub(super) head: String,
     pub(super) body: String,
+    /// The client's port: the same for requests on one connection.
+    pub(super) port: u16,
 }
 
 /// Answers each request with the bytes given, one after the other, the last for all that follow; then
-/// hangs up. Empty bytes: only hangs up.
+/// hangs up, unless the answer says keep-alive. Empty bytes: only hangs up.
 #[allow(clippy::disallowed_methods, reason = "the other side of a test")]
 pub(super) async fn serve(answers: Vec<String>) -> (SocketAddr, Arc<Mutex<Vec<Request>>>) {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
@@ -24,11 +26,15 @@ pub(super) async fn serve(answers: Vec<String>) -> (SocketAddr, Arc<Mutex<Vec<Re
     tokio::spawn(async move {
         let mut served = 0;
         while let Ok((mut stream, _)) = listener.accept().await {
-            let Some(request) = read(&mut stream).await else { continue };
-            shared.lock().unwrap().push(request);
-            let answer = &answers[served.min(answers.len() - 1)];
-            served += 1;
-            let _gone = stream.write_all(answer.as_bytes()).await;
+            while let Some(request) = read(&mut stream).await {
+                shared.lock().unwrap().push(request);
+                let answer = &answers[served.min(answers.len() - 1)];
+                served += 1;
+                let _gone = stream.write_all(answer.as_bytes()).await;
+                if !answer.contains("Connection: keep-alive") {
+                    break;
+                }
+            }
         }
     });
     (address, seen)
@@ -43,6 +49,7 @@ pub(super) fn answer(status: &str, headers: &str, body: &str) -> String {
 }
 
 async fn read(stream: &mut TcpStream) -> Option<Request> {
+    let port = stream.peer_addr().ok()?.port();
     let mut bytes = Vec::new();
     loop {
         let text = String::from_utf8_lossy(&bytes).into_owned();
@@ -52,7 +59,7 @@ async fn read(stream: &mut TcpStream) -> Option<Request> {
                 name.eq_ignore_ascii_case("content-length").then(|| value.trim().parse().ok())?
             });
             if body.len() >= length.unwrap_or(0) {
-                return Some(Request { head: head.to_owned(), body: body.to_owned() });
+                return Some(Request { head: head.to_owned(), body: body.to_owned(), port });
             }
         }
         let mut buffer = [0; 4096];

@@ -132,6 +132,28 @@ async fn a_connection_that_the_server_closed_while_idle_is_not_used() {
 }
 
 #[tokio::test]
+async fn a_connection_that_has_carried_enough_says_goodbye() {
+    let (address, seen) = serve(Script::default()).await;
+    let channel = smtp(SmtpSettings { messages_max: 2, ..settings(address.port()) });
+    for _ in 0..4 {
+        assert_eq!(send(&channel, &message()).await.outcome, Outcome::Accepted);
+    }
+    assert_eq!(seen.connections(), 2);
+    assert_eq!(seen.commands().iter().filter(|command| *command == "QUIT").count(), 2);
+}
+
+#[tokio::test]
+async fn what_was_made_ready_and_not_used_is_there_for_the_next() {
+    let (address, seen) = serve(Script::default()).await;
+    let channel = smtp(settings(address.port()));
+    channel.ready().await.unwrap().release();
+    drop(channel.ready().await.unwrap());
+    assert_eq!(seen.connections(), 1);
+    assert_eq!(send(&channel, &message()).await.outcome, Outcome::Accepted);
+    assert_eq!(seen.connections(), 2, "a dropped one is closed, the permit is free again");
+}
+
+#[tokio::test]
 async fn nobody_listening_is_transient_and_nothing_is_ready() {
     let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
     let port = listener.local_addr().unwrap().port();

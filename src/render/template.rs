@@ -237,6 +237,8 @@ mod tests {
             ("{{ Größe }}", "XL"),
             ("{{ nobody | default(\"friend\") }}", "friend"),
             ("{{ empty | default('}}') }}", "}}"),
+            ("{{ nobody | d('friend') }}", "friend"),
+            ("{{ nobody | default('friend') | upper }}", "FRIEND"),
             ("{{ first name | upper }}", "ANN"),
             ("{{ 1 | upper }} {{ größe | lower }}", "ANN xl"),
             ("{% if nobody %}x{% else %}y{% endif %}", "y"),
@@ -307,6 +309,7 @@ mod tests {
         };
         assert_eq!(compile("a\n{{ b"), TemplateError::Unclosed { line: 2 });
         assert!(matches!(compile("{{ 1 }}"), TemplateError::ParamOutOfRange { .. }));
+        assert!(matches!(compile("\n\n{% include 'x' %}"), TemplateError::Syntax { line: 3, .. }));
         assert!(matches!(compile("\n{% nonsense %}"), TemplateError::Syntax { line: 2, .. }));
         assert!(compile("{{ 1 }}").to_string().starts_with("{{1}} has no param"));
     }

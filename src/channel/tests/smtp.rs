@@ -87,7 +87,7 @@ async fn every_point_of_the_conversation_has_its_outcome() {
     let refused = ("permanent_message", Some("delivery.refused"));
     let spam = ("permanent_message", Some("delivery.content_refused"));
     type Change = fn(&mut Script);
-    let cases: [(Change, (&str, Option<&str>)); 12] = [
+    let cases: [(Change, (&str, Option<&str>)); 13] = [
         (|s| s.mail = Act::Say("550 5.7.1 not you"), refused),
         (|s| s.mail = Act::SayAndClose("421 4.3.2 closing"), transient),
         (|s| s.mail = Act::Close, transient),
@@ -96,6 +96,7 @@ async fn every_point_of_the_conversation_has_its_outcome() {
         (|s| s.bad_rcpt = Act::Say("451 4.3.0 x"), ("transient", Some("delivery.soft_bounce"))),
         (|s| s.data = Act::Say("554 5.6.0 no"), spam),
         (|s| s.data = Act::SayAndClose("354 go on"), transient),
+        (|s| s.data = Act::Say("250 what body"), transient),
         (|s| s.dot = Act::Close, unknown),
         (|s| s.dot = Act::Say("554 5.7.1 spam"), spam),
         (|s| s.dot = Act::SayAndClose("421 4.3.2 closing"), transient),

@@ -17,6 +17,7 @@ mod rules;
 mod secret;
 mod section;
 mod server;
+mod stations;
 mod template;
 mod tenant;
 #[cfg(test)]
@@ -26,7 +27,7 @@ mod value;
 pub use load::{Config, load, restart_needed};
 pub use problem::{ConfigError, Problem};
 pub use profile::Profile;
-pub use rules::{Completeness, Dedupe, FinalNewline, ProofLevel, RowIdScope, Rules};
-pub use server::{Log, LogFormat, LogLevel, Web};
+pub use rules::{Completeness, FinalNewline, Rules};
+pub use server::{Log, Web};
 pub use template::ConfiguredTemplate;
-pub use tenant::{Consent, MaxAge, Pattern, Tenant, TenantSettings, Window};
+pub use tenant::{Pattern, Tenant, TenantSettings};

@@ -5,6 +5,7 @@
 
 // front: what the operator sees and sets
 pub mod admin;
+pub mod config;
 
 // stations: the file's journey
 pub mod transfer;

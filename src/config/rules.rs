@@ -5,6 +5,9 @@ use std::time::Duration;
 use super::problem::Complaint;
 use super::section::Section;
 use super::value;
+use crate::batch::Thresholds;
+use crate::intake::{MinProof, RowIdScope};
+use crate::records::Dedupe;
 
 /// How files are taken and judged.
 #[derive(Debug, Clone, PartialEq)]
@@ -12,7 +15,7 @@ pub struct Rules {
     /// When a file is ready.
     pub completeness: Completeness,
     /// The weakest proof of completeness that is taken.
-    pub min_proof: ProofLevel,
+    pub min_proof: MinProof,
     /// Whether a last record without a line end is taken on less than strong proof.
     pub final_newline: FinalNewline,
     /// How long a complete file stays visible before it is claimed.
@@ -21,10 +24,8 @@ pub struct Rules {
     pub settle: Duration,
     /// How long a file whose close was not seen must stay unchanged.
     pub quiet: Duration,
-    /// The share of bad rows over which the whole file is refused.
-    pub reject_threshold: f64,
-    /// The number of rows from which `reject_threshold` is applied.
-    pub reject_min_rows: u64,
+    /// From when on bad rows refuse the whole file.
+    pub thresholds: Thresholds,
     /// How long the same content is known again as a duplicate.
     pub duplicate_window: Duration,
     /// Which rows of one file are the same message; unset, the row's category decides.
@@ -43,14 +44,6 @@ pub enum Completeness {
     Quiet,
 }
 
-/// How much a proof of completeness is worth.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub enum ProofLevel {
-    Weak,
-    Medium,
-    Strong,
-}
-
 /// Whether the last record needs a line end.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum FinalNewline {
@@ -58,37 +51,17 @@ pub enum FinalNewline {
     Optional,
 }
 
-/// Which rows of one file count as the same message.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Dedupe {
-    /// None: every row is sent.
-    None,
-    /// Same address, content and time.
-    Exact,
-    /// Same address.
-    Recipient,
-}
-
-/// Where a row id must be unique.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum RowIdScope {
-    Tenant,
-    Profile,
-    File,
-}
-
 impl Default for Rules {
     fn default() -> Rules {
         const DAY: Duration = Duration::from_secs(86_400);
         Rules {
             completeness: Completeness::Auto,
-            min_proof: ProofLevel::Weak,
+            min_proof: MinProof::Weak,
             final_newline: FinalNewline::Required,
             grace: Duration::from_secs(2),
             settle: Duration::from_secs(2),
             quiet: Duration::from_secs(60),
-            reject_threshold: 0.2,
-            reject_min_rows: 100,
+            thresholds: Thresholds { reject_threshold: 0.2, reject_min_rows: 100 },
             duplicate_window: 7 * DAY,
             dedupe: None,
             row_id_scope: RowIdScope::Tenant,
@@ -105,9 +78,9 @@ impl Rules {
                 "min_proof",
                 outer.min_proof,
                 value::one_of(&[
-                    ("weak", ProofLevel::Weak),
-                    ("medium", ProofLevel::Medium),
-                    ("strong", ProofLevel::Strong),
+                    ("weak", MinProof::Weak),
+                    ("medium", MinProof::Medium),
+                    ("strong", MinProof::Strong),
                 ]),
             ),
             final_newline: section.value(
@@ -121,16 +94,7 @@ impl Rules {
             grace: section.value("grace", outer.grace, value::duration_or_zero),
             settle: section.value("settle", outer.settle, value::duration_or_zero),
             quiet: section.value("quiet", outer.quiet, value::duration),
-            reject_threshold: section.value(
-                "reject_threshold",
-                outer.reject_threshold,
-                value::decimal(0.0, 1.0),
-            ),
-            reject_min_rows: section.value(
-                "reject_min_rows",
-                outer.reject_min_rows,
-                value::number(0, u64::MAX),
-            ),
+            thresholds: thresholds(section, outer.thresholds),
             duplicate_window: section.value(
                 "duplicate_window",
                 outer.duplicate_window,
@@ -155,6 +119,18 @@ impl Rules {
                 ]),
             ),
         }
+    }
+}
+
+fn thresholds(section: &Section<'_>, outer: Thresholds) -> Thresholds {
+    let share = value::decimal(0.0, 1.0);
+    Thresholds {
+        reject_threshold: section.value("reject_threshold", outer.reject_threshold, share),
+        reject_min_rows: section.value(
+            "reject_min_rows",
+            outer.reject_min_rows,
+            value::number(0, u64::MAX),
+        ),
     }
 }
 

@@ -11,6 +11,7 @@ use toml::Spanned;
 use toml::de::{DeTable, DeValue};
 
 use super::problem::{Complaint, Findings, Key, Problem};
+use crate::records::nearest;
 
 /// One configuration file: its name for messages, and its text to find lines in.
 #[derive(Debug)]
@@ -329,7 +330,7 @@ impl Drop for Section<'_> {
                 continue;
             }
             let mut complaint = Complaint::new("is not a known key").secret();
-            complaint.hint = match nearest(key, &asked) {
+            complaint.hint = match meant(key, &asked) {
                 Some(near) => Some(format!("did you mean `{near}`?")),
                 None => Some(format!("known here: {}", known(&asked))),
             };
@@ -348,16 +349,12 @@ fn known(asked: &[&str]) -> String {
 }
 
 /// The known word that was probably meant: a few letters off, or longer or shorter at its end.
-pub(super) fn nearest<'w>(word: &str, known: &[&'w str]) -> Option<&'w str> {
-    let distance = |known: &&&str| strsim::damerau_levenshtein(word, known);
-    let nearest = known.iter().min_by_key(distance)?;
-    if distance(&nearest) <= word.len().max(3) / 3 {
-        return Some(nearest);
-    }
+pub(super) fn meant<'w>(word: &str, known: &[&'w str]) -> Option<&'w str> {
     let begins = |known: &&&str| {
         known.len().min(word.len()) >= 4 && (known.starts_with(word) || word.starts_with(**known))
     };
-    known.iter().find(begins).copied()
+    let begun = || known.iter().find(begins).copied();
+    nearest(word, known.iter().copied()).or_else(begun)
 }
 
 /// A key as it would have to be written in the file.

@@ -7,12 +7,14 @@ use std::time::Duration;
 
 use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
+use tracing_subscriber::filter::Targets;
 
 use super::problem::Complaint;
 use super::secret::{Places, check_private};
 use super::section::{Item, Section};
 use super::value;
 use crate::records;
+use crate::telemetry::LogFormat;
 use crate::transfer::{AlgorithmPolicy, FtpSettings, Limits, Settings, SftpSettings, TlsMode};
 
 /// The front that may face the internet. Nothing listens there yet in this version.
@@ -24,29 +26,11 @@ pub struct Web {
 }
 
 /// What is logged, and how.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Log {
-    pub level: LogLevel,
+    /// The least severe level, where need be by module: `info,dropchute::store=debug`.
+    pub filter: String,
     pub format: LogFormat,
-}
-
-/// The least severe lines that are written.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum LogLevel {
-    Error,
-    Warn,
-    Info,
-    Debug,
-    Trace,
-}
-
-/// How a log line is written.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum LogFormat {
-    /// For people, and for the journal.
-    Text,
-    /// One JSON object a line.
-    Json,
 }
 
 /// The admin front listens on the machine itself only, unless told otherwise.
@@ -202,18 +186,21 @@ impl Web {
 
 impl Log {
     pub(super) fn read(section: &Section<'_>) -> Log {
-        let levels = [
-            ("error", LogLevel::Error),
-            ("warn", LogLevel::Warn),
-            ("info", LogLevel::Info),
-            ("debug", LogLevel::Debug),
-            ("trace", LogLevel::Trace),
-        ];
         let formats = [("text", LogFormat::Text), ("json", LogFormat::Json)];
-        Log {
-            level: section.value("level", LogLevel::Info, value::one_of(&levels)),
-            format: section.value("format", LogFormat::Text, value::one_of(&formats)),
-        }
+        let filter = section.value("filter", "info".to_owned(), |item| {
+            let allowed =
+                "error, warn, info, debug or trace, or such as \"info,dropchute::store=debug\"";
+            let filter = value::str_of(item, allowed)?;
+            // A word that is no level would be taken for a module, and silence all others.
+            let is_level =
+                |word: &str| ["off", "error", "warn", "info", "debug", "trace"].contains(&word);
+            let fits = |part: &str| is_level(part.rsplit('=').next().unwrap_or_default().trim());
+            match filter.parse::<Targets>() {
+                Ok(_) if filter.split(',').all(fits) => Ok(filter.to_owned()),
+                _ => Err(Complaint::new("is no log filter").allowed(allowed)),
+            }
+        });
+        Log { filter, format: section.value("format", LogFormat::Text, value::one_of(&formats)) }
     }
 }
 

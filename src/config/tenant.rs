@@ -4,7 +4,6 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use globset::{GlobBuilder, GlobMatcher};
-use jiff::civil::Time;
 use jiff::tz::TimeZone;
 
 use super::problem::{Complaint, Findings};
@@ -15,6 +14,7 @@ use super::template::{self, ConfiguredTemplate};
 use super::value;
 use crate::files::{Aliases, RelPath};
 use crate::model::{Category, ChannelKind, TenantId};
+use crate::policy::{Consent, MARKETING_WINDOW, MaxAge, Window};
 use crate::records::Limits;
 
 /// One partner organisation.
@@ -58,30 +58,6 @@ pub struct TenantSettings {
     pub profiles: Vec<Profile>,
 }
 
-/// What marketing needs before it is sent.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Consent {
-    /// A live grant in the ledger.
-    Required,
-    /// The file's word, never over an opt-out.
-    Asserted,
-}
-
-/// How long after it was due a message may still be sent.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct MaxAge {
-    pub authentication: Duration,
-    pub email: Duration,
-    pub others: Duration,
-}
-
-/// The hours of the day in which messages may be sent; over midnight where `end` is the earlier.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Window {
-    pub start: Time,
-    pub end: Time,
-}
-
 /// A glob with its text.
 #[derive(Debug, Clone)]
 pub struct Pattern {
@@ -92,7 +68,6 @@ pub struct Pattern {
 impl Default for TenantSettings {
     fn default() -> TenantSettings {
         const HOUR: Duration = Duration::from_secs(3600);
-        let day = Window { start: Time::constant(8, 0, 0, 0), end: Time::constant(20, 0, 0, 0) };
         TenantSettings {
             suspended: false,
             timezone: TimeZone::UTC,
@@ -101,12 +76,8 @@ impl Default for TenantSettings {
             consent: Consent::Required,
             rules: Rules::default(),
             row_id_window: 90 * 24 * HOUR,
-            max_age: MaxAge {
-                authentication: Duration::from_secs(600),
-                email: 48 * HOUR,
-                others: 24 * HOUR,
-            },
-            windows: BTreeMap::from([(Category::Marketing, day)]),
+            max_age: MaxAge::default(),
+            windows: BTreeMap::from([(Category::Marketing, MARKETING_WINDOW)]),
             temporary_names: Vec::new(),
             aliases: Aliases::new(),
             senders: BTreeMap::new(),
@@ -216,7 +187,7 @@ fn max_age(section: &Section<'_>, outer: MaxAge) -> MaxAge {
     MaxAge {
         authentication: section.value("authentication", outer.authentication, value::duration),
         email: section.value("email", outer.email, value::duration),
-        others: section.value("others", outer.others, value::duration),
+        other: section.value("others", outer.other, value::duration),
     }
 }
 
@@ -234,21 +205,14 @@ fn windows(
 
 /// `08:00-20:00`, or `none`.
 fn window(item: &Item<'_>) -> Result<Option<Window>, Complaint> {
-    let complaint = || {
-        Complaint::new("is no window")
-            .allowed("two times of day such as \"08:00-20:00\", or \"none\"")
-    };
-    let text = value::str_of(item, "two times of day such as \"08:00-20:00\", or \"none\"")?;
-    if text == "none" {
-        return Ok(None);
+    let allowed = "two different times of day such as \"08:00-20:00\", or \"none\"";
+    match value::str_of(item, allowed)? {
+        "none" => Ok(None),
+        text => match Window::parse(text) {
+            Ok(window) => Ok(Some(window)),
+            Err(_) => Err(Complaint::new("is no window").allowed(allowed)),
+        },
     }
-    let (start, end) = text.split_once('-').ok_or_else(complaint)?;
-    let time = |text: &str| text.trim().parse::<Time>().map_err(|_| complaint());
-    let window = Window { start: time(start)?, end: time(end)? };
-    if window.start == window.end {
-        return Err(Complaint::new("is empty").hint("\"none\" sends at any time"));
-    }
-    Ok(Some(window))
 }
 
 fn per_channel<T: Clone + std::fmt::Debug>(

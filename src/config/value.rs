@@ -6,7 +6,7 @@ use std::time::Duration;
 use toml::de::DeValue;
 
 use super::problem::Complaint;
-use super::section::{Item, nearest, plain};
+use super::section::{Item, meant, plain};
 
 type Read<T> = Result<T, Complaint>;
 
@@ -194,8 +194,7 @@ pub(super) fn one_of<T: Copy>(words: &[(&str, T)]) -> impl Fn(&Item<'_>) -> Read
         let text = str_of(item, &allowed)?;
         words.iter().find(|(name, _)| *name == text).map(|(_, word)| *word).ok_or_else(|| {
             let mut complaint = Complaint::must_be(allowed);
-            complaint.hint = nearest(&text.to_ascii_lowercase(), &names)
-                .map(|near| format!("did you mean \"{near}\"?"));
+            complaint.hint = meant(text, &names).map(|near| format!("did you mean \"{near}\"?"));
             complaint
         })
     }

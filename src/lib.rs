@@ -3,6 +3,11 @@
 //! The `mod` lines below are the floor plan: read downward, they say what happens to a file. A room
 //! imports only from rooms below its own floor (ARCHITECTURE.md; `tests/tidy.rs` holds it).
 
+// roof: the command line, and the one room that knows all others
+pub mod cli;
+
+pub mod app;
+
 // front: what the operator sees and sets
 pub mod admin;
 pub mod config;
@@ -13,6 +18,8 @@ pub mod transfer;
 pub mod intake;
 
 pub mod dispatch;
+
+pub mod outbox;
 
 // shore: one outside thing per room
 pub mod channel;

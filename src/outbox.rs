@@ -1,0 +1,24 @@
+//! The way back: answers into the tenant's outbox, originals and old answers into the archive.
+//!
+//! Owns the doing of publications that the store has ordered, in their order, and the progress files.
+//! Each step can be done twice: after a crash it is done again and gives the same bytes. Never
+//! decides what must be published, never changes a batch. Start reading at `publisher.rs`, then
+//! `publication.rs`.
+
+mod earlier;
+mod error;
+mod errors;
+mod problems;
+mod progress;
+mod publication;
+mod publisher;
+mod rejected;
+mod result;
+mod rows;
+mod settings;
+#[cfg(test)]
+mod tests;
+
+pub use error::OutboxError;
+pub use publisher::Publisher;
+pub use settings::{Settings, TenantAnswers};

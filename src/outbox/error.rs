@@ -1,0 +1,23 @@
+//! Why an answer could not be published.
+
+use std::io;
+
+use crate::model::TenantId;
+use crate::records::ReadError;
+use crate::spool::SpoolError;
+use crate::store::StoreError;
+
+/// Only a failing store is fatal; everything else is tried again later.
+#[derive(Debug, thiserror::Error)]
+pub enum OutboxError {
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    #[error(transparent)]
+    Spool(#[from] SpoolError),
+    #[error("write in the tenant's folders")]
+    Files(#[from] io::Error),
+    #[error("read the original again")]
+    Original(#[from] ReadError),
+    #[error("tenant {0} is not configured")]
+    UnknownTenant(TenantId),
+}

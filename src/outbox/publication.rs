@@ -1,0 +1,209 @@
+//! One publication of one batch, done. Each can be done twice.
+
+use std::io::Write;
+
+use jiff::civil::Date;
+
+use super::OutboxError;
+use super::settings::{Settings, TenantAnswers};
+use crate::batch::Publication;
+use crate::files::AnswerTree;
+use crate::model::FileState;
+use crate::report::{Ack, Progress};
+use crate::spool::{BatchFolder, Spool};
+use crate::store::{BatchRecord, Store};
+
+/// A progress file is one short row: more than this cannot be ours.
+const PROGRESS_MAX_BYTES: u64 = 4096;
+
+/// A batch and everything needed to publish its answers.
+pub(super) struct OpenBatch {
+    pub(super) store: Store,
+    pub(super) spool: Spool,
+    pub(super) record: BatchRecord,
+    pub(super) folder: BatchFolder,
+    pub(super) tree: AnswerTree,
+    pub(super) tenant: TenantAnswers,
+}
+
+impl OpenBatch {
+    pub(super) fn open(
+        store: &Store,
+        spool: &Spool,
+        settings: &Settings,
+        record: BatchRecord,
+    ) -> Result<OpenBatch, OutboxError> {
+        let tenant = (settings.tenant)(&record.tenant)
+            .ok_or_else(|| OutboxError::UnknownTenant(record.tenant.clone()))?;
+        let tree = AnswerTree::open(&settings.data_dir, &record.tenant)?;
+        let folder = spool.batch(record.id);
+        Ok(OpenBatch { store: store.clone(), spool: spool.clone(), record, folder, tree, tenant })
+    }
+
+    pub(super) fn perform(&self, publication: Publication) -> Result<(), OutboxError> {
+        match publication {
+            Publication::Supersede => self.supersede(),
+            Publication::Errors if self.has_errors()? => {
+                self.publish(&self.answer("errors"), |out| self.write_errors(out))
+            }
+            Publication::Rejected if self.has_rejected() => {
+                self.publish(&self.answer("rejected"), |out| self.write_rejected(out))
+            }
+            Publication::Errors | Publication::Rejected => Ok(()),
+            Publication::Archive => self.archive(),
+            Publication::Ack => self.acknowledge(),
+            Publication::Result => {
+                self.publish(&self.late_answer("result")?, |out| self.write_result(out))?;
+                self.remove_progress()
+            }
+            // Every channel's rows are final with their result: the same lines.
+            Publication::Final => {
+                self.publish(&self.late_answer("final")?, |out| self.write_result(out))
+            }
+            Publication::Summary => {
+                self.publish(&self.late_answer("summary")?, |out| self.write_summary(out))
+            }
+        }
+    }
+
+    fn publish(
+        &self,
+        name: &str,
+        fill: impl FnOnce(&mut dyn Write) -> Result<(), OutboxError>,
+    ) -> Result<(), OutboxError> {
+        self.tree.publish(&self.record.answer_folder(), name, fill)
+    }
+
+    fn answer(&self, which: &str) -> String {
+        format!("{}.{which}.csv", self.record.name())
+    }
+
+    /// The name of an answer that comes after the ACK: when a newer file has taken the name over, the
+    /// batch's id tells whose answer it is.
+    fn late_answer(&self, which: &str) -> Result<String, OutboxError> {
+        if self.owns_name()? {
+            return Ok(self.answer(which));
+        }
+        Ok(format!("{}.{}.{which}.csv", self.record.name(), self.record.id))
+    }
+
+    pub(super) fn owns_name(&self) -> Result<bool, OutboxError> {
+        let owner = self.store.name_owner(&self.record)?;
+        Ok(owner.is_none_or(|owner| owner == self.record.id))
+    }
+
+    pub(super) fn is_duplicate(&self) -> bool {
+        self.record.facts.state == Some(FileState::Duplicate)
+    }
+
+    /// The tenant's date of the verdict: the same however often a step is done.
+    fn date(&self) -> Date {
+        let at = self.record.validated_at.unwrap_or(self.record.claimed_at);
+        at.to_zoned(self.tenant.timezone.clone()).date()
+    }
+
+    fn supersede(&self) -> Result<(), OutboxError> {
+        let answers = ["ack", "errors", "rejected", "result", "final", "summary"];
+        let answers = answers.map(|which| self.answer(which));
+        let folder = self.record.answer_folder();
+        self.tree.supersede(&folder, &answers, self.record.id, self.date())?;
+        // The earlier file's rows run on; its progress is no longer shown.
+        if self.progress_owner()? == ProgressOwner::Other {
+            self.tree.remove_answer(&folder, &self.progress_name())?;
+        }
+        Ok(())
+    }
+
+    fn archive(&self) -> Result<(), OutboxError> {
+        let state = self.record.facts.state.unwrap_or(FileState::Rejected);
+        let (input, name) = (self.folder.input(), self.record.name());
+        Ok(self.tree.archive_original(&input, state, self.record.id, name, self.date())?)
+    }
+
+    fn acknowledge(&self) -> Result<(), OutboxError> {
+        let (name, folder) = (self.answer("ack"), self.record.answer_folder());
+        let mut bytes = Vec::new();
+        self.write_ack(&mut bytes)?;
+        if self.is_duplicate() {
+            // Of the earlier file only the ACK is replaced; done again, the one there is our own.
+            let there = self.tree.read_answer(&folder, &name, bytes.len() as u64 + 1)?;
+            if there.is_some_and(|there| there != bytes) {
+                let replaced = std::slice::from_ref(&name);
+                self.tree.supersede(&folder, replaced, self.record.id, self.date())?;
+            }
+        }
+        self.publish(&name, |out| Ok(out.write_all(&bytes)?))?;
+        match self.record.facts.state {
+            Some(FileState::Accepted | FileState::AcceptedWithErrors) => Ok(()),
+            _ => self.remove_progress(),
+        }
+    }
+
+    fn write_ack(&self, out: &mut dyn Write) -> Result<(), OutboxError> {
+        let (record, facts) = (&self.record, &self.record.facts);
+        let errors = if self.has_errors()? { self.answer("errors") } else { String::new() };
+        let rejected = if self.has_rejected() { self.answer("rejected") } else { String::new() };
+        let ack = Ack {
+            file: record.name(),
+            batch: record.id,
+            kind: facts.kind,
+            profile: &facts.profile,
+            file_ref: &facts.file_ref,
+            campaign: &facts.campaign,
+            state: facts.state,
+            code: facts.code,
+            message: &facts.message,
+            received_at: record.received_at,
+            validated_at: record.validated_at,
+            proof: record.proof,
+            bytes: facts.bytes,
+            sha256: &facts.sha256,
+            records_sha256: &facts.records_sha256,
+            encoding: &facts.encoding,
+            delimiter: &facts.delimiter,
+            rows_total: facts.rows_total,
+            rows_accepted: facts.rows_accepted,
+            rows_rejected: facts.rows_rejected,
+            rows_duplicate: facts.rows_duplicate,
+            rows_suppressed: facts.rows_suppressed,
+            rows_deferred: facts.rows_deferred,
+            warnings: facts.warnings,
+            parts_estimated: facts.parts_estimated,
+            first_send_at: facts.first_send_at,
+            duplicate_of: facts.duplicate_of,
+            errors_file: &errors,
+            rejected_file: &rejected,
+            x: &facts.x,
+        };
+        Ok(ack.write(out)?)
+    }
+
+    pub(super) fn progress_name(&self) -> String {
+        self.answer("progress")
+    }
+
+    /// Whose progress stands under the answer name.
+    pub(super) fn progress_owner(&self) -> Result<ProgressOwner, OutboxError> {
+        let folder = self.record.answer_folder();
+        let there = self.tree.read_answer(&folder, &self.progress_name(), PROGRESS_MAX_BYTES)?;
+        let Some(there) = there else { return Ok(ProgressOwner::Nobody) };
+        let text = String::from_utf8_lossy(&there);
+        let ours = Progress::is_of(&text, self.record.name(), self.record.id);
+        Ok(if ours { ProgressOwner::Us } else { ProgressOwner::Other })
+    }
+
+    fn remove_progress(&self) -> Result<(), OutboxError> {
+        if self.progress_owner()? == ProgressOwner::Us {
+            self.tree.remove_answer(&self.record.answer_folder(), &self.progress_name())?;
+        }
+        Ok(())
+    }
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum ProgressOwner {
+    Nobody,
+    Us,
+    /// Another file of the same name.
+    Other,
+}

@@ -1,0 +1,168 @@
+//! The station's loop: the next publication, done; between them the progress files.
+
+use std::collections::HashSet;
+use std::error::Error;
+use std::sync::Arc;
+
+use async_trait::async_trait;
+use tokio::sync::Notify;
+use tokio::time::Instant;
+
+use super::OutboxError;
+use super::progress::{PROGRESS_EVERY, ProgressFiles};
+use super::publication::OpenBatch;
+use super::settings::Settings;
+use crate::batch::Publication;
+use crate::model::{BatchId, TenantId};
+use crate::spool::Spool;
+use crate::store::{BatchRecord, Store, StoreError};
+use crate::worker::{self, Worker};
+use crate::world::World;
+
+/// Publications looked at first; more only while those in front are held up.
+const LOOK: usize = 16;
+
+/// The answers of one name keep their order: when one fails, those behind it wait too.
+type AnswerName = (TenantId, String);
+
+/// Publishes answers, one at a time, in the order of the store.
+pub struct Publisher {
+    press: Press,
+    world: Arc<World>,
+    /// Rung when publications were ordered.
+    nudge: Arc<Notify>,
+    progress: ProgressFiles,
+    /// Names whose last publication failed; tried again at the next tick.
+    held_up: Arc<HashSet<AnswerName>>,
+    next_tick: Instant,
+}
+
+impl Publisher {
+    pub fn new(
+        store: Store,
+        spool: Spool,
+        settings: Settings,
+        world: Arc<World>,
+        nudge: Arc<Notify>,
+    ) -> Publisher {
+        let next_tick = world.clock.instant();
+        let press = Press { store, spool, settings };
+        let (progress, held_up) = (ProgressFiles::default(), Arc::default());
+        Publisher { press, world, nudge, progress, held_up, next_tick }
+    }
+
+    async fn tick(&mut self) -> Result<(), OutboxError> {
+        let (press, now) = (self.press.clone(), self.world.clock.now());
+        let mut progress = std::mem::take(&mut self.progress);
+        let (progress, result) = worker::blocking(move || {
+            let result = progress.tick(&press.store, &press.spool, &press.settings, now);
+            (progress, result)
+        })
+        .await;
+        self.progress = progress;
+        result
+    }
+}
+
+#[async_trait]
+impl Worker for Publisher {
+    fn name(&self) -> &'static str {
+        "outbox"
+    }
+
+    async fn work(&mut self) -> Result<worker::Progress, Box<dyn Error + Send + Sync>> {
+        let now = self.world.clock.instant();
+        if now >= self.next_tick {
+            self.next_tick = now + PROGRESS_EVERY;
+            self.held_up = Arc::default();
+            self.tick().await?;
+        }
+        let (press, held_up) = (self.press.clone(), Arc::clone(&self.held_up));
+        match worker::blocking(move || press.next(&held_up)).await? {
+            Step::Nothing => Ok(worker::Progress::Idle),
+            Step::Done => Ok(worker::Progress::Busy),
+            Step::HeldUp(name) => {
+                Arc::make_mut(&mut self.held_up).insert(name);
+                Ok(worker::Progress::Busy)
+            }
+        }
+    }
+
+    async fn wait_for_work(&mut self) {
+        tokio::select! {
+            () = self.nudge.notified() => {}
+            () = tokio::time::sleep_until(self.next_tick) => {}
+        }
+    }
+}
+
+/// What one look at the store's orders led to.
+enum Step {
+    Nothing,
+    Done,
+    HeldUp(AnswerName),
+}
+
+/// Everything one publication needs; cheap to clone.
+#[derive(Clone)]
+struct Press {
+    store: Store,
+    spool: Spool,
+    settings: Settings,
+}
+
+impl Press {
+    /// Does the first publication that is not held up.
+    fn next(&self, held_up: &HashSet<AnswerName>) -> Result<Step, OutboxError> {
+        let Some((record, publication)) = self.find(held_up)? else { return Ok(Step::Nothing) };
+        let name = name_of(&record);
+        let (tenant, batch) = (record.tenant.clone(), record.id);
+        let answer = publication.as_str();
+        match self.perform(record, publication) {
+            Ok(()) => {
+                self.store.published(batch, publication)?;
+                tracing::debug!(%tenant, %batch, answer, "published");
+                Ok(Step::Done)
+            }
+            Err(OutboxError::Store(error)) => Err(error.into()),
+            Err(error) => {
+                let error = &error as &dyn Error;
+                tracing::error!(%tenant, %batch, answer, error, "answer not published, will be tried again");
+                Ok(Step::HeldUp(name))
+            }
+        }
+    }
+
+    fn perform(&self, record: BatchRecord, publication: Publication) -> Result<(), OutboxError> {
+        OpenBatch::open(&self.store, &self.spool, &self.settings, record)?.perform(publication)
+    }
+
+    fn find(
+        &self,
+        held_up: &HashSet<AnswerName>,
+    ) -> Result<Option<(BatchRecord, Publication)>, OutboxError> {
+        let mut limit = LOOK;
+        loop {
+            let page = self.store.publications(limit)?;
+            for (batch, publication) in &page {
+                let record = self.record(*batch)?;
+                if !held_up.contains(&name_of(&record)) {
+                    return Ok(Some((record, *publication)));
+                }
+            }
+            if page.len() < limit {
+                return Ok(None);
+            }
+            limit *= 4;
+        }
+    }
+
+    /// Orders and batches are written in one commit: one without the other is a broken store.
+    fn record(&self, batch: BatchId) -> Result<BatchRecord, OutboxError> {
+        Ok(self.store.batch(batch)?.ok_or(StoreError::Damaged { space: "publications" })?)
+    }
+}
+
+fn name_of(record: &BatchRecord) -> AnswerName {
+    (record.tenant.clone(), format!("{}/{}", record.answer_folder(), record.name()))
+}

@@ -1,0 +1,116 @@
+//! The rejected file: the refused rows as they came, out of the original.
+
+use std::collections::VecDeque;
+use std::fs::File;
+use std::io::{BufReader, Write};
+
+use super::OutboxError;
+use super::problems::{Problems, code_of};
+use super::publication::OpenBatch;
+use super::rows::BatchRows;
+use crate::codes::{ReasonCode, Severity};
+use crate::records::{RejectedRow, write_rejects};
+use crate::spool::{RowState, StoredRow};
+use crate::store::ChunkRecord;
+
+impl OpenBatch {
+    /// True where the batch has a rejected file.
+    pub(super) fn has_rejected(&self) -> bool {
+        !self.is_duplicate() && self.record.facts.rows_rejected > 0
+    }
+
+    pub(super) fn write_rejected(&self, out: &mut dyn Write) -> Result<(), OutboxError> {
+        let original = BufReader::new(File::open(self.folder.input())?);
+        let settings = (self.tenant.read_settings)(&self.record.facts.profile);
+        let all = self.record.facts.code == Some(ReasonCode::FileTooManyBadRows);
+        let mut failure = None;
+        let rejected = RejectedRows {
+            rows: BatchRows::open(&self.store, self.record.id, &self.folder)?,
+            problems: Problems::open(&self.folder.problems())?,
+            all,
+            next_chunk: 0,
+            page: VecDeque::new(),
+            ready: VecDeque::new(),
+            failure: &mut failure,
+        };
+        write_rejects(original, &settings, rejected, out)?;
+        failure.map_or(Ok(()), Err)
+    }
+}
+
+/// The rejected rows of a batch in order, a chunk in memory at a time. What fails ends the iteration
+/// and is left in `failure`.
+struct RejectedRows<'a> {
+    rows: BatchRows<'a>,
+    problems: Problems,
+    /// True where the file was refused for its bad rows: all but duplicates count as rejected.
+    all: bool,
+    next_chunk: u32,
+    page: VecDeque<ChunkRecord>,
+    ready: VecDeque<RejectedRow>,
+    failure: &'a mut Option<OutboxError>,
+}
+
+impl Iterator for RejectedRows<'_> {
+    type Item = RejectedRow;
+
+    fn next(&mut self) -> Option<RejectedRow> {
+        while self.ready.is_empty() {
+            match self.fill() {
+                Ok(true) => {}
+                Ok(false) => return None,
+                Err(error) => {
+                    *self.failure = Some(error);
+                    return None;
+                }
+            }
+        }
+        self.ready.pop_front()
+    }
+}
+
+impl RejectedRows<'_> {
+    /// Takes the next chunk; false behind the last one.
+    fn fill(&mut self) -> Result<bool, OutboxError> {
+        if self.page.is_empty() {
+            self.page = self.rows.records(self.next_chunk)?.into();
+        }
+        let Some(record) = self.page.pop_front() else { return Ok(false) };
+        self.next_chunk = record.number + 1;
+        let chunk = self.rows.read(&record)?;
+        for row in chunk.rows()? {
+            let code = match row.state {
+                RowState::Rejected(code) => code,
+                RowState::Accepted if self.all => ReasonCode::FileTooManyBadRows,
+                _ => continue,
+            };
+            let rejected = self.describe(&row, code)?;
+            self.ready.push_back(rejected);
+        }
+        Ok(true)
+    }
+
+    /// Names the row's first error; one that only shares its file's fate has none.
+    fn describe(
+        &mut self,
+        row: &StoredRow<'_>,
+        code: ReasonCode,
+    ) -> Result<RejectedRow, OutboxError> {
+        let hint = code.advice().to_owned();
+        let mut rejected = RejectedRow { row: row.row, code, column_name: String::new(), hint };
+        let mut is_described = false;
+        while let Some(problem) = self.problems.next_up_to(row.row)? {
+            let problem_code = code_of(&problem);
+            let is_error = problem_code.severity() == Severity::Error;
+            if problem.row == row.row && is_error && !is_described {
+                is_described = true;
+                rejected.code = problem_code;
+                rejected.column_name = problem.column_name;
+                if !problem.hint.is_empty() {
+                    rejected.hint = problem.hint;
+                }
+            }
+        }
+        Ok(rejected)
+    }
+}

@@ -1,0 +1,115 @@
+//! The result, the final and the summary: what became of every row.
+
+use std::collections::{HashMap, HashSet};
+use std::io::Write;
+
+use super::OutboxError;
+use super::publication::OpenBatch;
+use super::rows::{BatchRows, open_log};
+use crate::codes::ReasonCode;
+use crate::model::{Status, message_id_for};
+use crate::report::{ResultFile, ResultLine, Summary};
+use crate::spool::{OutcomeLog, RowOutcome, RowState, StoredRow};
+use crate::store::Tally;
+
+impl OpenBatch {
+    /// One line per data row, in the file's order.
+    pub(super) fn write_result(&self, out: &mut dyn Write) -> Result<(), OutboxError> {
+        let rows = BatchRows::open(&self.store, self.record.id, &self.folder)?;
+        let (name, batch) = (self.record.name(), self.record.id);
+        let mut file = ResultFile::start(out, name, batch, rows.x_columns())?;
+        self.each_outcome(&rows, |row, outcome| {
+            self.with_line(row, outcome, |line| Ok(file.write(line)?))
+        })
+    }
+
+    pub(super) fn write_summary(&self, out: &mut dyn Write) -> Result<(), OutboxError> {
+        let rows = BatchRows::open(&self.store, self.record.id, &self.folder)?;
+        let (mut tally, mut parts) = (Tally::default(), 0);
+        self.each_outcome(&rows, |row, outcome| {
+            tally.add(status_of(row, outcome).0);
+            parts += u64::from(row.parts);
+            Ok(())
+        })?;
+        let (file, batch) = (self.record.name(), self.record.id);
+        let rows = &|status| tally.of(status);
+        Ok(Summary { file, batch, rows, parts }.write(out)?)
+    }
+
+    fn each_outcome(
+        &self,
+        rows: &BatchRows<'_>,
+        mut each: impl FnMut(&StoredRow<'_>, Option<&RowOutcome>) -> Result<(), OutboxError>,
+    ) -> Result<(), OutboxError> {
+        let path = self.folder.outcomes();
+        let log = OutcomeLog::scan(&path, &HashSet::new())?;
+        let reader = open_log(&path)?;
+        rows.each_record(|record| {
+            let latest = match &reader {
+                Some(reader) => log.latest(reader, record.number)?,
+                None => HashMap::new(),
+            };
+            let chunk = rows.read(record)?;
+            for (index, row) in (0..).zip(chunk.rows()?) {
+                each(&row, latest.get(&index))?;
+            }
+            Ok(())
+        })
+    }
+
+    fn with_line(
+        &self,
+        row: &StoredRow<'_>,
+        outcome: Option<&RowOutcome>,
+        then: impl FnOnce(&ResultLine<'_>) -> Result<(), OutboxError>,
+    ) -> Result<(), OutboxError> {
+        let (status, code) = status_of(row, outcome);
+        let is_accepted = row.state == RowState::Accepted;
+        let message_id = match row.channel {
+            Some(channel) if is_accepted => {
+                message_id_for(self.record.id, row.row, channel, row.sender)
+            }
+            _ => String::new(),
+        };
+        // A row that was not accepted has no outcome, whatever the log says.
+        let outcome = outcome.filter(|_| is_accepted);
+        then(&ResultLine {
+            line: row.line,
+            row: row.row,
+            row_id: row.row_id,
+            contact_id: row.contact_id,
+            channel: row.channel,
+            to: row.to,
+            to_given: row.to_given,
+            status,
+            code,
+            provider: outcome.map_or("", |o| &o.provider),
+            provider_message_id: outcome.map_or("", |o| &o.provider_message_id),
+            provider_code: outcome.map_or("", |o| &o.provider_code),
+            message_id: &message_id,
+            template: row.template,
+            lang: row.lang,
+            category: row.category,
+            campaign: row.campaign,
+            attempts: outcome.map_or(0, |o| o.attempts),
+            channels_tried: outcome.map_or("", |o| &o.channels_tried),
+            parts: u64::from(row.parts),
+            accepted_at: self.record.validated_at.filter(|_| is_accepted),
+            deferred_until: outcome.and_then(|o| o.deferred_until),
+            submitted_at: outcome.and_then(|o| o.submitted_at),
+            sent_at: outcome.and_then(|o| o.sent_at),
+            ended_at: outcome.and_then(|o| o.ended_at),
+            x: &row.x,
+        })
+    }
+}
+
+/// The row's word in the result, and why.
+fn status_of(row: &StoredRow<'_>, outcome: Option<&RowOutcome>) -> (Status, Option<ReasonCode>) {
+    match (row.state, outcome) {
+        (RowState::Rejected(code), _) => (Status::Rejected, Some(code)),
+        (RowState::Duplicate(code), _) => (Status::Duplicate, Some(code)),
+        (RowState::Accepted, Some(outcome)) => (outcome.status, outcome.code),
+        (RowState::Accepted, None) => (Status::Accepted, None),
+    }
+}

@@ -1,0 +1,35 @@
+//! What the publisher must know of tenants.
+
+use std::fmt;
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use jiff::tz::TimeZone;
+
+use crate::model::TenantId;
+use crate::records::ReadSettings;
+
+/// Where answers go and how.
+#[derive(Clone)]
+pub struct Settings {
+    /// Holds `tenants/<tenant>/`, on one file system with the batches.
+    pub data_dir: PathBuf,
+    /// The tenant's settings as they are now; `None` where it is not configured (any more).
+    pub tenant: Arc<dyn Fn(&TenantId) -> Option<TenantAnswers> + Send + Sync>,
+}
+
+impl fmt::Debug for Settings {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Settings").field("data_dir", &self.data_dir).finish_non_exhaustive()
+    }
+}
+
+/// One tenant's settings, as far as answers need them.
+#[derive(Clone)]
+pub struct TenantAnswers {
+    /// Dates in the archive's paths are the tenant's.
+    pub timezone: TimeZone,
+    /// How files of a profile were read, by the profile's name, empty for none: the rejected file is
+    /// cut out of the original with the same settings.
+    pub read_settings: Arc<dyn Fn(&str) -> ReadSettings + Send + Sync>,
+}

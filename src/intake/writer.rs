@@ -148,8 +148,9 @@ impl RowWriter {
                 let at = log.append(DuplicateMark::KIND, &DuplicateMark::encode(&found))?;
                 chunk.duplicates = Some((at.offset, at.bytes));
                 chunk.open -= found.len() as u32;
+                chunk.deferred = chunk.deferred.min(chunk.open);
                 if chunk.open == 0 {
-                    (chunk.due, chunk.deferred) = (None, 0);
+                    chunk.due = None;
                 }
             }
             log.sync()?;

@@ -162,7 +162,7 @@ impl House {
     /// Stores how many rows of chunk 0 are still open.
     pub(super) fn leave_open(&self, record: &BatchRecord, open: u32, deferred: u32, due: i64) {
         let before = self.store.chunk(record.id, 0).unwrap().unwrap();
-        let after = ChunkRecord { open, deferred, due: Some(after(due)), ..before.clone() };
+        let after = ChunkRecord { open, deferred, due: Some(after(due)), ..before };
         self.store.release_windows(record.id, &[], &before, &after).unwrap();
     }
 

@@ -3,22 +3,36 @@
 //! The `mod` lines below are the floor plan: read downward, they say what happens to a file. A room
 //! imports only from rooms below its own floor (ARCHITECTURE.md; `tests/tidy.rs` holds it).
 
-// ground: contracts, time, words
-pub mod codes;
-pub mod model;
-pub mod worker;
-pub mod world;
+// front: what the operator sees and sets
+pub mod admin;
 
-// station: the journey of a file, step by step
+// stations: the file's journey
+pub mod transfer;
+
+pub mod intake;
+
+pub mod dispatch;
+
 pub mod outbox;
 
 // shore: one outside thing per room
+pub mod channel;
 pub mod files;
 pub mod spool;
 pub mod store;
 
 // rules: pure
-pub mod batch;
-pub mod policy;
 pub mod records;
+
+pub mod batch;
+pub mod pacing;
+pub mod policy;
+pub mod render;
 pub mod report;
+
+// ground: contracts, time, words
+pub mod codes;
+pub mod model;
+pub mod telemetry;
+pub mod worker;
+pub mod world;

@@ -7,6 +7,7 @@ use std::error::Error;
 
 use async_trait::async_trait;
 use tokio::runtime::{Handle, RuntimeFlavor};
+use tokio::time::Instant;
 
 /// What one unit of work found.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -28,6 +29,11 @@ pub trait Worker: Send {
 
     /// Cancel-safe: returns when there may be work again.
     async fn wait_for_work(&mut self);
+
+    /// Ends what is under way, at the latest at `deadline`. `work` is not called any more.
+    async fn stop(&mut self, _deadline: Instant) -> Result<(), Box<dyn Error + Send + Sync>> {
+        Ok(())
+    }
 }
 
 /// Runs blocking work (store, spool, files) off the async workers.

@@ -162,13 +162,14 @@ const BLOCK_BYTES: u64 = 64;
 const ENTRIES_A_BLOCK: u64 = 51;
 
 impl IdFile {
-    /// Writes the distinct digests of `ids` (the first row of each) durably. Every entry that repeats
-    /// a digest is handed to `repeated` with the row that came first.
-    pub fn create(
+    /// Writes the distinct digests of `ids` durably, each with its first row. `keep` is asked about
+    /// every entry in order, with the first row where the entry repeats one; a first entry that it
+    /// does not keep is left out.
+    pub fn create<E: From<SpoolError>>(
         path: &Path,
         ids: IdSorter,
-        mut repeated: impl FnMut(IdEntry, u64) -> Result<(), SpoolError>,
-    ) -> Result<IdFile, SpoolError> {
+        mut keep: impl FnMut(IdEntry, Option<u64>) -> Result<bool, E>,
+    ) -> Result<IdFile, E> {
         let folder = path.parent().expect("id files stand in a folder");
         create_folder(folder)?;
         let blocks = ids.len().div_ceil(ENTRIES_A_BLOCK).max(1);
@@ -182,12 +183,17 @@ impl IdFile {
         let mut last: Option<IdEntry> = None;
         while let Some(entry) = sorted.next()? {
             match last {
-                Some((digest, row)) if digest == entry.0 => repeated(entry, row)?,
+                Some((digest, row)) if digest == entry.0 => {
+                    keep(entry, Some(row))?;
+                }
                 _ => {
-                    mark(&mut filter, blocks, &entry.0);
-                    out.write_all(&entry_bytes(&entry)).map_err(SpoolError::io("write", &body))?;
-                    entries += 1;
                     last = Some(entry);
+                    if keep(entry, None)? {
+                        mark(&mut filter, blocks, &entry.0);
+                        out.write_all(&entry_bytes(&entry))
+                            .map_err(SpoolError::io("write", &body))?;
+                        entries += 1;
+                    }
                 }
             }
         }
@@ -203,10 +209,10 @@ impl IdFile {
             out.write_all(&filter)
         })?;
         if let Some(error) = failed {
-            return Err(SpoolError::io("open", &body)(error));
+            return Err(SpoolError::io("open", &body)(error).into());
         }
         fs::remove_file(&body).map_err(SpoolError::io("remove", &body))?;
-        IdFile::open(path)
+        Ok(IdFile::open(path)?)
     }
 
     pub fn open(path: &Path) -> Result<IdFile, SpoolError> {
@@ -328,9 +334,10 @@ mod tests {
             sorter.push(digest(row % 900), row).unwrap();
         }
         let mut repeats = Vec::new();
-        let file = IdFile::create(&folder.path().join("tenant/b.ids"), sorter, |entry, first| {
-            repeats.push((entry.1, first));
-            Ok(())
+        let path = folder.path().join("tenant/b.ids");
+        let file = IdFile::create::<SpoolError>(&path, sorter, |entry, first| {
+            repeats.extend(first.map(|first| (entry.1, first)));
+            Ok(true)
         })
         .unwrap();
         repeats.sort_unstable();

@@ -13,6 +13,8 @@ pub enum OutcomeRecord {
     /// What became of some rows of a chunk; synced before the window is released. Rows that policy
     /// settled without an attempt belong to window 0.
     Settled { chunk: u32, window: u32, rows: Vec<RowOutcome> },
+    /// The latest word on every row of a chunk that has one: earlier groups of it need not be read.
+    Whole { chunk: u32, rows: Vec<RowOutcome> },
 }
 
 /// The latest word on one row. A later record about the same row replaces it.
@@ -93,6 +95,8 @@ impl OutcomeRecord {
     pub const STARTED: u8 = b'S';
     /// The kind byte of a group of outcomes.
     pub const SETTLED: u8 = b'O';
+    /// The kind byte of a chunk's consolidated outcomes.
+    pub const WHOLE: u8 = b'W';
 
     /// The record's kind byte and body.
     pub fn encode(&self) -> (u8, Vec<u8>) {
@@ -114,6 +118,14 @@ impl OutcomeRecord {
                 }
                 (OutcomeRecord::SETTLED, out)
             }
+            OutcomeRecord::Whole { chunk, rows } => {
+                put_u64(&mut out, u64::from(*chunk));
+                put_u64(&mut out, 0);
+                for row in rows {
+                    row.put(&mut out);
+                }
+                (OutcomeRecord::WHOLE, out)
+            }
         }
     }
 
@@ -127,12 +139,15 @@ impl OutcomeRecord {
                 index: number(&mut bytes)?,
                 provider: bytes.text()?.to_owned(),
             }),
-            OutcomeRecord::SETTLED => {
+            OutcomeRecord::SETTLED | OutcomeRecord::WHOLE => {
                 let mut rows = Vec::new();
                 while !bytes.0.is_empty() {
                     rows.push(RowOutcome::take(&mut bytes)?);
                 }
-                Ok(OutcomeRecord::Settled { chunk, window, rows })
+                Ok(match kind {
+                    OutcomeRecord::WHOLE => OutcomeRecord::Whole { chunk, rows },
+                    _ => OutcomeRecord::Settled { chunk, window, rows },
+                })
             }
             _ => Err(Undecodable),
         }
@@ -166,7 +181,8 @@ mod tests {
                 index: 3,
                 provider: "mailhub".to_owned(),
             },
-            OutcomeRecord::Settled { chunk: 0, window: 9, rows: vec![row.clone(), row] },
+            OutcomeRecord::Settled { chunk: 0, window: 9, rows: vec![row.clone(), row.clone()] },
+            OutcomeRecord::Whole { chunk: 3, rows: vec![row] },
         ] {
             let (kind, body) = record.encode();
             assert_eq!(OutcomeRecord::decode(kind, &body).unwrap(), record);

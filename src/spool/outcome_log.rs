@@ -9,8 +9,8 @@ use super::outcome::{OutcomeRecord, RowOutcome};
 /// Where each chunk's outcomes stand, and what is known of the windows that were not released.
 #[derive(Debug, Default)]
 pub struct OutcomeLog {
-    /// Groups of outcomes by chunk, oldest first.
-    groups: HashMap<u32, Vec<Position>>,
+    /// Groups of outcomes by chunk, oldest first; a consolidated one replaces those before it.
+    groups: HashMap<u32, Vec<(u8, Position)>>,
     /// Rows whose attempt had started, by window, with the provider tried last.
     started: HashMap<u32, HashMap<u32, String>>,
     /// Rows with an outcome, by window.
@@ -36,12 +36,13 @@ impl OutcomeLog {
                     }
                 }
                 OutcomeRecord::Settled { chunk, window, rows } => {
-                    log.groups.entry(chunk).or_default().push(position);
+                    log.groups.entry(chunk).or_default().push((kind, position));
                     if windows.contains(&window) {
                         let settled = log.settled.entry(window).or_default();
                         settled.extend(rows.iter().map(|row| row.index));
                     }
                 }
+                OutcomeRecord::Whole { chunk, .. } => log.add_whole(chunk, position),
             }
         }
         log.good_end = reader.good_end();
@@ -52,9 +53,19 @@ impl OutcomeLog {
         self.good_end
     }
 
-    /// Remembers a group that was appended and synced after the scan.
+    /// Remembers a group that was appended after the scan.
     pub fn add_group(&mut self, chunk: u32, position: Position) {
-        self.groups.entry(chunk).or_default().push(position);
+        self.groups.entry(chunk).or_default().push((OutcomeRecord::SETTLED, position));
+    }
+
+    /// Remembers a chunk's consolidated outcomes.
+    pub fn add_whole(&mut self, chunk: u32, position: Position) {
+        self.groups.insert(chunk, vec![(OutcomeRecord::WHOLE, position)]);
+    }
+
+    /// How many groups must be read to know a chunk.
+    pub fn group_count(&self, chunk: u32) -> usize {
+        self.groups.get(&chunk).map_or(0, Vec::len)
     }
 
     /// The latest word on each row of a chunk that has one, by position in the chunk.
@@ -64,12 +75,13 @@ impl OutcomeLog {
         chunk: u32,
     ) -> Result<HashMap<u32, RowOutcome>, SpoolError> {
         let mut latest = HashMap::new();
-        for position in self.groups.get(&chunk).into_iter().flatten() {
+        for (kind, position) in self.groups.get(&chunk).into_iter().flatten() {
             let body = reader.read_at(*position)?;
-            if let OutcomeRecord::Settled { rows, .. } =
-                OutcomeRecord::decode(OutcomeRecord::SETTLED, &body)?
-            {
-                latest.extend(rows.into_iter().map(|row| (row.index, row)));
+            match OutcomeRecord::decode(*kind, &body)? {
+                OutcomeRecord::Settled { rows, .. } | OutcomeRecord::Whole { rows, .. } => {
+                    latest.extend(rows.into_iter().map(|row| (row.index, row)));
+                }
+                OutcomeRecord::Started { .. } => {}
             }
         }
         Ok(latest)

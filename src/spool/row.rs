@@ -266,7 +266,7 @@ impl ChunkBuilder {
 }
 
 /// The rows of a chunk, in order.
-pub fn chunk_rows(body: &[u8]) -> Result<Vec<StoredRow<'_>>, Undecodable> {
+pub(super) fn chunk_rows(body: &[u8]) -> Result<Vec<StoredRow<'_>>, Undecodable> {
     let mut bytes = Bytes(body);
     let mut row = bytes.u64()?;
     let mut rows = Vec::new();

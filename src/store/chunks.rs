@@ -44,6 +44,18 @@ impl Store {
             .collect()
     }
 
+    /// Every batch that has a timer, found by leaping from one to the next.
+    pub fn batches_with_timers(&self) -> Result<Vec<BatchId>, StoreError> {
+        let (mut from, mut batches) = (Vec::new(), Vec::new());
+        loop {
+            let next = self.engine.scan(Space::Timers, &from, &after_prefix(&[]), 1)?;
+            let Some((key, _)) = next.first() else { return Ok(batches) };
+            let batch = keys::batch_of(key).ok_or(StoreError::Damaged { space: "timers" })?;
+            batches.push(batch);
+            from = after_prefix(&keys::batch(batch));
+        }
+    }
+
     /// Claims rows for sending: durable before the first byte of any of them leaves.
     pub fn claim_window(&self, batch: BatchId, window: &WindowRecord) -> Result<(), StoreError> {
         let key = keys::numbered(batch, window.number);

@@ -1,0 +1,18 @@
+//! The operator's window: health and metrics over HTTP, the state of batches over a local socket.
+//!
+//! Owns two listeners: `[admin] listen` for `/healthz`, `/readyz` and `/metrics`, and the control socket
+//! in the data directory for the command line. Never reads the store or any room itself: what it shows
+//! comes through [`Views`], which `app` fills. Never changes anything: every request is a GET. Never
+//! shows a secret. Start reading at `routes.rs`, then `listen.rs`.
+
+mod client;
+mod connection;
+mod listen;
+mod routes;
+
+pub use client::{ClientError, ask};
+pub use listen::{Admin, AdminError, Settings};
+pub use routes::{BatchQuery, Views};
+
+#[cfg(test)]
+mod tests;

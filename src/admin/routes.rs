@@ -1,0 +1,168 @@
+//! What may be asked, and the answers.
+
+use std::fmt;
+use std::sync::Arc;
+
+use axum::Router;
+use axum::extract::{Path, RawQuery, State};
+use axum::http::header::CONTENT_TYPE;
+use axum::http::{HeaderValue, StatusCode};
+use axum::response::{IntoResponse, Response};
+use axum::routing::get;
+use percent_encoding::percent_decode_str;
+use serde_json::{Value, json};
+
+use crate::worker::blocking;
+
+const OPENMETRICS: HeaderValue =
+    HeaderValue::from_static("application/openmetrics-text; version=1.0.0; charset=utf-8");
+const JSON: HeaderValue = HeaderValue::from_static("application/json");
+
+const LIMIT_DEFAULT: usize = 50;
+const LIMIT_MAX: usize = 1000;
+
+type View<T> = Arc<dyn Fn() -> T + Send + Sync>;
+type BatchesView = Arc<dyn Fn(BatchQuery) -> Value + Send + Sync>;
+type BatchView = Arc<dyn Fn(&str) -> Option<Value> + Send + Sync>;
+
+/// What the rest of the program shows; each view may block, and is called off the async workers.
+#[derive(Clone)]
+pub struct Views {
+    /// Why the program is not ready, a sentence each; empty when it is.
+    pub readiness: View<Vec<String>>,
+    /// The metrics in OpenMetrics text.
+    pub metrics: View<String>,
+    /// The state of the whole program.
+    pub status: View<Value>,
+    /// The batches a query asks for, newest first.
+    pub batches: BatchesView,
+    /// One batch by its id, where there is one.
+    pub batch: BatchView,
+}
+
+impl fmt::Debug for Views {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Views")
+    }
+}
+
+/// Which batches to list.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct BatchQuery {
+    /// Only this tenant's.
+    pub tenant: Option<String>,
+    /// Only those in this state.
+    pub state: Option<String>,
+    /// At most so many.
+    pub limit: usize,
+}
+
+impl BatchQuery {
+    /// Reads `tenant=…&state=…&limit=…`; the error is a sentence for the caller.
+    fn parse(query: &str) -> Result<BatchQuery, String> {
+        let mut parsed = BatchQuery { tenant: None, state: None, limit: LIMIT_DEFAULT };
+        for pair in query.split('&').filter(|pair| !pair.is_empty()) {
+            let (key, value) = pair.split_once('=').unwrap_or((pair, ""));
+            let value = percent_decode_str(value)
+                .decode_utf8()
+                .map_err(|_| format!("{key} is not valid UTF-8"))?
+                .into_owned();
+            match key {
+                "tenant" => parsed.tenant = Some(value),
+                "state" => parsed.state = Some(value),
+                "limit" => match value.parse() {
+                    Ok(limit @ 1..=LIMIT_MAX) => parsed.limit = limit,
+                    _ => return Err(format!("limit {value:?} is not a number 1 to {LIMIT_MAX}")),
+                },
+                _ => return Err(format!("unknown query key {key:?}")),
+            }
+        }
+        Ok(parsed)
+    }
+}
+
+/// Health and metrics, for probes and Prometheus.
+pub(super) fn front(views: Views) -> Router {
+    Router::new()
+        .route("/healthz", get(async || "alive\n"))
+        .route("/readyz", get(readyz))
+        .route("/metrics", get(metrics))
+        .with_state(views)
+}
+
+/// The command line's questions.
+pub(super) fn control(views: Views) -> Router {
+    Router::new()
+        .route("/status", get(status))
+        .route("/batches", get(batches))
+        .route("/batches/{id}", get(batch))
+        .fallback(async || problem(StatusCode::NOT_FOUND, "no such question"))
+        .with_state(views)
+}
+
+async fn readyz(State(views): State<Views>) -> Response {
+    let reasons = blocking(move || (views.readiness)()).await;
+    if reasons.is_empty() {
+        return "ready\n".into_response();
+    }
+    (StatusCode::SERVICE_UNAVAILABLE, format!("{}\n", reasons.join("\n"))).into_response()
+}
+
+async fn metrics(State(views): State<Views>) -> Response {
+    let text = blocking(move || (views.metrics)()).await;
+    ([(CONTENT_TYPE, OPENMETRICS)], text).into_response()
+}
+
+async fn status(State(views): State<Views>) -> Response {
+    answer(StatusCode::OK, &blocking(move || (views.status)()).await)
+}
+
+async fn batches(State(views): State<Views>, RawQuery(query): RawQuery) -> Response {
+    match BatchQuery::parse(&query.unwrap_or_default()) {
+        Ok(query) => answer(StatusCode::OK, &blocking(move || (views.batches)(query)).await),
+        Err(reason) => problem(StatusCode::BAD_REQUEST, &reason),
+    }
+}
+
+async fn batch(State(views): State<Views>, Path(id): Path<String>) -> Response {
+    match blocking(move || (views.batch)(&id)).await {
+        Some(batch) => answer(StatusCode::OK, &batch),
+        None => problem(StatusCode::NOT_FOUND, "no such batch"),
+    }
+}
+
+fn answer(status: StatusCode, body: &Value) -> Response {
+    (status, [(CONTENT_TYPE, JSON)], body.to_string()).into_response()
+}
+
+/// A refusal, in the form the client side reads.
+fn problem(status: StatusCode, reason: &str) -> Response {
+    answer(status, &json!({ "error": reason }))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_batch_query_is_read_or_refused_with_a_sentence() {
+        let all = BatchQuery { tenant: None, state: None, limit: LIMIT_DEFAULT };
+        assert_eq!(BatchQuery::parse(""), Ok(all));
+        assert_eq!(
+            BatchQuery::parse("tenant=a%20b&state=open&limit=7"),
+            Ok(BatchQuery {
+                tenant: Some("a b".to_owned()),
+                state: Some("open".to_owned()),
+                limit: 7
+            })
+        );
+        for (query, reason) in [
+            ("limit=0", "limit \"0\" is not a number 1 to 1000"),
+            ("limit=1001", "limit \"1001\" is not a number 1 to 1000"),
+            ("tenat=acme", "unknown query key \"tenat\""),
+            ("tenant=%ff", "tenant is not valid UTF-8"),
+        ] {
+            assert_eq!(BatchQuery::parse(query), Err(reason.to_owned()));
+        }
+    }
+}

@@ -1,0 +1,108 @@
+//! A provider that sends nothing; the recipient's ending chooses the answer, as with test card numbers.
+//!
+//! The ending is the last four digits of a number, or the last four characters before the `@`
+//! (`ann.0101@example.com`).
+//!
+//! | ending | outcome | code |
+//! |---|---|---|
+//! | `0101` | permanent_recipient | `delivery.no_such_recipient` |
+//! | `0102` | permanent_recipient | `delivery.blocked_by_recipient` |
+//! | `0103` | permanent_message | `delivery.content_refused` |
+//! | `0104` | account | `delivery.provider_credentials` |
+//! | `0105` | throttled for a second once, then accepted | `delivery.throttled` |
+//! | `0106` | transient once, then accepted | `delivery.network` |
+//! | `0107` | transient always | `delivery.network` |
+//! | `0108` | unknown | `delivery.outcome_unknown` |
+//! | `0109` | transient twice, then accepted | `delivery.mailbox_full` |
+//! | any other | accepted | |
+//!
+//! "Once" and "twice" go by the message's attempt number.
+
+use std::time::Duration;
+
+use super::answer::{clean_id, transient};
+use super::settings::SimulatorSettings;
+use crate::codes::ReasonCode;
+use crate::model::{Attempt, Outcome, OutgoingMessage, UntilHint};
+
+#[derive(Debug)]
+pub(super) struct Simulator {
+    settings: SimulatorSettings,
+}
+
+impl Simulator {
+    pub(super) fn new(settings: SimulatorSettings) -> Simulator {
+        Simulator { settings }
+    }
+
+    pub(super) async fn send(&self, message: &OutgoingMessage) -> Attempt {
+        if !self.settings.delay.is_zero() {
+            tokio::time::sleep(self.settings.delay).await;
+        }
+        answer(message)
+    }
+}
+
+fn answer(message: &OutgoingMessage) -> Attempt {
+    let address = message.to.split('@').next().unwrap_or_default();
+    let start = address.len().saturating_sub(4);
+    let ending = address.get(start..).unwrap_or_default();
+    let attempt = message.attempt;
+    let throttled = Outcome::Throttled(UntilHint(Some(Duration::from_secs(1))));
+    let (outcome, code) = match ending {
+        "0101" => (Outcome::PermanentRecipient, ReasonCode::DeliveryNoSuchRecipient),
+        "0102" => (Outcome::PermanentRecipient, ReasonCode::DeliveryBlockedByRecipient),
+        "0103" => (Outcome::PermanentMessage, ReasonCode::DeliveryContentRefused),
+        "0104" => (Outcome::Account, ReasonCode::DeliveryProviderCredentials),
+        "0105" if attempt <= 1 => (throttled, ReasonCode::DeliveryThrottled),
+        "0106" if attempt <= 1 => (transient(), ReasonCode::DeliveryNetwork),
+        "0107" => (transient(), ReasonCode::DeliveryNetwork),
+        "0108" => (Outcome::Unknown, ReasonCode::DeliveryOutcomeUnknown),
+        "0109" if attempt <= 2 => (transient(), ReasonCode::DeliveryMailboxFull),
+        _ => {
+            let mut accepted = Attempt::new(Outcome::Accepted, None, "the simulator took it");
+            accepted.provider_message_id = clean_id(&format!("sim-{}", message.message_id));
+            return accepted;
+        }
+    };
+    let mut refused = Attempt::new(outcome, Some(code), "the simulator was asked for it");
+    refused.provider_code = format!("sim:{ending}");
+    refused
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::tests::message;
+    use super::*;
+
+    #[test]
+    fn the_ending_chooses_the_answer() {
+        let outcome = |to: &str, attempt| {
+            let answer = answer(&OutgoingMessage { to: to.to_owned(), attempt, ..message() });
+            (answer.outcome.as_str(), answer.code.map(ReasonCode::as_str))
+        };
+        for (to, attempt, want) in [
+            ("+491700000101", 1, ("permanent_recipient", Some("delivery.no_such_recipient"))),
+            (
+                "ann.0102@example.com",
+                3,
+                ("permanent_recipient", Some("delivery.blocked_by_recipient")),
+            ),
+            ("ann0103@example.com", 1, ("permanent_message", Some("delivery.content_refused"))),
+            ("+10104", 1, ("account", Some("delivery.provider_credentials"))),
+            ("+10105", 1, ("throttled", Some("delivery.throttled"))),
+            ("+10105", 2, ("accepted", None)),
+            ("+10106", 1, ("transient", Some("delivery.network"))),
+            ("+10106", 2, ("accepted", None)),
+            ("+10107", 9, ("transient", Some("delivery.network"))),
+            ("+10108", 1, ("unknown", Some("delivery.outcome_unknown"))),
+            ("+10109", 2, ("transient", Some("delivery.mailbox_full"))),
+            ("+10109", 3, ("accepted", None)),
+            ("ann@0101.example", 1, ("accepted", None)),
+            ("ü", 1, ("accepted", None)),
+            ("", 1, ("accepted", None)),
+        ] {
+            assert_eq!(outcome(to, attempt), want, "{to} {attempt}");
+        }
+    }
+}

@@ -1,0 +1,21 @@
+//! Due rows to attempts to outcomes: the one room that decides that something is sent.
+//!
+//! Owns the order of writes around an attempt: the window is durable before the first byte of any of
+//! its rows leaves, a start mark is in the kernel's hands before each attempt, the outcomes are synced
+//! before the window is released. Never reads an inbox, never writes an answer, never repeats an
+//! attempt whose outcome is unknown unless the operator chose so.
+//! Start reading at `station.rs`, then `chunk.rs`.
+
+mod attempt;
+mod chunk;
+mod error;
+mod live;
+mod message;
+mod provider;
+mod recover;
+mod settings;
+mod station;
+
+pub use error::DispatchError;
+pub use settings::{Route, RouteTemplate, Routes, Settings};
+pub use station::Dispatch;

@@ -1,0 +1,194 @@
+//! One row out: turn, connection, start mark, attempt; the next provider where that is safe.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use jiff::Timestamp;
+use tokio_util::sync::CancellationToken;
+
+use super::error::DispatchError;
+use super::live::LiveBatch;
+use super::provider::Provider;
+use crate::batch::{NextStep, after_attempt};
+use crate::codes::ReasonCode;
+use crate::model::{Attempt, OutgoingMessage, Status};
+use crate::spool::RowOutcome;
+use crate::telemetry::Metrics;
+use crate::world::World;
+
+/// A row that may be sent now.
+#[derive(Debug)]
+pub(super) struct Outbound {
+    /// Position in the chunk.
+    pub(super) index: u32,
+    pub(super) message: OutgoingMessage,
+    /// Attempts that counted so far.
+    pub(super) attempts: u32,
+    pub(super) expires_at: Timestamp,
+    /// In order of failover.
+    pub(super) providers: Vec<Arc<Provider>>,
+}
+
+/// What attempts of one window share.
+#[derive(Debug, Clone)]
+pub(super) struct Sending {
+    pub(super) live: Arc<LiveBatch>,
+    pub(super) chunk: u32,
+    pub(super) window: u32,
+    pub(super) world: Arc<World>,
+    pub(super) metrics: Arc<Metrics>,
+    /// Cancelled: no new attempt begins.
+    pub(super) stopping: CancellationToken,
+}
+
+/// The last thing a provider said, while others are tried.
+struct Refusal {
+    code: Option<ReasonCode>,
+    provider: Arc<Provider>,
+    attempt: Attempt,
+    hint: Option<Duration>,
+}
+
+impl Sending {
+    /// Tries a row at its providers. `None`: stopped before anything left; the row is as it was.
+    pub(super) async fn send(
+        &self,
+        mut row: Outbound,
+    ) -> Result<Option<RowOutcome>, DispatchError> {
+        let mut refusal: Option<Refusal> = None;
+        let mut counted = false;
+        let mut rest: Option<(Timestamp, ReasonCode)> = None;
+        for provider in std::mem::take(&mut row.providers) {
+            if let Some(resting) = provider.resting(self.world.clock.now()) {
+                rest = Some(rest.map_or(resting, |earlier| earlier.min(resting)));
+                continue;
+            }
+            let Some(attempt) = self.attempt(&mut row, &provider).await? else {
+                return Ok(refusal.map(|refusal| self.wait(&row, refusal, counted, rest)));
+            };
+            provider.note(&attempt);
+            self.metrics.attempts.of([provider.id(), attempt.outcome.as_str()]).inc();
+            tracing::debug!(batch = %self.live.record.id, row = row.message.row, provider = provider.id(),
+                outcome = attempt.outcome.as_str(), provider_code = attempt.provider_code,
+                detail = attempt.detail, "attempt");
+            let schedule = provider.settings().retry;
+            let used = row.attempts + 1;
+            match after_attempt(&attempt, used, schedule.attempts_max, provider.resends_unknown()) {
+                NextStep::Settle { status, code } => {
+                    row.attempts = used;
+                    return Ok(Some(self.settled(&row, &provider, attempt, status, code)));
+                }
+                NextStep::Retry { code, counts, hint } => {
+                    counted |= counts;
+                    row.attempts += u32::from(counts);
+                    let may_have_left = !attempt.outcome.is_certainly_not_accepted();
+                    refusal = Some(Refusal { code, provider, attempt, hint });
+                    if may_have_left {
+                        break;
+                    }
+                }
+            }
+        }
+        Ok(match refusal {
+            Some(refusal) => Some(self.wait(&row, refusal, counted, rest)),
+            // Every provider rests: the row is as it was, and due when one of them wakes.
+            None => rest.map(|(until, code)| {
+                let mut outcome = blank(&row, Status::Deferred);
+                outcome.code = Some(code);
+                outcome.deferred_until = Some(until.min(row.expires_at));
+                outcome
+            }),
+        })
+    }
+
+    async fn attempt(
+        &self,
+        row: &mut Outbound,
+        provider: &Arc<Provider>,
+    ) -> Result<Option<Attempt>, DispatchError> {
+        let ready = async {
+            provider.wait_for_turn().await;
+            provider.channel.ready().await
+        };
+        let ready = tokio::select! {
+            biased;
+            () = self.stopping.cancelled() => return Ok(None),
+            ready = ready => ready,
+        };
+        let ready = match ready {
+            Ok(ready) => ready,
+            Err(attempt) => return Ok(Some(attempt)),
+        };
+        row.message.attempt = row.attempts + 1;
+        self.live.mark_started(self.chunk, self.window, row.index, provider.id())?;
+        Ok(Some(ready.send(&row.message).await))
+    }
+
+    fn settled(
+        &self,
+        row: &Outbound,
+        provider: &Provider,
+        attempt: Attempt,
+        status: Status,
+        code: Option<ReasonCode>,
+    ) -> RowOutcome {
+        let now = self.world.clock.now();
+        let mut outcome = blank(row, status);
+        outcome.code = code;
+        outcome.provider = provider.id().to_owned();
+        outcome.provider_message_id = attempt.provider_message_id;
+        outcome.provider_code = attempt.provider_code;
+        let went_out = matches!(status, Status::Submitted | Status::Sent);
+        outcome.submitted_at = went_out.then_some(now);
+        outcome.sent_at = (status == Status::Sent).then_some(now);
+        outcome.ended_at = Some(now);
+        self.metrics.rows_settled.of([status.as_str()]).inc();
+        outcome
+    }
+
+    /// The row waits for its next try, at the latest until it expires.
+    fn wait(
+        &self,
+        row: &Outbound,
+        refusal: Refusal,
+        counted: bool,
+        rest: Option<(Timestamp, ReasonCode)>,
+    ) -> RowOutcome {
+        let now = self.world.clock.now();
+        let schedule = refusal.provider.settings().retry;
+        let delay = match (refusal.hint, refusal.provider.resting(now)) {
+            (Some(hint), _) => hint,
+            (None, Some((until, _))) => self.world.clock.until(until),
+            (None, None) => schedule
+                .delay(row.attempts.max(1), self.world.dice.fraction())
+                .unwrap_or(schedule.max),
+        };
+        let mut due = now.saturating_add(delay).unwrap_or(row.expires_at);
+        if let Some((until, _)) = rest.filter(|_| !counted) {
+            due = due.min(until);
+        }
+        let mut outcome = blank(row, Status::Deferred);
+        outcome.code = refusal.code;
+        outcome.provider = refusal.provider.id().to_owned();
+        outcome.provider_code = refusal.attempt.provider_code;
+        outcome.deferred_until = Some(due.min(row.expires_at));
+        outcome
+    }
+}
+
+fn blank(row: &Outbound, status: Status) -> RowOutcome {
+    RowOutcome {
+        index: row.index,
+        status,
+        code: None,
+        attempts: row.attempts,
+        provider: String::new(),
+        provider_message_id: String::new(),
+        provider_code: String::new(),
+        channels_tried: row.message.channel.as_str().to_owned(),
+        deferred_until: None,
+        submitted_at: None,
+        sent_at: None,
+        ended_at: None,
+    }
+}

@@ -1,0 +1,289 @@
+//! One chunk, from its timer to its release: decide, claim, send, settle.
+
+use std::collections::{BTreeMap, HashMap};
+use std::sync::Arc;
+
+use futures_util::stream::{FuturesUnordered, StreamExt};
+use jiff::Timestamp;
+use jiff::tz::TimeZone;
+use tokio_util::sync::CancellationToken;
+
+use super::attempt::{Outbound, Sending};
+use super::error::DispatchError;
+use super::live::LiveBatch;
+use super::message::{Composer, Unrenderable};
+use super::provider::Provider;
+use super::settings::Route;
+use crate::codes::ReasonCode;
+use crate::model::{Category, Status};
+use crate::policy::{Question, Verdict, Window, decide};
+use crate::spool::{RowOutcome, RowState, StoredRow};
+use crate::store::{ChunkRecord, Store, WindowRecord};
+use crate::telemetry::Metrics;
+use crate::worker::blocking;
+use crate::world::World;
+
+pub(super) type Providers = Arc<BTreeMap<String, Arc<Provider>>>;
+
+/// What the task of a chunk works with.
+#[derive(Debug, Clone)]
+pub(super) struct ChunkTask {
+    pub(super) live: Arc<LiveBatch>,
+    pub(super) number: u32,
+    pub(super) route: Arc<Route>,
+    pub(super) providers: Providers,
+    pub(super) store: Store,
+    pub(super) world: Arc<World>,
+    pub(super) metrics: Arc<Metrics>,
+    pub(super) window_rows: usize,
+    pub(super) boot_id: String,
+    pub(super) stopping: CancellationToken,
+}
+
+/// What is to be done with a chunk's open rows.
+#[derive(Debug, Default)]
+struct Plan {
+    /// Final without an attempt.
+    settled: Vec<RowOutcome>,
+    /// May be sent now.
+    outbound: Vec<Outbound>,
+    /// Not due yet: when, by position in the chunk.
+    waiting: HashMap<u32, Timestamp>,
+}
+
+impl ChunkTask {
+    /// Works through what is due in the chunk and stores what is left of it.
+    pub(super) async fn run(self) -> Result<ChunkRecord, DispatchError> {
+        let task = self.clone();
+        let (before, mut plan) = blocking(move || task.plan()).await?;
+        if !plan.settled.is_empty() {
+            self.live.append(self.number, 0, std::mem::take(&mut plan.settled))?;
+        }
+        let mut windows = Vec::new();
+        let mut outbound = std::mem::take(&mut plan.outbound).into_iter();
+        loop {
+            let rows: Vec<Outbound> = outbound.by_ref().take(self.window_rows).collect();
+            if rows.is_empty() || self.stopping.is_cancelled() {
+                break;
+            }
+            windows.push(self.window(rows).await?);
+        }
+        blocking(move || self.release(&before, &windows, &plan.waiting)).await
+    }
+
+    fn plan(&self) -> Result<(ChunkRecord, Plan), DispatchError> {
+        let missing = || DispatchError::ChunkMissing {
+            batch: self.live.record.id.to_string(),
+            chunk: self.number,
+        };
+        let record = self.store.chunk(self.live.record.id, self.number)?.ok_or_else(missing)?;
+        let chunk = self.live.chunk(&record)?;
+        let latest = self.live.latest(self.number)?;
+        let (now, mut plan) = (self.world.clock.now(), Plan::default());
+        let mut composer = Composer::new(&self.live, &self.route);
+        let mut zones = Zones { tenant: &self.route.timezone, named: HashMap::new() };
+        for (index, row) in (0..).zip(chunk.rows()?) {
+            if row.state != RowState::Accepted {
+                continue;
+            }
+            let earlier = latest.get(&index);
+            if earlier.is_some_and(RowOutcome::is_settled) {
+                continue;
+            }
+            if let Some(due) = earlier.and_then(|o| o.deferred_until).filter(|due| *due > now) {
+                plan.waiting.insert(index, due);
+                continue;
+            }
+            self.plan_row(index, &row, earlier, &mut composer, &mut zones, &mut plan);
+        }
+        Ok((record, plan))
+    }
+
+    fn plan_row(
+        &self,
+        index: u32,
+        row: &StoredRow<'_>,
+        earlier: Option<&RowOutcome>,
+        composer: &mut Composer<'_>,
+        zones: &mut Zones<'_>,
+        plan: &mut Plan,
+    ) {
+        let now = self.world.clock.now();
+        let attempts = earlier.map_or(0, |o| o.attempts);
+        let settle = |status: Status, code: ReasonCode| {
+            self.metrics.rows_settled.of([status.as_str()]).inc();
+            let mut outcome = earlier.cloned().unwrap_or_else(|| untried(index));
+            (outcome.status, outcome.code, outcome.ended_at) = (status, Some(code), Some(now));
+            outcome.deferred_until = None;
+            outcome
+        };
+        let Some(channel) = row.channel else {
+            plan.settled.push(settle(Status::Failed, ReasonCode::RowChannelUnavailable));
+            return;
+        };
+        let expires_at = row.expires_at.unwrap_or(Timestamp::MAX);
+        let question = Question {
+            category: row.category.unwrap_or(Category::Marketing),
+            consent: self.route.consent,
+            sender_allowed: self.route.may_send_as(channel, row.sender),
+            send_at: row.send_at,
+            expires_at,
+            window: row.window.and_then(|(from, until)| Window::new(from, until).ok()),
+            zone: zones.of(row.tz),
+        };
+        match decide(&question, now) {
+            Verdict::Suppress(code) => plan.settled.push(settle(Status::Suppressed, code)),
+            Verdict::Expire => {
+                plan.settled.push(settle(Status::Expired, ReasonCode::PolicyExpired))
+            }
+            Verdict::Wait { until, .. } => {
+                plan.waiting.insert(index, until);
+            }
+            Verdict::Send => {
+                let names = self.route.channels.get(&channel).map_or(&[][..], Vec::as_slice);
+                let providers: Vec<Arc<Provider>> =
+                    names.iter().filter_map(|id| self.providers.get(id).cloned()).collect();
+                if providers.is_empty() {
+                    plan.settled.push(settle(Status::Failed, ReasonCode::RowChannelUnavailable));
+                } else if let Some(until) = all_resting(&providers, now) {
+                    // Nothing is written for rows that only wait for a provider to wake.
+                    plan.waiting.insert(index, until.min(expires_at));
+                } else {
+                    match composer.compose(row, channel, attempts + 1) {
+                        Ok(message) => plan.outbound.push(Outbound {
+                            index,
+                            message,
+                            attempts,
+                            expires_at,
+                            providers,
+                        }),
+                        Err(Unrenderable(code)) => plan.settled.push(settle(Status::Failed, code)),
+                    }
+                }
+            }
+        }
+    }
+
+    /// Claims a window durably, sends its rows, and syncs their outcomes.
+    async fn window(&self, rows: Vec<Outbound>) -> Result<u32, DispatchError> {
+        let number = self.live.next_window();
+        let positions: Vec<u32> = rows.iter().map(|row| row.index).collect();
+        let window = WindowRecord {
+            number,
+            chunk: self.number,
+            rows: WindowRecord::runs_of(&positions),
+            boot_id: self.boot_id.clone(),
+        };
+        let (store, batch) = (self.store.clone(), self.live.record.id);
+        blocking(move || store.claim_window(batch, &window)).await?;
+        self.metrics.window_claims.inc();
+        let sending = Sending {
+            live: Arc::clone(&self.live),
+            chunk: self.number,
+            window: number,
+            world: Arc::clone(&self.world),
+            metrics: Arc::clone(&self.metrics),
+            stopping: self.stopping.clone(),
+        };
+        let mut under_way: FuturesUnordered<_> =
+            rows.into_iter().map(|row| sending.send(row)).collect();
+        while let Some(first) = under_way.next().await {
+            // Whatever ended together is written together; it is in the kernel's hands at once, so that
+            // a crash of the process makes nothing of it unknown.
+            let mut ended = Vec::from_iter(first?);
+            while let Some(Some(next)) = futures_util::FutureExt::now_or_never(under_way.next()) {
+                ended.extend(next?);
+            }
+            if !ended.is_empty() {
+                self.live.append(self.number, number, ended)?;
+            }
+        }
+        let live = Arc::clone(&self.live);
+        blocking(move || live.sync()).await?;
+        Ok(number)
+    }
+
+    /// Ends the windows and stores what is left of the chunk.
+    fn release(
+        &self,
+        before: &ChunkRecord,
+        windows: &[u32],
+        waiting: &HashMap<u32, Timestamp>,
+    ) -> Result<ChunkRecord, DispatchError> {
+        let latest = self.live.latest(self.number)?;
+        self.live.consolidate(self.number, &latest)?;
+        self.live.sync()?;
+        let chunk = self.live.chunk(before)?;
+        let after = remaining(before, &chunk.rows()?, &latest, waiting, self.world.clock.now());
+        self.store.release_windows(self.live.record.id, windows, before, &after)?;
+        Ok(after)
+    }
+}
+
+/// What is left of a chunk, from the latest word on its rows.
+pub(super) fn remaining(
+    before: &ChunkRecord,
+    rows: &[StoredRow<'_>],
+    latest: &HashMap<u32, RowOutcome>,
+    waiting: &HashMap<u32, Timestamp>,
+    now: Timestamp,
+) -> ChunkRecord {
+    let mut after = ChunkRecord { open: 0, deferred: 0, due: None, ..before.clone() };
+    for (index, row) in (0..).zip(rows) {
+        let outcome = latest.get(&index);
+        if row.state != RowState::Accepted || outcome.is_some_and(RowOutcome::is_settled) {
+            continue;
+        }
+        let deferred_until = outcome.and_then(|o| o.deferred_until);
+        // Planned waiting is the newer word; rows that were never reached are due at once.
+        let due = waiting.get(&index).copied().or(deferred_until).unwrap_or(now);
+        after.open += 1;
+        after.deferred += u32::from(due > now);
+        after.due = Some(after.due.map_or(due, |earliest| earliest.min(due)));
+    }
+    after
+}
+
+fn all_resting(providers: &[Arc<Provider>], now: Timestamp) -> Option<Timestamp> {
+    let mut earliest: Option<Timestamp> = None;
+    for provider in providers {
+        let (until, _) = provider.resting(now)?;
+        earliest = Some(earliest.map_or(until, |e| e.min(until)));
+    }
+    earliest
+}
+
+pub(super) fn untried(index: u32) -> RowOutcome {
+    RowOutcome {
+        index,
+        status: Status::Accepted,
+        code: None,
+        attempts: 0,
+        provider: String::new(),
+        provider_message_id: String::new(),
+        provider_code: String::new(),
+        channels_tried: String::new(),
+        deferred_until: None,
+        submitted_at: None,
+        sent_at: None,
+        ended_at: None,
+    }
+}
+
+/// Zones by name, looked up once a chunk.
+struct Zones<'a> {
+    tenant: &'a TimeZone,
+    named: HashMap<String, TimeZone>,
+}
+
+impl Zones<'_> {
+    fn of(&mut self, name: &str) -> &TimeZone {
+        if name.is_empty() {
+            return self.tenant;
+        }
+        let tenant = self.tenant;
+        self.named
+            .entry(name.to_owned())
+            .or_insert_with(|| TimeZone::get(name).unwrap_or_else(|_| tenant.clone()))
+    }
+}

@@ -1,0 +1,137 @@
+//! A batch that has open rows: its files, opened once.
+
+use std::collections::{HashMap, HashSet};
+use std::path::Path;
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::{Mutex, PoisonError};
+
+use super::error::DispatchError;
+use crate::spool::{
+    Chunk, LogReader, LogWriter, OutcomeLog, OutcomeRecord, Position, RowHead, RowOutcome, Spool,
+    SpoolError,
+};
+use crate::store::{BatchRecord, ChunkRecord};
+
+/// Shared by the tasks of its chunks.
+#[derive(Debug)]
+pub(super) struct LiveBatch {
+    pub(super) record: BatchRecord,
+    pub(super) head: RowHead,
+    rows: LogReader,
+    duplicates: Option<LogReader>,
+    outcomes: LogWriter,
+    outcome_reader: LogReader,
+    log: Mutex<OutcomeLog>,
+    next_window: AtomicU32,
+}
+
+/// A chunk has more groups of outcomes than this: they are consolidated when it is released.
+const GROUPS_MAX: usize = 4;
+
+impl LiveBatch {
+    /// Opens the files; a torn tail of the outcomes is cut off. `windows` are those not released.
+    pub(super) fn open(
+        spool: &Spool,
+        record: BatchRecord,
+        windows: &HashSet<u32>,
+    ) -> Result<LiveBatch, DispatchError> {
+        let folder = spool.batch(record.id);
+        let mut rows = LogReader::open(&folder.rows())?;
+        let mut body = Vec::new();
+        let head = match rows.next(&mut body)? {
+            Some((RowHead::KIND, _)) => RowHead::from_bytes(&body).map_err(SpoolError::from)?,
+            _ => return Err(SpoolError::Damaged { path: folder.rows(), offset: 0 }.into()),
+        };
+        let log = OutcomeLog::scan(&folder.outcomes(), windows)?;
+        let outcomes = LogWriter::resume(&folder.outcomes(), log.good_end())?;
+        folder.sync()?;
+        Ok(LiveBatch {
+            duplicates: open_if_there(&folder.duplicates())?,
+            outcome_reader: LogReader::open(&folder.outcomes())?,
+            // Above every number in use: released windows leave no trace, others are in `windows`.
+            next_window: AtomicU32::new(windows.iter().max().map_or(1, |w| w.wrapping_add(1))),
+            record,
+            head,
+            rows,
+            outcomes,
+            log: Mutex::new(log),
+        })
+    }
+
+    pub(super) fn next_window(&self) -> u32 {
+        self.next_window.fetch_add(1, Ordering::Relaxed).max(1)
+    }
+
+    pub(super) fn chunk(&self, chunk: &ChunkRecord) -> Result<Chunk, DispatchError> {
+        let position = Position { offset: chunk.offset, bytes: chunk.bytes };
+        let duplicates = match (&self.duplicates, chunk.duplicates) {
+            (Some(log), Some((offset, bytes))) => Some((log, Position { offset, bytes })),
+            _ => None,
+        };
+        Ok(Chunk::read(&self.rows, position, duplicates)?)
+    }
+
+    pub(super) fn latest(&self, chunk: u32) -> Result<HashMap<u32, RowOutcome>, DispatchError> {
+        let log = self.log.lock().unwrap_or_else(PoisonError::into_inner);
+        Ok(log.latest(&self.outcome_reader, chunk)?)
+    }
+
+    /// Marks an attempt as begun. The mark is in the kernel's hands on return: it survives a crash of
+    /// the process, and costs one small write into the page cache.
+    pub(super) fn mark_started(
+        &self,
+        chunk: u32,
+        window: u32,
+        index: u32,
+        provider: &str,
+    ) -> Result<(), DispatchError> {
+        let provider = provider.to_owned();
+        let (kind, body) = OutcomeRecord::Started { chunk, window, index, provider }.encode();
+        self.outcomes.append(kind, &body)?;
+        Ok(())
+    }
+
+    /// Appends outcomes, not yet synced.
+    pub(super) fn append(
+        &self,
+        chunk: u32,
+        window: u32,
+        rows: Vec<RowOutcome>,
+    ) -> Result<(), DispatchError> {
+        let (kind, body) = OutcomeRecord::Settled { chunk, window, rows }.encode();
+        let position = self.outcomes.append(kind, &body)?;
+        self.log.lock().unwrap_or_else(PoisonError::into_inner).add_group(chunk, position);
+        Ok(())
+    }
+
+    /// Writes what is known of a chunk's rows in one place, where it lies in many.
+    pub(super) fn consolidate(
+        &self,
+        chunk: u32,
+        latest: &HashMap<u32, RowOutcome>,
+    ) -> Result<(), DispatchError> {
+        let groups = self.log.lock().unwrap_or_else(PoisonError::into_inner).group_count(chunk);
+        if groups <= GROUPS_MAX {
+            return Ok(());
+        }
+        let mut rows: Vec<RowOutcome> = latest.values().cloned().collect();
+        rows.sort_unstable_by_key(|row| row.index);
+        let (kind, body) = OutcomeRecord::Whole { chunk, rows }.encode();
+        let position = self.outcomes.append(kind, &body)?;
+        self.log.lock().unwrap_or_else(PoisonError::into_inner).add_whole(chunk, position);
+        Ok(())
+    }
+
+    pub(super) fn sync(&self) -> Result<(), DispatchError> {
+        Ok(self.outcomes.sync()?)
+    }
+
+    /// What the log says of a row in a window that was not released.
+    pub(super) fn with_log<T>(&self, ask: impl FnOnce(&OutcomeLog) -> T) -> T {
+        ask(&self.log.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+}
+
+fn open_if_there(path: &Path) -> Result<Option<LogReader>, DispatchError> {
+    if path.exists() { Ok(Some(LogReader::open(path)?)) } else { Ok(None) }
+}

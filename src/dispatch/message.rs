@@ -1,0 +1,122 @@
+//! A stored row becomes a finished message.
+
+use std::collections::HashMap;
+
+use super::live::LiveBatch;
+use super::settings::Route;
+use crate::codes::ReasonCode;
+use crate::model::{Category, ChannelKind, OutgoingMessage, message_id_for};
+use crate::render::{RenderError, Rendered, Template, TemplateSource, needs_rendering};
+use crate::spool::StoredRow;
+
+/// Why a row has no message; it fails with this code.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Unrenderable(pub(super) ReasonCode);
+
+/// Renders the rows of one chunk; remembers compiled inline texts, since rows tend to share them.
+#[derive(Debug)]
+pub(super) struct Composer<'a> {
+    live: &'a LiveBatch,
+    route: &'a Route,
+    inline: HashMap<(String, String, String), Option<Template>>,
+}
+
+impl<'a> Composer<'a> {
+    pub(super) fn new(live: &'a LiveBatch, route: &'a Route) -> Composer<'a> {
+        Composer { live, route, inline: HashMap::new() }
+    }
+
+    /// The message of an accepted row. The sender is as intake resolved it.
+    pub(super) fn compose(
+        &mut self,
+        row: &StoredRow<'_>,
+        channel: ChannelKind,
+        attempt: u32,
+    ) -> Result<OutgoingMessage, Unrenderable> {
+        let rendered = self.render(row, channel)?;
+        let record = &self.live.record;
+        let names = &self.live.head.variables;
+        let variables = names.iter().zip(&row.variables).filter(|(_, value)| !value.is_empty());
+        Ok(OutgoingMessage {
+            message_id: message_id_for(record.id, row.row, channel, row.sender),
+            tenant: record.tenant.to_string(),
+            batch: record.id.to_string(),
+            row: row.row,
+            channel,
+            category: row.category.unwrap_or(Category::Marketing),
+            to: row.to.to_owned(),
+            sender: row.sender.to_owned(),
+            reply_to: row.reply_to.to_owned(),
+            subject: rendered.subject,
+            text: rendered.text,
+            html: rendered.html,
+            template: row.template.to_owned(),
+            lang: row.lang.to_owned(),
+            campaign: row.campaign.to_owned(),
+            variables: variables.map(|(name, value)| (name.clone(), (*value).to_owned())).collect(),
+            date: record.validated_at.unwrap_or(record.claimed_at),
+            attempt,
+        })
+    }
+
+    /// The template's parts, each replaced by the row's own where it gives one.
+    fn render(
+        &mut self,
+        row: &StoredRow<'_>,
+        channel: ChannelKind,
+    ) -> Result<Rendered, Unrenderable> {
+        let names = &self.live.head.variables;
+        let lookup = |name: &str| {
+            let at = names.iter().position(|n| n == name)?;
+            row.variables.get(at).copied().filter(|value| !value.is_empty())
+        };
+        let mut rendered = Rendered::default();
+        if !row.template.is_empty() {
+            let template = self
+                .route
+                .template(row.template, channel, row.lang)
+                .ok_or(Unrenderable(ReasonCode::RowTemplateUnknown))?;
+            rendered = template.render(&lookup).map_err(unrenderable)?;
+        }
+        let own = [row.subject, row.text, row.html];
+        if own.iter().all(|part| part.is_empty()) {
+            return Ok(rendered);
+        }
+        let own = if own.iter().any(|part| needs_rendering(part)) {
+            let key = (row.subject.to_owned(), row.text.to_owned(), row.html.to_owned());
+            let template = self.inline.entry(key).or_insert_with(|| {
+                Template::compile(TemplateSource {
+                    name: "row".to_owned(),
+                    subject: row.subject.to_owned(),
+                    text: row.text.to_owned(),
+                    html: row.html.to_owned(),
+                    params: Vec::new(),
+                })
+                .ok()
+            });
+            let template = template.as_ref().ok_or(Unrenderable(ReasonCode::RowValueNotAllowed))?;
+            template.render(&lookup).map_err(unrenderable)?
+        } else {
+            let [subject, text, html] = own.map(str::to_owned);
+            Rendered { subject, text, html }
+        };
+        for (part, own) in [
+            (&mut rendered.subject, own.subject),
+            (&mut rendered.text, own.text),
+            (&mut rendered.html, own.html),
+        ] {
+            if !own.is_empty() {
+                *part = own;
+            }
+        }
+        Ok(rendered)
+    }
+}
+
+fn unrenderable(error: RenderError) -> Unrenderable {
+    Unrenderable(match error {
+        RenderError::MissingVariable { .. } => ReasonCode::RowVariableMissing,
+        RenderError::TooLong | RenderError::OutOfFuel => ReasonCode::RowBodyTooLong,
+        _ => ReasonCode::RowValueNotAllowed,
+    })
+}

@@ -1,0 +1,108 @@
+//! What dispatch needs to know of tenants; the configuration makes it.
+
+use std::collections::BTreeMap;
+use std::sync::{Arc, PoisonError, RwLock};
+
+use jiff::tz::TimeZone;
+
+use crate::model::{ChannelKind, TenantId};
+use crate::policy::Consent;
+use crate::render::Template;
+
+/// Settings of the station.
+#[derive(Debug, Clone)]
+pub struct Settings {
+    pub routes: Routes,
+    /// Rows recorded as claimed at once.
+    pub window_rows: usize,
+    /// Chunks of one batch, of one tenant, and of all under way at the same time.
+    pub chunks_per_batch: usize,
+    pub chunks_per_tenant: usize,
+    pub chunks_at_once: usize,
+    /// Tells this boot of the machine from any other.
+    pub boot_id: String,
+}
+
+impl Settings {
+    pub fn new(routes: Routes, boot_id: String) -> Settings {
+        Settings {
+            routes,
+            window_rows: 256,
+            chunks_per_batch: 3,
+            chunks_per_tenant: 8,
+            chunks_at_once: 64,
+            boot_id,
+        }
+    }
+}
+
+/// The ways out of every tenant, replaced as a whole when the configuration is read again.
+#[derive(Debug, Clone, Default)]
+pub struct Routes(Arc<RwLock<Arc<BTreeMap<TenantId, Arc<Route>>>>>);
+
+impl Routes {
+    pub fn new(routes: impl IntoIterator<Item = (TenantId, Route)>) -> Routes {
+        let all = Routes::default();
+        all.replace(routes);
+        all
+    }
+
+    pub fn replace(&self, routes: impl IntoIterator<Item = (TenantId, Route)>) {
+        let map = routes.into_iter().map(|(id, route)| (id, Arc::new(route))).collect();
+        *self.0.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(map);
+    }
+
+    pub(super) fn of(&self, tenant: &TenantId) -> Option<Arc<Route>> {
+        self.0.read().unwrap_or_else(PoisonError::into_inner).get(tenant).cloned()
+    }
+}
+
+/// One tenant's ways out.
+#[derive(Debug)]
+pub struct Route {
+    pub timezone: TimeZone,
+    pub consent: Consent,
+    /// A suspended tenant's rows stay queued.
+    pub suspended: bool,
+    /// Provider ids by channel, in order of failover.
+    pub channels: BTreeMap<ChannelKind, Vec<String>>,
+    /// Senders the tenant may use, by channel.
+    pub senders: BTreeMap<ChannelKind, Vec<String>>,
+    pub templates: Vec<RouteTemplate>,
+}
+
+/// A template as it is sent.
+#[derive(Debug)]
+pub struct RouteTemplate {
+    pub channel: ChannelKind,
+    pub lang: String,
+    pub template: Template,
+}
+
+impl Route {
+    /// The template of this name for a channel: in the row's language, else in none, else any.
+    pub(super) fn template(
+        &self,
+        name: &str,
+        channel: ChannelKind,
+        lang: &str,
+    ) -> Option<&Template> {
+        let fitting = || {
+            self.templates.iter().filter(move |t| t.channel == channel && t.template.name() == name)
+        };
+        fitting()
+            .find(|t| t.lang == lang)
+            .or_else(|| fitting().find(|t| t.lang.is_empty()))
+            .or_else(|| fitting().next())
+            .map(|t| &t.template)
+    }
+
+    /// True where the tenant may send as `sender` on this channel. Channels other than email may go out
+    /// with the provider's own sender.
+    pub(super) fn may_send_as(&self, channel: ChannelKind, sender: &str) -> bool {
+        if sender.is_empty() {
+            return channel != ChannelKind::Email;
+        }
+        self.senders.get(&channel).is_some_and(|all| all.iter().any(|s| s == sender))
+    }
+}

@@ -1,0 +1,314 @@
+//! The station's loop: which chunk next, fairly over tenants and their batches.
+
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::error::Error;
+use std::sync::Arc;
+use std::time::Duration;
+
+use async_trait::async_trait;
+use jiff::Timestamp;
+use tokio::sync::Notify;
+use tokio::task::{JoinError, JoinSet};
+use tokio::time::Instant;
+use tokio_util::sync::CancellationToken;
+
+use super::chunk::{ChunkTask, Providers};
+use super::error::DispatchError;
+use super::live::LiveBatch;
+use super::provider::Provider;
+use super::recover::recover;
+use super::settings::Settings;
+use crate::batch::{BatchEvent, BatchState};
+use crate::channel::{Channel, ProviderSettings};
+use crate::model::{BatchId, TenantId};
+use crate::spool::Spool;
+use crate::store::{Acceptance, ChunkRecord, Store};
+use crate::telemetry::Metrics;
+use crate::worker::{Progress, Worker, blocking};
+use crate::world::World;
+
+/// A batch with open rows.
+struct Entry {
+    live: Arc<LiveBatch>,
+    /// Chunks that have a task.
+    active: BTreeSet<u32>,
+    /// When its next idle chunk is due; `None` where that must be asked of the store.
+    next_due: Option<Timestamp>,
+}
+
+type ChunkResult = (BatchId, u32, Result<ChunkRecord, DispatchError>);
+
+/// The station.
+pub struct Dispatch {
+    settings: Settings,
+    store: Store,
+    spool: Spool,
+    world: Arc<World>,
+    metrics: Arc<Metrics>,
+    providers: Providers,
+    batches: BTreeMap<BatchId, Entry>,
+    /// Tenants with batches, the one served longest ago first; each with its batches likewise.
+    rota: VecDeque<(TenantId, VecDeque<BatchId>)>,
+    tasks: JoinSet<ChunkResult>,
+    ended: Vec<Result<ChunkResult, JoinError>>,
+    nudge: Arc<Notify>,
+    outbox: Arc<Notify>,
+    stopping: CancellationToken,
+    recovered: bool,
+}
+
+impl std::fmt::Debug for Dispatch {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Dispatch").field("batches", &self.batches.len()).finish_non_exhaustive()
+    }
+}
+
+impl Dispatch {
+    /// Builds the providers; touches no network. `nudge` wakes it, `outbox` is woken by it.
+    pub fn new(
+        settings: Settings,
+        providers: Vec<ProviderSettings>,
+        (store, spool): (Store, Spool),
+        (world, metrics): (Arc<World>, Arc<Metrics>),
+        nudge: Arc<Notify>,
+        outbox: Arc<Notify>,
+    ) -> Result<Dispatch, DispatchError> {
+        let mut built = BTreeMap::new();
+        for provider in providers {
+            let id = provider.id.clone();
+            let channel = Channel::new(provider, Arc::clone(&world))
+                .map_err(|source| DispatchError::Provider { provider: id.clone(), source })?;
+            built.insert(id, Arc::new(Provider::new(channel, Arc::clone(&world))));
+        }
+        Ok(Dispatch {
+            settings,
+            store,
+            spool,
+            world,
+            metrics,
+            providers: Arc::new(built),
+            batches: BTreeMap::new(),
+            rota: VecDeque::new(),
+            tasks: JoinSet::new(),
+            ended: Vec::new(),
+            nudge,
+            outbox,
+            stopping: CancellationToken::new(),
+            recovered: false,
+        })
+    }
+
+    /// Opens running batches that are not open yet. The first time every one is looked at, since a
+    /// batch whose last row was settled just before a crash has no timer any more.
+    async fn discover(&mut self) -> Result<(), DispatchError> {
+        let (store, first) = (self.store.clone(), !self.recovered);
+        let known: BTreeSet<BatchId> = self.batches.keys().copied().collect();
+        let running = blocking(move || {
+            if first {
+                return store.batches_in(&[BatchState::Running]);
+            }
+            let mut running = Vec::new();
+            for batch in store.batches_with_timers()? {
+                if !known.contains(&batch) {
+                    running.extend(store.batch(batch)?.filter(|b| b.state == BatchState::Running));
+                }
+            }
+            Ok(running)
+        })
+        .await?;
+        self.recovered = true;
+        for record in running {
+            let (id, tenant) = (record.id, record.tenant.clone());
+            let (store, spool) = (self.store.clone(), self.spool.clone());
+            let (boot, providers) = (self.settings.boot_id.clone(), Arc::clone(&self.providers));
+            let world = Arc::clone(&self.world);
+            let (live, unknown) =
+                blocking(move || recover((&store, &spool), record, &boot, &providers, &world))
+                    .await?;
+            if unknown > 0 {
+                tracing::warn!(%tenant, batch = %id, rows = unknown,
+                    "rows were on the wire when the process ended; their outcome is unknown");
+            }
+            self.batches.insert(id, Entry { live, active: BTreeSet::new(), next_due: None });
+            match self.rota.iter_mut().find(|(of, _)| *of == tenant) {
+                Some((_, batches)) => batches.push_back(id),
+                None => self.rota.push_front((tenant, VecDeque::from([id]))),
+            }
+            self.close_if_done(id).await?;
+        }
+        self.metrics.batches_open.set(self.batches.len() as i64);
+        Ok(())
+    }
+
+    /// Draws the consequences of chunk tasks that ended.
+    async fn reap(&mut self) -> Result<bool, DispatchError> {
+        while let Some(ended) = self.tasks.try_join_next() {
+            self.ended.push(ended);
+        }
+        let any = !self.ended.is_empty();
+        for ended in std::mem::take(&mut self.ended) {
+            let (batch, chunk, result) = ended.map_err(|_| DispatchError::TaskLost)?;
+            let after = result?;
+            if let Some(entry) = self.batches.get_mut(&batch) {
+                entry.active.remove(&chunk);
+                entry.next_due = None;
+            }
+            if after.open == 0 {
+                self.close_if_done(batch).await?;
+            }
+        }
+        Ok(any)
+    }
+
+    /// Closes a batch of which no row is open.
+    async fn close_if_done(&mut self, batch: BatchId) -> Result<(), DispatchError> {
+        let Some(entry) = self.batches.get(&batch).filter(|e| e.active.is_empty()) else {
+            return Ok(());
+        };
+        let mut record = entry.live.record.clone();
+        record.closed_at = Some(self.world.clock.now());
+        let store = self.store.clone();
+        let closed = blocking(move || {
+            if !store.timers(batch, 1)?.is_empty() {
+                return Ok(None);
+            }
+            store.conclude(record, BatchEvent::RowsSettled, &Acceptance::default()).map(Some)
+        })
+        .await?;
+        if let Some(record) = closed {
+            tracing::info!(tenant = %record.tenant, %batch, file = record.name(), "batch done");
+            self.batches.remove(&batch);
+            for (_, batches) in &mut self.rota {
+                batches.retain(|b| *b != batch);
+            }
+            self.rota.retain(|(_, batches)| !batches.is_empty());
+            self.metrics.batches_open.set(self.batches.len() as i64);
+            self.outbox.notify_one();
+        }
+        Ok(())
+    }
+
+    /// Starts chunks while there is room: one of each tenant in turn, of each of its batches in turn.
+    fn start_chunks(&mut self) -> Result<bool, DispatchError> {
+        let mut started = false;
+        let mut idle_turns = 0;
+        while self.tasks.len() < self.settings.chunks_at_once && idle_turns < self.rota.len() {
+            let Some((tenant, mut batches)) = self.rota.pop_front() else { break };
+            let found = self.start_one(&tenant, &mut batches)?;
+            self.rota.push_back((tenant, batches));
+            idle_turns = if found { 0 } else { idle_turns + 1 };
+            started |= found;
+        }
+        Ok(started)
+    }
+
+    fn start_one(
+        &mut self,
+        tenant: &TenantId,
+        batches: &mut VecDeque<BatchId>,
+    ) -> Result<bool, DispatchError> {
+        let busy: usize =
+            batches.iter().filter_map(|b| self.batches.get(b)).map(|e| e.active.len()).sum();
+        let Some(route) = self.settings.routes.of(tenant).filter(|route| !route.suspended) else {
+            return Ok(false);
+        };
+        if busy >= self.settings.chunks_per_tenant {
+            return Ok(false);
+        }
+        for _ in 0..batches.len() {
+            let Some(batch) = batches.pop_front() else { break };
+            batches.push_back(batch);
+            let Some(number) = self.due_chunk(batch)? else { continue };
+            let Some(entry) = self.batches.get_mut(&batch) else { continue };
+            entry.active.insert(number);
+            entry.next_due = None;
+            let task = ChunkTask {
+                live: Arc::clone(&entry.live),
+                number,
+                route,
+                providers: Arc::clone(&self.providers),
+                store: self.store.clone(),
+                world: Arc::clone(&self.world),
+                metrics: Arc::clone(&self.metrics),
+                window_rows: self.settings.window_rows,
+                boot_id: self.settings.boot_id.clone(),
+                stopping: self.stopping.clone(),
+            };
+            self.tasks.spawn(async move { (batch, number, task.run().await) });
+            return Ok(true);
+        }
+        Ok(false)
+    }
+
+    /// The next idle chunk of a batch, if it is due now. Reads from the store's page cache.
+    fn due_chunk(&mut self, batch: BatchId) -> Result<Option<u32>, DispatchError> {
+        let now = self.world.clock.now();
+        let Some(entry) = self.batches.get_mut(&batch) else { return Ok(None) };
+        if entry.active.len() >= self.settings.chunks_per_batch
+            || entry.next_due.is_some_and(|due| due > now)
+        {
+            return Ok(None);
+        }
+        let timers = self.store.timers(batch, entry.active.len() + 1)?;
+        let next = timers.into_iter().find(|(_, number)| !entry.active.contains(number));
+        entry.next_due = Some(next.map_or(Timestamp::MAX, |(due, _)| due));
+        Ok(next.filter(|(due, _)| *due <= now).map(|(_, number)| number))
+    }
+}
+
+#[async_trait]
+impl Worker for Dispatch {
+    fn name(&self) -> &'static str {
+        "dispatch"
+    }
+
+    async fn work(&mut self) -> Result<Progress, Box<dyn Error + Send + Sync>> {
+        let reaped = self.reap().await?;
+        self.discover().await?;
+        let started = self.start_chunks()?;
+        Ok(if reaped || started { Progress::Busy } else { Progress::Idle })
+    }
+
+    async fn wait_for_work(&mut self) {
+        let clock = &self.world.clock;
+        let next = self
+            .batches
+            .values()
+            .filter(|e| e.active.len() < self.settings.chunks_per_batch)
+            .filter_map(|e| e.next_due)
+            .min();
+        let wake = match next {
+            Some(due) => clock.instant() + clock.until(due).clamp(MOMENT, REST),
+            None => clock.instant() + REST,
+        };
+        let wake: Instant = wake;
+        tokio::select! {
+            Some(ended) = self.tasks.join_next() => self.ended.push(ended),
+            () = self.nudge.notified() => {}
+            () = tokio::time::sleep_until(wake) => {}
+        }
+    }
+
+    /// Begins no new attempt; those under way may end until `deadline`, then they are left to recovery.
+    async fn stop(&mut self, deadline: Instant) -> Result<(), Box<dyn Error + Send + Sync>> {
+        self.stopping.cancel();
+        while !self.tasks.is_empty() {
+            match tokio::time::timeout_at(deadline, self.tasks.join_next()).await {
+                Ok(Some(ended)) => self.ended.push(ended),
+                Ok(None) => break,
+                Err(_) => {
+                    tracing::warn!(chunks = self.tasks.len(), "attempts under way are cut off");
+                    self.tasks.shutdown().await;
+                    break;
+                }
+            }
+        }
+        self.reap().await?;
+        Ok(())
+    }
+}
+
+/// Wake-ups are at least this far apart.
+const MOMENT: Duration = Duration::from_millis(1);
+/// Without anything due the station looks up this often all the same: the wall clock may jump.
+const REST: Duration = Duration::from_secs(30);

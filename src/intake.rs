@@ -1,0 +1,26 @@
+//! From "a file appeared" to "a batch exists" or "a file was refused".
+//!
+//! Owns the claim (one atomic rename out of the tenant's sight), the reading and the verdict. Order of
+//! writes: spool first, store second; what a crash left is finished by the same code. Never sends,
+//! never writes into an outbox, never takes a file whose sender may still be writing.
+//! Start reading at `station.rs`, then `concluding.rs`.
+
+mod body;
+mod claim;
+mod concluding;
+mod error;
+mod identify;
+mod reading;
+mod ready;
+mod same_again;
+mod settings;
+mod station;
+#[cfg(test)]
+mod testing;
+mod watch;
+mod writer;
+
+pub use error::IntakeError;
+pub use ready::Doorbell;
+pub use settings::{MinProof, ProfileSettings, RowIdScope, Settings, TenantSettings, Tenants};
+pub use station::{Intake, Nudges};

@@ -1,0 +1,34 @@
+//! Why a file could not be taken through.
+
+use std::io;
+
+use crate::spool::SpoolError;
+use crate::store::StoreError;
+
+/// A fault of the world, never of the file's content.
+#[derive(Debug, thiserror::Error)]
+pub enum IntakeError {
+    #[error("look through inbox of tenant {tenant}")]
+    Inbox { tenant: String, source: io::Error },
+    #[error("claim {path}")]
+    Claim { path: String, source: io::Error },
+    #[error("read claimed file")]
+    Input { source: io::Error },
+    /// Somebody goes on writing into the claimed file.
+    #[error("claimed file changed while it was read")]
+    StillWritten,
+    /// A fault of this program.
+    #[error("reading the file panicked")]
+    Panicked,
+    #[error("keep rows")]
+    Spool(#[from] SpoolError),
+    #[error("record batch")]
+    Store(#[from] StoreError),
+}
+
+impl IntakeError {
+    /// Without the store nothing can be promised any more.
+    pub fn is_fatal(&self) -> bool {
+        matches!(self, IntakeError::Store(_))
+    }
+}

@@ -1,0 +1,168 @@
+//! What a file is, from its folder, its name and the tenant's profiles.
+
+use super::settings::{ProfileSettings, TenantSettings};
+use crate::codes::ReasonCode;
+use crate::model::Kind;
+
+/// What is known of a file before its first byte is read.
+#[derive(Debug, Clone)]
+pub(super) struct Identity<'a> {
+    pub(super) kind: Kind,
+    pub(super) profile: &'a ProfileSettings,
+    pub(super) file_ref: String,
+}
+
+/// Why a file's kind is not known; the sentence is the partner's.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Unidentified {
+    pub(super) code: ReasonCode,
+    pub(super) message: String,
+}
+
+/// Identifies a file by its path below the tenant's root, such as `inbox/messages/x.csv`.
+///
+/// Folder, name and profile may each give the kind; they must agree. A `.rejected.csv` inherits from
+/// the name in front of it.
+pub(super) fn identify<'a>(
+    tenant: &'a TenantSettings,
+    path: &str,
+) -> Result<Identity<'a>, Unidentified> {
+    let (folder, name) = path.rsplit_once('/').unwrap_or(("", path));
+    let mut name = name;
+    while let Some(inherited) = name.strip_suffix(".rejected.csv").filter(|n| !n.is_empty()) {
+        name = inherited;
+    }
+    let parts = name_parts(name);
+    let matching =
+        || tenant.profiles.iter().find(|p| p.matcher.as_ref().is_some_and(|m| m.is_match(name)));
+    let named = match parts.profile.filter(|_| parts.kind.is_some()) {
+        Some(profile) => Some(tenant.profile(profile).ok_or_else(|| Unidentified {
+            code: ReasonCode::FileKindUnknown,
+            message: format!("the name asks for the profile \"{profile}\", which does not exist"),
+        })?),
+        None => None,
+    };
+    let profile = named.or_else(matching);
+    let folder_kind = folder.split_once('/').and_then(|(_, below)| Kind::from_text(below));
+    let given =
+        [("folder", folder_kind), ("name", parts.kind), ("profile", profile.and_then(|p| p.kind))];
+    let mut kind: Option<(&str, Kind)> = None;
+    for (source, found) in given {
+        let Some(found) = found else { continue };
+        match kind {
+            Some((first, other)) if other != found => {
+                return Err(Unidentified {
+                    code: ReasonCode::FileKindConflict,
+                    message: format!("the {first} says {other}, the {source} says {found}"),
+                });
+            }
+            _ => kind = Some((source, found)),
+        }
+    }
+    let Some((_, kind)) = kind else {
+        return Err(Unidentified {
+            code: ReasonCode::FileKindUnknown,
+            message: ReasonCode::FileKindUnknown.meaning().to_owned(),
+        });
+    };
+    let profile = profile.unwrap_or(&tenant.plain);
+    Ok(Identity { kind, profile, file_ref: parts.file_ref.unwrap_or_default().to_owned() })
+}
+
+struct NameParts<'a> {
+    kind: Option<Kind>,
+    profile: Option<&'a str>,
+    file_ref: Option<&'a str>,
+}
+
+/// Reads `<kind>[.<profile>]_<ref>[_<yyyymmdd>[T<hhmmss>Z]][_s<seq>].csv…`; any other name gives
+/// nothing.
+fn name_parts(name: &str) -> NameParts<'_> {
+    let none = NameParts { kind: None, profile: None, file_ref: None };
+    let stem = name.split_once(".csv").map_or(name, |(stem, _)| stem);
+    // Kinds with an underscore of their own come first.
+    let Some(kind) = Kind::ALL
+        .iter()
+        .filter(|k| {
+            stem.strip_prefix(k.as_str()).is_some_and(|rest| {
+                rest.is_empty() || rest.starts_with('_') || rest.starts_with('.')
+            })
+        })
+        .max_by_key(|k| k.as_str().len())
+    else {
+        return none;
+    };
+    let rest = &stem[kind.as_str().len()..];
+    let (profile, rest) = match rest.strip_prefix('.') {
+        Some(rest) => {
+            let (profile, rest) = rest.split_once('_').unwrap_or((rest, ""));
+            (Some(profile), rest)
+        }
+        None => (None, rest.strip_prefix('_').unwrap_or("")),
+    };
+    let mut reference = rest;
+    for is_tail in [is_sequence as fn(&str) -> bool, is_date] {
+        if is_tail(reference) {
+            reference = "";
+        } else if let Some((head, tail)) = reference.rsplit_once('_')
+            && is_tail(tail)
+        {
+            reference = head;
+        }
+    }
+    let file_ref = Some(reference).filter(|r| !r.is_empty());
+    NameParts { kind: Some(*kind), profile: profile.filter(|p| !p.is_empty()), file_ref }
+}
+
+fn is_sequence(text: &str) -> bool {
+    text.strip_prefix('s').is_some_and(|n| !n.is_empty() && n.bytes().all(|b| b.is_ascii_digit()))
+}
+
+fn is_date(text: &str) -> bool {
+    let digits =
+        |text: &str, len: usize| text.len() == len && text.bytes().all(|b| b.is_ascii_digit());
+    match text.split_once('T') {
+        Some((date, time)) => digits(date, 8) && digits(time.trim_end_matches('Z'), 6),
+        None => digits(text, 8),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::intake::testing::tenant;
+
+    fn check(path: &str, expected: Result<(Kind, &str, &str), ReasonCode>) {
+        let mut tenant = tenant("acme");
+        let mut billing = tenant.plain.clone();
+        billing.name = "billing".to_owned();
+        billing.kind = Some(Kind::Messages);
+        billing.matcher = Some(globset::Glob::new("INV_*.csv").unwrap().compile_matcher());
+        tenant.profiles.push(billing);
+        let found = identify(&tenant, path);
+        let found = match &found {
+            Ok(i) => Ok((i.kind, i.profile.name.as_str(), i.file_ref.as_str())),
+            Err(e) => Err(e.code),
+        };
+        assert_eq!(found, expected, "{path}");
+    }
+
+    #[test]
+    fn folder_name_and_profile_give_the_kind() {
+        let messages = Kind::Messages;
+        check("inbox/messages_1.csv", Ok((messages, "", "1")));
+        check("inbox/messages.billing_inv-11_20261122.csv", Ok((messages, "billing", "inv-11")));
+        check("inbox/messages_a_b_20261122T101500Z_s7.csv.gz", Ok((messages, "", "a_b")));
+        check("inbox/messages_20261122.csv", Ok((messages, "", "")));
+        check("inbox/messages.csv", Ok((messages, "", "")));
+        check("inbox/messages/export.csv", Ok((messages, "", "")));
+        check("inbox/INV_7.csv", Ok((messages, "billing", "")));
+        check("inbox/INV_7.csv.rejected.csv", Ok((messages, "billing", "")));
+        check("inbox/privacy_requests_9.csv", Ok((Kind::PrivacyRequests, "", "9")));
+        check("inbox/contacts/messages_1.csv", Err(ReasonCode::FileKindConflict));
+        check("inbox/contacts/INV_7.csv", Err(ReasonCode::FileKindConflict));
+        check("inbox/messages.nothere_1.csv", Err(ReasonCode::FileKindUnknown));
+        check("inbox/messagesx.csv", Err(ReasonCode::FileKindUnknown));
+        check("inbox/export.csv", Err(ReasonCode::FileKindUnknown));
+    }
+}

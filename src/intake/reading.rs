@@ -1,0 +1,361 @@
+//! One pass over a claimed file: every row checked, stored and counted, nothing decided yet.
+
+use std::fs::File;
+use std::io;
+use std::path::Path;
+
+use jiff::Timestamp;
+use jiff::tz::TimeZone;
+
+use super::IntakeError;
+use super::body::BodyCheck;
+use super::same_again::digest_of;
+use super::settings::{ProfileSettings, TenantSettings};
+use super::writer::RowWriter;
+use crate::batch::Counts;
+use crate::codes::{ReasonCode, Severity};
+use crate::model::Category;
+use crate::policy::{Question, Verdict, Window, decide, expiry};
+use crate::records::{
+    Dedupe, Directives, Facts, FileProblem, MessageChecker, MessageRow, Opened, ReadError, Record,
+    RecordReader, RowError, Step, TenantContext,
+};
+use crate::spool::{BatchFolder, IdSorter, RowHead, RowState, StoredRow};
+
+/// What a pass over the file gave.
+#[derive(Debug)]
+pub(super) struct Reading {
+    pub(super) facts: Facts,
+    pub(super) directives: Directives,
+    /// Whole-file problems; the rows then do not count.
+    pub(super) refused: Vec<FileProblem>,
+    pub(super) counts: Counts,
+    /// What was wrong with the first rejected row.
+    pub(super) first_error: Option<ReasonCode>,
+    pub(super) suppressed: u64,
+    pub(super) deferred: u64,
+    pub(super) first_send_at: Option<Timestamp>,
+    pub(super) writer: RowWriter,
+    /// Digests of the accepted rows' `row_id`s.
+    pub(super) row_ids: IdSorter,
+    /// Digests of the accepted rows that have none, for `dedupe`.
+    pub(super) messages: IdSorter,
+}
+
+/// What one pass needs.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Pass<'a> {
+    pub(super) tenant: &'a TenantSettings,
+    pub(super) profile: &'a ProfileSettings,
+    pub(super) strong_proof: bool,
+    pub(super) folder: &'a BatchFolder,
+    pub(super) now: Timestamp,
+}
+
+/// Reads the file to its end. Only an unreadable disk is an error.
+pub(super) fn read_file(pass: Pass<'_>, input: &Path) -> Result<Reading, IntakeError> {
+    let unreadable = |source: io::Error| IntakeError::Input { source };
+    let mut settings = pass.profile.read.clone();
+    settings.strong_proof = pass.strong_proof;
+    let file = File::open(input).map_err(unreadable)?;
+    let mut reader = RecordReader::new(file, settings.clone());
+    let scratch = pass.folder.scratch();
+    let mut reading = Rows {
+        pass,
+        counts: Counts::default(),
+        first_error: None,
+        suppressed: 0,
+        deferred: 0,
+        first_send_at: None,
+        writer: RowWriter::create(pass.folder)?,
+        row_ids: IdSorter::new(scratch.with_extension("ids")),
+        messages: IdSorter::new(scratch.with_extension("messages")),
+        dedupe: pass.profile.dedupe,
+        body: BodyCheck::default(),
+    };
+    let (mut directives, mut refused) = (Directives::default(), Vec::new());
+    let read = match reader.open() {
+        Ok(opened) => {
+            directives = opened.directives.clone();
+            reading.rows(&mut reader, opened, &settings)
+        }
+        Err(error) => Err(error.into()),
+    };
+    match read {
+        Ok(()) => {}
+        Err(RowsEnd::Refused(problems)) => refused = problems,
+        Err(RowsEnd::Unreadable(source)) => return Err(unreadable(source)),
+        Err(RowsEnd::Failed(error)) => return Err(error),
+    }
+    let facts = reader.finish().map_err(unreadable)?;
+    if let Some(warning) = &facts.warning {
+        reading.writer.file_problem(warning)?;
+    }
+    Ok(Reading {
+        facts,
+        directives,
+        refused,
+        counts: reading.counts,
+        first_error: reading.first_error,
+        suppressed: reading.suppressed,
+        deferred: reading.deferred,
+        first_send_at: reading.first_send_at,
+        writer: reading.writer,
+        row_ids: reading.row_ids,
+        messages: reading.messages,
+    })
+}
+
+/// Why the rows ended before the file did.
+enum RowsEnd {
+    Refused(Vec<FileProblem>),
+    Unreadable(io::Error),
+    Failed(IntakeError),
+}
+
+impl From<ReadError> for RowsEnd {
+    fn from(error: ReadError) -> RowsEnd {
+        match error {
+            ReadError::Io(source) => RowsEnd::Unreadable(source),
+            ReadError::Refused(problems) => RowsEnd::Refused(problems),
+        }
+    }
+}
+
+impl From<IntakeError> for RowsEnd {
+    fn from(error: IntakeError) -> RowsEnd {
+        RowsEnd::Failed(error)
+    }
+}
+
+struct Rows<'a> {
+    pass: Pass<'a>,
+    counts: Counts,
+    first_error: Option<ReasonCode>,
+    suppressed: u64,
+    deferred: u64,
+    first_send_at: Option<Timestamp>,
+    writer: RowWriter,
+    row_ids: IdSorter,
+    messages: IdSorter,
+    dedupe: Option<Dedupe>,
+    body: BodyCheck,
+}
+
+impl Rows<'_> {
+    fn rows(
+        &mut self,
+        reader: &mut RecordReader<File>,
+        opened: Opened,
+        settings: &crate::records::ReadSettings,
+    ) -> Result<(), RowsEnd> {
+        for warning in &opened.warnings {
+            self.writer.file_problem(warning)?;
+        }
+        self.dedupe = opened.directives.dedupe().or(self.dedupe);
+        let tenant = self.pass.tenant;
+        let context = TenantContext {
+            default_country: tenant.default_country.clone(),
+            timezone: tenant.timezone.clone(),
+            channels: tenant.channels.clone(),
+            default_category: self.pass.profile.default_category,
+            templates: tenant.templates.clone(),
+            now: self.pass.now,
+        };
+        let checker = MessageChecker::new(opened.layout, &opened.directives, settings, context);
+        let problems = checker.file_problems();
+        if !problems.is_empty() {
+            return Err(RowsEnd::Refused(problems));
+        }
+        self.writer.head(&RowHead {
+            x_columns: checker.layout().x_columns().map(str::to_owned).collect(),
+            variables: checker.layout().variable_names().map(str::to_owned).collect(),
+        })?;
+        let (mut record, mut message) = (Record::new(), MessageRow::default());
+        let mut errors = Vec::new();
+        while let Some(step) = reader.next(&mut record)? {
+            self.counts.total += 1;
+            errors.clear();
+            match step {
+                Step::Bad(error) => errors.push(error),
+                Step::Row => {
+                    checker.check(&record, &mut message, &mut errors);
+                    self.body.check(&message, checker.layout(), &record, &mut errors);
+                }
+            }
+            self.row(&checker, &record, &message, &errors)?;
+        }
+        Ok(())
+    }
+
+    fn row(
+        &mut self,
+        checker: &MessageChecker,
+        record: &Record,
+        message: &MessageRow,
+        errors: &[RowError],
+    ) -> Result<(), IntakeError> {
+        let layout = checker.layout();
+        for error in errors {
+            let x = layout.x_values(record).map(str::to_owned).collect();
+            self.writer.row_problem(error, x)?;
+        }
+        let x: Vec<&str> = layout.x_values(record).collect();
+        if let Some(error) = errors.iter().find(|e| e.severity() == Severity::Error) {
+            self.counts.rejected += 1;
+            self.first_error = self.first_error.or(Some(error.code));
+            let to_given = if message.row == record.row() { message.to_given.as_str() } else { "" };
+            let rejected = StoredRow {
+                row: record.row(),
+                line: record.line(),
+                state: RowState::Rejected(error.code),
+                row_id: &error.row_id,
+                to_given,
+                x,
+                ..StoredRow::default()
+            };
+            return self.writer.push(&rejected, None);
+        }
+        self.counts.accepted += 1;
+        let variables = layout.variables(record).map(|(_, value)| value).collect();
+        self.accepted(message, x, variables)
+    }
+
+    fn accepted(
+        &mut self,
+        message: &MessageRow,
+        x: Vec<&str>,
+        variables: Vec<&str>,
+    ) -> Result<(), IntakeError> {
+        let (tenant, now) = (self.pass.tenant, self.pass.now);
+        let window = message
+            .window
+            .and_then(|(from, until)| Window::new(from, until).ok())
+            .or_else(|| tenant.windows.get(&message.category).copied());
+        let due = message.send_at.unwrap_or(now).max(now);
+        let expires_at = message
+            .expires_at
+            .unwrap_or_else(|| expiry(&tenant.max_age, message.category, message.channel, due));
+        let (sender, sender_allowed) = sender_of(tenant, message);
+        let zone = zone_of(&message.tz, &tenant.timezone);
+        let verdict = decide(
+            &Question {
+                category: message.category,
+                consent: tenant.consent,
+                sender_allowed,
+                send_at: message.send_at,
+                expires_at,
+                window,
+                zone: &zone,
+            },
+            now,
+        );
+        self.digest(message, &variables)?;
+        let template = message.template_at.and_then(|at| tenant.templates.get(at));
+        // The language of the template that was chosen: dispatch finds the same one by it.
+        let lang = template.map_or("", |t| t.lang.as_str());
+        let lang = if lang.is_empty() { &message.lang } else { lang };
+        let row = StoredRow {
+            row: message.row,
+            line: message.line,
+            state: RowState::Accepted,
+            channel: Some(message.channel),
+            category: Some(message.category),
+            row_id: &message.row_id,
+            contact_id: "",
+            to: &message.to,
+            to_given: &message.to_given,
+            sender,
+            reply_to: &message.reply_to,
+            template: &message.template,
+            lang,
+            subject: &message.subject,
+            text: &message.text,
+            html: &message.html,
+            campaign: &message.campaign,
+            tz: &message.tz,
+            window: window.map(|w| (w.from, w.until)),
+            send_at: message.send_at,
+            expires_at: Some(expires_at),
+            parts: 0,
+            x,
+            variables,
+        };
+        let due = match verdict {
+            Verdict::Send => (now, false),
+            Verdict::Wait { until, .. } => (until, true),
+            Verdict::Suppress(_) | Verdict::Expire => {
+                self.suppressed += u64::from(matches!(verdict, Verdict::Suppress(_)));
+                return self.writer.push(&row, Some((now, false)));
+            }
+        };
+        self.deferred += u64::from(due.1);
+        self.first_send_at = Some(self.first_send_at.map_or(due.0, |first| first.min(due.0)));
+        self.writer.push(&row, Some(due))
+    }
+
+    /// Remembers what would make a later row "the same again".
+    fn digest(&mut self, message: &MessageRow, variables: &[&str]) -> Result<(), IntakeError> {
+        if !message.row_id.is_empty() {
+            return Ok(self.row_ids.push(digest_of([message.row_id.as_str()]), message.row)?);
+        }
+        let dedupe = self.dedupe.unwrap_or(match message.category {
+            Category::Marketing => Dedupe::Recipient,
+            _ => Dedupe::Exact,
+        });
+        let address = [message.channel.as_str(), &message.to];
+        let digest = match dedupe {
+            Dedupe::None => return Ok(()),
+            Dedupe::Recipient => digest_of(address),
+            Dedupe::Exact => {
+                let send_at = message.send_at.map_or(String::new(), |t| t.to_string());
+                let content = [
+                    &message.template,
+                    &message.lang,
+                    &message.subject,
+                    &message.text,
+                    &message.html,
+                    &message.sender,
+                    &send_at,
+                ];
+                let content = content.into_iter().map(String::as_str);
+                digest_of(address.into_iter().chain(content).chain(variables.iter().copied()))
+            }
+        };
+        Ok(self.messages.push(digest, message.row)?)
+    }
+}
+
+/// The sender a row goes out with, and whether the tenant may use it. Channels other than email may go
+/// out with the provider's own sender.
+fn sender_of<'a>(tenant: &'a TenantSettings, message: &'a MessageRow) -> (&'a str, bool) {
+    let senders = tenant.senders.get(&message.channel).map_or(&[][..], Vec::as_slice);
+    if message.sender.is_empty() {
+        let needed = message.channel == crate::model::ChannelKind::Email;
+        return match senders.first() {
+            Some(sender) => (sender, true),
+            None => ("", !needed),
+        };
+    }
+    let given = message.sender.as_str();
+    let same = |sender: &&String| {
+        sender.eq_ignore_ascii_case(given) || address_in(sender).eq_ignore_ascii_case(given)
+    };
+    match senders.iter().find(same) {
+        Some(sender) => (sender, true),
+        None => (given, false),
+    }
+}
+
+/// `news@acme.example` of `Acme <news@acme.example>`.
+fn address_in(mailbox: &str) -> &str {
+    mailbox.rsplit_once('<').map_or(mailbox, |(_, rest)| rest.trim_end_matches('>'))
+}
+
+fn zone_of(name: &str, tenant: &TimeZone) -> TimeZone {
+    if name.is_empty() {
+        return tenant.clone();
+    }
+    // The row's zone was checked when it was read.
+    TimeZone::get(name).unwrap_or_else(|_| tenant.clone())
+}

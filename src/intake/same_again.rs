@@ -1,0 +1,167 @@
+//! "Same row again": row ids used before, and messages that stand in a file twice.
+
+use std::path::PathBuf;
+
+use jiff::Timestamp;
+use sha2::{Digest, Sha256};
+
+use super::IntakeError;
+use crate::codes::ReasonCode;
+use crate::model::{BatchId, TenantId};
+use crate::spool::{
+    DuplicateMark, IdDigest, IdEntries, IdEntry, IdFile, IdSorter, SortedIds, Spool,
+};
+use crate::store::Store;
+
+/// The digest of some texts, told apart by their lengths.
+pub(super) fn digest_of<'a>(texts: impl IntoIterator<Item = &'a str>) -> IdDigest {
+    let mut hash = Sha256::new();
+    for text in texts {
+        hash.update((text.len() as u64).to_le_bytes());
+        hash.update(text);
+    }
+    let mut digest = [0; 16];
+    digest.copy_from_slice(&hash.finalize()[..16]);
+    digest
+}
+
+/// The digest files of earlier batches in a scope, to look ids up in ascending order.
+#[derive(Debug)]
+pub(super) struct EarlierIds {
+    files: Vec<(BatchId, IdFile, Option<Cursor>)>,
+}
+
+#[derive(Debug)]
+struct Cursor {
+    entries: IdEntries,
+    head: Option<IdEntry>,
+}
+
+impl EarlierIds {
+    /// Opens the files of a scope accepted since `since`. Where many ids are to be looked up, a file is
+    /// walked along in order instead of searched.
+    pub(super) fn open(
+        store: &Store,
+        spool: &Spool,
+        tenant: &TenantId,
+        scope: &str,
+        since: Timestamp,
+        lookups: u64,
+    ) -> Result<EarlierIds, IntakeError> {
+        let mut files = Vec::new();
+        for named in store.row_id_files(tenant, scope)? {
+            if named.accepted_at < since || named.ids == 0 {
+                continue;
+            }
+            let file = IdFile::open(&spool.row_ids(tenant, named.batch))?;
+            let cursor = if lookups.saturating_mul(16) > file.len() {
+                let mut entries = file.entries()?;
+                let head = entries.next()?;
+                Some(Cursor { entries, head })
+            } else {
+                None
+            };
+            files.push((named.batch, file, cursor));
+        }
+        Ok(EarlierIds { files })
+    }
+
+    /// The batch and row that used a digest. Digests must be asked for in ascending order.
+    pub(super) fn find(
+        &mut self,
+        digest: &IdDigest,
+    ) -> Result<Option<(BatchId, u64)>, IntakeError> {
+        for (batch, file, cursor) in &mut self.files {
+            let row = match cursor {
+                None => file.find(digest)?,
+                Some(cursor) => {
+                    while cursor.head.is_some_and(|(head, _)| head < *digest) {
+                        cursor.head = cursor.entries.next()?;
+                    }
+                    cursor.head.filter(|(head, _)| head == digest).map(|(_, row)| row)
+                }
+            };
+            if let Some(row) = row {
+                return Ok(Some((*batch, row)));
+            }
+        }
+        Ok(None)
+    }
+}
+
+/// Collects marks in any order and gives them back in the order of rows, with bounded memory.
+#[derive(Debug)]
+pub(super) struct MarkSorter {
+    sorter: IdSorter,
+}
+
+/// Set in a mark's reference row where it is about a `row_id`.
+const ABOUT_ID: u64 = 1 << 63;
+
+impl MarkSorter {
+    pub(super) fn new(scratch: PathBuf) -> MarkSorter {
+        MarkSorter { sorter: IdSorter::new(scratch) }
+    }
+
+    /// Row `row` repeats row `first`, of an earlier batch or of this file.
+    pub(super) fn push(
+        &mut self,
+        row: u64,
+        about_id: bool,
+        batch: Option<BatchId>,
+        first: u64,
+    ) -> Result<(), IntakeError> {
+        let mut key = [0; 16];
+        key[..8].copy_from_slice(&row.to_be_bytes());
+        key[8..].copy_from_slice(&batch.map_or(0, BatchId::as_u64).to_be_bytes());
+        let value = first | if about_id { ABOUT_ID } else { 0 };
+        Ok(self.sorter.push(key, value)?)
+    }
+
+    pub(super) fn len(&self) -> u64 {
+        self.sorter.len()
+    }
+
+    pub(super) fn sorted(self) -> Result<Marks, IntakeError> {
+        let mut marks = Marks { sorted: self.sorter.sorted()?, head: None };
+        marks.head = marks.read()?;
+        Ok(marks)
+    }
+}
+
+/// Marks in the order of rows.
+#[derive(Debug)]
+pub(super) struct Marks {
+    sorted: SortedIds,
+    head: Option<(u64, DuplicateMark)>,
+}
+
+impl Marks {
+    /// The marks of the rows `first_row..first_row + rows`; chunks are asked for in order.
+    pub(super) fn of_chunk(
+        &mut self,
+        first_row: u64,
+        rows: u32,
+    ) -> Result<Vec<DuplicateMark>, IntakeError> {
+        let mut marks = Vec::new();
+        while let Some((row, mark)) = self.head
+            && row < first_row + u64::from(rows)
+        {
+            let index = (row - first_row) as u32;
+            marks.push(DuplicateMark { index, ..mark });
+            self.head = self.read()?;
+        }
+        Ok(marks)
+    }
+
+    fn read(&mut self) -> Result<Option<(u64, DuplicateMark)>, IntakeError> {
+        let Some((key, value)) = self.sorted.next()? else { return Ok(None) };
+        let word = |at: usize| {
+            u64::from_be_bytes(key[at..at + 8].try_into().expect("eight bytes are cut"))
+        };
+        let batch = Some(word(8)).filter(|raw| *raw != 0).map(BatchId::from_u64);
+        let code =
+            if value & ABOUT_ID != 0 { ReasonCode::RowIdUsed } else { ReasonCode::RowDuplicate };
+        Ok(Some((word(0), DuplicateMark { index: 0, code, batch, row: value & !ABOUT_ID })))
+    }
+}

@@ -1,0 +1,121 @@
+//! What intake needs to know of a tenant; the configuration makes it.
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+use std::sync::{Arc, PoisonError, RwLock};
+use std::time::Duration;
+
+use globset::GlobMatcher;
+use jiff::tz::TimeZone;
+
+use crate::batch::Thresholds;
+use crate::model::{Category, ChannelKind, Kind, TenantId};
+use crate::policy::{Consent, MaxAge, Window};
+use crate::records::{Dedupe, ReadSettings, TemplateNeeds};
+
+/// Settings of the station.
+#[derive(Debug, Clone)]
+pub struct Settings {
+    pub data_dir: PathBuf,
+    pub tenants: Tenants,
+    /// How often every inbox is looked through, to find what events missed.
+    pub rescan: Duration,
+    /// Files of different tenants that are read at the same time.
+    pub files_at_once: usize,
+}
+
+/// All tenants, replaced as a whole when the configuration is read again.
+#[derive(Debug, Clone, Default)]
+pub struct Tenants(Arc<RwLock<Arc<BTreeMap<TenantId, Arc<TenantSettings>>>>>);
+
+impl Tenants {
+    pub fn new(tenants: impl IntoIterator<Item = TenantSettings>) -> Tenants {
+        let all = Tenants::default();
+        all.replace(tenants);
+        all
+    }
+
+    pub fn replace(&self, tenants: impl IntoIterator<Item = TenantSettings>) {
+        let map = tenants.into_iter().map(|t| (t.id.clone(), Arc::new(t))).collect();
+        *self.0.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(map);
+    }
+
+    pub fn all(&self) -> Arc<BTreeMap<TenantId, Arc<TenantSettings>>> {
+        Arc::clone(&self.0.read().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    pub fn of(&self, tenant: &TenantId) -> Option<Arc<TenantSettings>> {
+        self.all().get(tenant).cloned()
+    }
+}
+
+/// One tenant, as intake sees it.
+#[derive(Debug, Clone)]
+pub struct TenantSettings {
+    pub id: TenantId,
+    pub suspended: bool,
+    pub timezone: TimeZone,
+    pub default_country: Option<String>,
+    pub consent: Consent,
+    pub max_age: MaxAge,
+    /// When messages of a category may be sent, where the row does not say.
+    pub windows: BTreeMap<Category, Window>,
+    pub row_id_window: Duration,
+    /// Names that are never taken, beside the well-known temporary ones.
+    pub temporary: Vec<GlobMatcher>,
+    /// Channels with at least one provider.
+    pub channels: Vec<ChannelKind>,
+    /// Senders by channel, the default first.
+    pub senders: BTreeMap<ChannelKind, Vec<String>>,
+    pub templates: Vec<TemplateNeeds>,
+    /// Kinds each account may drop; an account that is not named may drop all.
+    pub account_kinds: BTreeMap<String, Vec<Kind>>,
+    /// How a file is treated that no profile matches.
+    pub plain: ProfileSettings,
+    pub profiles: Vec<ProfileSettings>,
+}
+
+impl TenantSettings {
+    pub fn profile(&self, name: &str) -> Option<&ProfileSettings> {
+        self.profiles.iter().find(|p| p.name == name)
+    }
+}
+
+/// How files of one pattern are taken; every value is resolved from profile, tenant and defaults.
+#[derive(Debug, Clone)]
+pub struct ProfileSettings {
+    /// Empty for the plain one.
+    pub name: String,
+    pub matcher: Option<GlobMatcher>,
+    pub kind: Option<Kind>,
+    pub read: ReadSettings,
+    /// A complete file stays visible this long before it is claimed.
+    pub grace: Duration,
+    /// After a proper end of the upload, this long without a sign of trouble.
+    pub settle: Duration,
+    /// Size and time unchanged this long, for files whose close was not seen.
+    pub quiet: Duration,
+    pub min_proof: MinProof,
+    pub thresholds: Thresholds,
+    pub duplicate_window: Duration,
+    pub dedupe: Option<Dedupe>,
+    pub row_id_scope: RowIdScope,
+    /// `None` where the operator gave none: then a message without a category is marketing.
+    pub default_category: Option<Category>,
+}
+
+/// The weakest proof that makes a file ready.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum MinProof {
+    Weak,
+    Medium,
+    Strong,
+}
+
+/// Within what a `row_id` names one message.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum RowIdScope {
+    Tenant,
+    Profile,
+    File,
+}

@@ -1,0 +1,179 @@
+//! Every metric of the program, once.
+
+use prometheus_client::metrics::counter::Counter;
+use prometheus_client::metrics::gauge::Gauge;
+use prometheus_client::metrics::histogram::{Histogram, exponential_buckets};
+
+use super::registry::{CounterBy, Desk, GaugeBy, MetricRow};
+
+/// The metrics by name; what each means stands beside its name in [`Metrics::new`].
+#[derive(Debug)]
+pub struct Metrics {
+    pub uploads: CounterBy<1>,
+    pub upload_bytes: Counter,
+    pub uploads_aborted: Counter,
+    pub logins: CounterBy<2>,
+    pub sessions: GaugeBy<1>,
+    pub connections_refused: CounterBy<1>,
+    pub files_claimed: Counter,
+    pub files_answered: CounterBy<1>,
+    pub rows: CounterBy<1>,
+    pub batches_open: Gauge,
+    pub attempts: CounterBy<2>,
+    pub rows_settled: CounterBy<1>,
+    pub window_claims: Counter,
+    pub commit_seconds: Histogram,
+    pub store_blobs: Gauge,
+    pub answers_published: CounterBy<1>,
+    pub limit_hits: CounterBy<1>,
+    pub start_time_seconds: Gauge,
+    pub disk_free_bytes: Gauge,
+    desk: Desk,
+}
+
+impl Metrics {
+    /// All metrics at zero, of the program's `version`.
+    pub fn new(version: &str) -> Metrics {
+        let mut desk = Desk::new();
+        desk.info("build", "version", version, "The running version.");
+        // From half a millisecond (memory) to four seconds (a disk in trouble).
+        let commit_buckets = exponential_buckets(0.0005, 2.0, 14);
+        Metrics {
+            start_time_seconds: desk.gauge("start_time_seconds", "Unix time of the start."),
+            uploads: desk.counter_by("uploads", ["protocol"], "Uploads that ended whole."),
+            upload_bytes: desk.counter("upload_bytes", "Bytes of whole uploads."),
+            uploads_aborted: desk.counter("uploads_aborted", "Uploads cut before their end."),
+            logins: desk.counter_by(
+                "logins",
+                ["protocol", "result"],
+                "Login attempts by result (`ok`, `refused`).",
+            ),
+            sessions: desk.gauge_by("sessions", ["protocol"], "Sessions open now."),
+            connections_refused: desk.counter_by(
+                "connections_refused",
+                ["reason"],
+                "Connections closed before a login was asked for.",
+            ),
+            files_claimed: desk.counter("files_claimed", "Intake files claimed from an inbox."),
+            files_answered: desk.counter_by(
+                "files_answered",
+                ["state"],
+                "Intake files answered, by the state in the ACK.",
+            ),
+            rows: desk.counter_by(
+                "rows",
+                ["result"],
+                "Rows read, by result (`accepted`, `rejected`, `duplicate`).",
+            ),
+            batches_open: desk.gauge("batches_open", "Batches with rows that are not settled."),
+            attempts: desk.counter_by(
+                "attempts",
+                ["provider", "outcome"],
+                "Calls to a provider, by what they meant.",
+            ),
+            rows_settled: desk.counter_by(
+                "rows_settled",
+                ["status"],
+                "Rows that reached their final status.",
+            ),
+            window_claims: desk.counter(
+                "window_claims",
+                "Windows of rows claimed for sending; each is one commit.",
+            ),
+            commit_seconds: desk.histogram(
+                "commit_seconds",
+                commit_buckets,
+                "Time of a durable commit of the store.",
+            ),
+            store_blobs: desk.gauge(
+                "store_blobs",
+                "Records too large for the store's log; anything above 0 is a fault to report.",
+            ),
+            answers_published: desk.counter_by(
+                "answers_published",
+                ["answer"],
+                "Answers put into an outbox, by kind.",
+            ),
+            limit_hits: desk.counter_by(
+                "limit_hits",
+                ["limit"],
+                "How often a named limit stopped something.",
+            ),
+            disk_free_bytes: desk.gauge("disk_free_bytes", "Free space below the data directory."),
+            desk,
+        }
+    }
+
+    /// Name, kind, labels and help of every metric, in the order of registration.
+    pub fn table(&self) -> &[MetricRow] {
+        self.desk.rows()
+    }
+
+    /// The current values in OpenMetrics text, which Prometheus reads.
+    pub fn render(&self) -> String {
+        self.desk.render()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn metrics_with_values() -> Metrics {
+        let metrics = Metrics::new("1.2.3");
+        metrics.uploads.of(["sftp"]).inc();
+        metrics.upload_bytes.inc_by(4096);
+        metrics.attempts.of(["mail\"hub", "accepted"]).inc_by(3);
+        metrics.sessions.of(["ftp"]).set(2);
+        metrics.commit_seconds.observe(0.003);
+        metrics
+    }
+
+    #[test]
+    fn values_stand_under_their_names() {
+        let text = metrics_with_values().render();
+        for line in [
+            "dropchute_build_info{version=\"1.2.3\"} 1",
+            "dropchute_uploads_total{protocol=\"sftp\"} 1",
+            "dropchute_upload_bytes_total 4096",
+            "dropchute_attempts_total{provider=\"mail\\\"hub\",outcome=\"accepted\"} 3",
+            "dropchute_sessions{protocol=\"ftp\"} 2",
+            "dropchute_commit_seconds_count 1",
+            "# HELP dropchute_uploads_aborted Uploads cut before their end.",
+        ] {
+            assert!(text.lines().any(|l| l == line), "{line} is not in:\n{text}");
+        }
+    }
+
+    /// Every sample belongs to a family declared before it and ends in a number.
+    #[test]
+    fn the_text_parses() {
+        let text = metrics_with_values().render();
+        let mut families = Vec::new();
+        for line in text.lines().filter(|l| *l != "# EOF") {
+            if let Some(declared) = line.strip_prefix("# TYPE ") {
+                families.push(declared.split_once(' ').unwrap().0.to_owned());
+            } else if !line.starts_with("# HELP ") {
+                let (series, value) = line.rsplit_once(' ').unwrap();
+                value.parse::<f64>().unwrap();
+                let name = series.split('{').next().unwrap();
+                assert!(name.starts_with(families.last().unwrap().as_str()), "{line}");
+                assert_eq!(series.contains('{'), series.ends_with('}'), "{line}");
+            }
+        }
+        assert!(text.ends_with("# EOF\n"));
+        let table = Metrics::new("");
+        for family in families {
+            assert!(table.table().iter().any(|row| row.name.starts_with(&family)));
+        }
+    }
+
+    #[test]
+    fn two_holders_of_one_counter_count_together() {
+        let metrics = Metrics::new("1");
+        let first = metrics.limit_hits.of(["sessions_max"]);
+        first.inc();
+        metrics.limit_hits.of(["sessions_max"]).inc();
+        assert_eq!(first.get(), 2);
+    }
+}

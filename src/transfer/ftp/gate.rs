@@ -1,0 +1,109 @@
+//! Logins over FTP.
+
+use std::fmt;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+
+use async_trait::async_trait;
+use unftp_core::auth::{
+    AuthenticationError, Authenticator, ChannelEncryptionState, Credentials, Principal, UserDetail,
+    UserDetailError, UserDetailProvider,
+};
+
+use crate::files::Home;
+use crate::transfer::counters::count;
+use crate::transfer::visit::{House, Visit};
+use crate::worker::blocking;
+
+/// Checks the passwords of one connection, and turns a login into a guest with a home.
+pub(super) struct Gate {
+    house: Arc<House>,
+    visit: Visit,
+    attempts: AtomicUsize,
+    /// The home of who has just logged in; the library passes on nothing but a name.
+    admitted: Mutex<Option<Home>>,
+}
+
+/// One who has logged in.
+#[derive(Debug)]
+pub(super) struct Guest {
+    account: String,
+    pub(super) home: Home,
+}
+
+impl Gate {
+    pub(super) fn new(house: Arc<House>, visit: Visit) -> Gate {
+        Gate { house, visit, attempts: AtomicUsize::new(0), admitted: Mutex::new(None) }
+    }
+
+    async fn admit(&self, name: &str, credentials: &Credentials) -> Option<Home> {
+        let protocol = match credentials.command_channel_security {
+            ChannelEncryptionState::Tls => "ftps",
+            ChannelEncryptionState::Plaintext => "ftp",
+        };
+        let attempt = self.attempts.fetch_add(1, Ordering::Relaxed);
+        if attempt >= self.house.limits.auth_attempts_max {
+            return None;
+        }
+        let password = credentials.password.as_deref().unwrap_or_default();
+        let (accounts, peer) = (&self.house.accounts, self.visit.peer);
+        let login = accounts.authenticate_password(name, password, protocol, peer).await?;
+        let house = self.house.clone();
+        match blocking(move || house.home(&login, protocol)).await {
+            Ok(home) => Some(home),
+            Err(error) => {
+                tracing::error!(%error, "open the tenant's folders");
+                None
+            }
+        }
+    }
+}
+
+#[async_trait]
+impl Authenticator for Gate {
+    async fn authenticate(
+        &self,
+        username: &str,
+        creds: &Credentials,
+    ) -> Result<Principal, AuthenticationError> {
+        let peer = self.visit.peer;
+        let Some(home) = self.admit(username, creds).await else {
+            count(&self.house.counters.logins_failed);
+            // The name is not logged: people type passwords there.
+            tracing::info!(%peer, "ftp login refused");
+            return Err(AuthenticationError::BadPassword);
+        };
+        count(&self.house.counters.logins_ok);
+        tracing::info!(account = username, %peer, "ftp login");
+        self.visit.login_succeeded();
+        *self.admitted.lock().unwrap_or_else(PoisonError::into_inner) = Some(home);
+        Ok(Principal { username: username.to_owned() })
+    }
+}
+
+#[async_trait]
+impl UserDetailProvider for Gate {
+    type User = Guest;
+
+    async fn provide_user_detail(&self, principal: &Principal) -> Result<Guest, UserDetailError> {
+        let account = principal.username.clone();
+        match self.admitted.lock().unwrap_or_else(PoisonError::into_inner).take() {
+            Some(home) => Ok(Guest { account, home }),
+            None => Err(UserDetailError::UserNotFound { username: account }),
+        }
+    }
+}
+
+impl UserDetail for Guest {}
+
+impl fmt::Display for Guest {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.account)
+    }
+}
+
+impl fmt::Debug for Gate {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Gate").field("peer", &self.visit.peer).finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,113 @@
+//! Doors on port 0 with a tenant behind them, for tests.
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use argon2::Argon2;
+use argon2::password_hash::PasswordHasher;
+use dropchute::files::{Aliases, RelPath};
+use dropchute::model::UploadEvidence;
+use dropchute::transfer::{
+    Account, Accounts, Counters, Doors, FtpSettings, Limits, Protocols, Rights, Settings,
+    SftpSettings, Tenant, TlsMode,
+};
+use dropchute::world::World;
+use russh::keys::PrivateKey;
+use russh::keys::ssh_key::private::Ed25519Keypair;
+use tokio_util::sync::CancellationToken;
+
+pub(crate) const PASSWORD: &str = "correct horse";
+/// Nothing here takes long; what takes longer hangs.
+pub(crate) const PATIENCE: Duration = Duration::from_secs(20);
+
+pub(crate) struct House {
+    pub(crate) folder: tempfile::TempDir,
+    pub(crate) recorded: Arc<Mutex<Vec<UploadEvidence>>>,
+    pub(crate) counters: Arc<Counters>,
+    pub(crate) sftp: SocketAddr,
+    pub(crate) ftp: SocketAddr,
+    pub(crate) token: CancellationToken,
+    pub(crate) served: tokio::task::JoinHandle<()>,
+}
+
+/// The key of every account; another number is another key.
+pub(crate) fn key(number: u8) -> PrivateKey {
+    PrivateKey::from(Ed25519Keypair::from_seed(&[number; 32]))
+}
+
+fn account(name: &str, protocols: Protocols) -> Account {
+    let hash = Argon2::default().hash_password(PASSWORD.as_bytes()).unwrap();
+    Account {
+        name: name.to_owned(),
+        tenant: "acme".parse().unwrap(),
+        password_hash: Some(hash.to_string()),
+        ssh_keys: vec![key(7).public_key().to_openssh().unwrap()],
+        rights: Rights { drop: true, collect: true, ..Rights::default() },
+        kinds: Vec::new(),
+        protocols,
+        allow_from: vec!["0.0.0.0/0".parse().unwrap(), "::/0".parse().unwrap()],
+    }
+}
+
+impl House {
+    pub(crate) fn open() -> House {
+        House::with(TlsMode::Required, Limits::default())
+    }
+
+    /// A house whose account `erp` may use SFTP and FTPS, and `old` FTP in clear as well.
+    pub(crate) fn with(tls: TlsMode, limits: Limits) -> House {
+        House::at("127.0.0.1:0".parse().unwrap(), tls, limits)
+    }
+
+    pub(crate) fn at(local: SocketAddr, tls: TlsMode, limits: Limits) -> House {
+        let folder = tempfile::tempdir().unwrap();
+        let settings = Settings {
+            data_dir: folder.path().to_owned(),
+            sftp: Some(SftpSettings {
+                listen: vec![local],
+                host_key_file: folder.path().join("host_key"),
+                ..SftpSettings::default()
+            }),
+            ftp: Some(FtpSettings { listen: vec![local], tls, ..FtpSettings::default() }),
+            limits,
+            disk_reserve: 0.0,
+        };
+        let accounts = Accounts::new(2);
+        let secure = Protocols { sftp: true, ftps: true, ftp: false };
+        let all = Protocols { ftp: true, ..secure };
+        let aliases = Aliases::from([("IN".to_owned(), RelPath::of("inbox"))]);
+        let tenant = Tenant { id: "acme".parse().unwrap(), aliases };
+        accounts.replace(vec![account("erp", secure), account("old", all)], vec![tenant]);
+        let recorded = Arc::new(Mutex::new(Vec::new()));
+        let journal = recorded.clone();
+        let journal = move |evidence| {
+            journal.lock().unwrap().push(evidence);
+            Ok(())
+        };
+        let world = Arc::new(World::real());
+        let doors = Doors::bind(settings, accounts, Arc::new(journal), world).unwrap();
+        let address = |door| doors.addresses().iter().find(|(name, _)| *name == door).unwrap().1;
+        let (sftp, ftp, counters) = (address("sftp"), address("ftp"), doors.counters());
+        let token = CancellationToken::new();
+        let served = tokio::spawn(doors.serve(token.clone()));
+        House { folder, recorded, counters, sftp, ftp, token, served }
+    }
+
+    /// A path on the operator's side of the tenant's tree.
+    pub(crate) fn path(&self, path: &str) -> PathBuf {
+        self.folder.path().join("tenants/acme").join(path)
+    }
+
+    pub(crate) fn last(&self) -> UploadEvidence {
+        self.recorded.lock().unwrap().last().cloned().expect("evidence was recorded")
+    }
+
+    /// Closes the doors and waits: whatever was to happen has happened then.
+    pub(crate) async fn close(self) -> tempfile::TempDir {
+        self.token.cancel();
+        tokio::time::timeout(PATIENCE, self.served).await.expect("the doors close").unwrap();
+        self.folder
+    }
+}

@@ -200,7 +200,7 @@ impl OpenBatch {
     }
 
     fn remove_progress(&self) -> Result<(), OutboxError> {
-        if self.progress_owner()? == ProgressOwner::Us {
+        if self.progress_owner()? != ProgressOwner::Other {
             self.tree.remove_answer(&self.record.answer_folder(), &self.progress_name())?;
         }
         Ok(())

@@ -3,8 +3,14 @@
 //! The `mod` lines below are the floor plan: read downward, they say what happens to a file. A room
 //! imports only from rooms below its own floor (ARCHITECTURE.md; `tests/tidy.rs` holds it).
 
+// roof: the command line, and the one room that knows all others
+pub mod cli;
+
+pub mod app;
+
 // front: what the operator sees and sets
 pub mod admin;
+pub mod config;
 
 // stations: the file's journey
 pub mod transfer;

@@ -72,7 +72,11 @@ impl Smtp {
             Ok(email) => connection.deliver(&email, &self.settings).await,
             Err(refused) => refused,
         };
-        self.check_in(connection);
+        if connection.is_worn_out(&self.settings, self.world.clock.instant()) {
+            connection.quit().await;
+        } else {
+            self.check_in(connection);
+        }
         attempt
     }
 }

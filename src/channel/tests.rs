@@ -1,6 +1,17 @@
 //! Real sockets against scripted servers.
 
-use crate::model::{Category, ChannelKind, OutgoingMessage};
+mod directory;
+mod http;
+mod http_server;
+mod smtp;
+mod smtp_server;
+mod throughput;
+
+use std::sync::Arc;
+
+use super::{Channel, ProviderKind, ProviderSettings};
+use crate::model::{Attempt, Category, ChannelKind, OutgoingMessage};
+use crate::world::World;
 
 pub(super) fn message() -> OutgoingMessage {
     OutgoingMessage {
@@ -22,5 +33,17 @@ pub(super) fn message() -> OutgoingMessage {
         variables: vec![("first_name".to_owned(), "Ann".to_owned())],
         date: "2026-11-22T10:00:00Z".parse().unwrap(),
         attempt: 1,
+    }
+}
+
+fn channel(kind: ProviderKind) -> Channel {
+    Channel::new(ProviderSettings::new("p", kind), Arc::new(World::real())).unwrap()
+}
+
+/// Both steps; a failure to get ready counts as the attempt.
+async fn send(channel: &Channel, message: &OutgoingMessage) -> Attempt {
+    match channel.ready().await {
+        Ok(ready) => ready.send(message).await,
+        Err(attempt) => attempt,
     }
 }

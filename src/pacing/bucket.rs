@@ -69,6 +69,9 @@ pub struct Bucket {
 /// What may go at once, as a part of a second.
 const BURST_SECONDS: f64 = 0.1;
 
+/// However often a provider says "too fast", something still goes: once an hour.
+const SLOWEST_PER_SECOND: f64 = 1.0 / 3600.0;
+
 impl Bucket {
     pub fn new(rate: Rate, now: Instant) -> Bucket {
         let per_second = rate.per_second();
@@ -96,8 +99,8 @@ impl Bucket {
     /// Another speed from now on, for a provider that says "too fast" or has recovered.
     pub fn set_per_second(&mut self, per_second: f64, now: Instant) {
         self.refill(now);
-        self.per_second = per_second.max(f64::MIN_POSITIVE);
-        self.burst = (per_second * BURST_SECONDS).max(1.0);
+        self.per_second = per_second.max(SLOWEST_PER_SECOND);
+        self.burst = (self.per_second * BURST_SECONDS).max(1.0);
         self.tokens = self.tokens.min(self.burst);
     }
 
@@ -159,5 +162,7 @@ mod tests {
         assert_eq!(bucket.take(now + wait), Ok(()));
         bucket.set_per_second(1.0, now + wait);
         assert_eq!(bucket.take(now + wait).unwrap_err().as_secs(), 1);
+        bucket.set_per_second(0.0, now + wait);
+        assert_eq!(bucket.take(now + wait).unwrap_err().as_secs(), 3600);
     }
 }

@@ -4,7 +4,9 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::io::{self, Write};
+use std::sync::Arc;
 
+use minijinja::value::Object;
 use minijinja::{AutoEscape, Environment, ErrorKind, UndefinedBehavior, Value};
 
 use super::name::normalise_name;
@@ -87,7 +89,7 @@ impl Engine {
         let missing = missing.map(|(_, name)| name.clone());
         let mut output = Capped(Vec::new());
         let template = self.environment.get_template(PART).map_err(|e| failed(&e, None))?;
-        let context: Value = values.into_iter().collect();
+        let context = Value::from_object(Values(values));
         template.render_captured_to(context, &mut output).map_err(|e| failed(&e, missing))?;
         String::from_utf8(output.0)
             .map_err(|_| RenderError::Failed { problem: "output is not UTF-8".to_owned() })
@@ -100,6 +102,16 @@ fn failed(error: &minijinja::Error, missing: Option<String>) -> RenderError {
         (ErrorKind::WriteFailure, _) => RenderError::TooLong,
         (ErrorKind::UndefinedError, Some(name)) => RenderError::MissingVariable { name },
         _ => RenderError::Failed { problem: error.kind().to_string() },
+    }
+}
+
+/// What a template sees, by identifier.
+#[derive(Debug)]
+struct Values(BTreeMap<String, Value>);
+
+impl Object for Values {
+    fn get_value(self: &Arc<Self>, key: &Value) -> Option<Value> {
+        self.0.get(key.as_str()?).cloned()
     }
 }
 

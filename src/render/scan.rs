@@ -41,11 +41,14 @@ pub(super) fn scan(text: &str, params: &[String]) -> Result<Scanned, TemplateErr
     while let Some(start) = next_tag(rest) {
         scan.literal(&rest[..start]);
         let tag = &rest[start..];
-        let end = end_of_tag(tag).ok_or_else(|| TemplateError::Unclosed {
-            line: text[..text.len() - tag.len()].matches('\n').count() + 1,
-        })?;
+        let line = || text[..text.len() - tag.len()].matches('\n').count() + 1;
+        let end = end_of_tag(tag).ok_or_else(|| TemplateError::Unclosed { line: line() })?;
         match &tag[..2] {
             "{{" => scan.placeholder(&tag[2..end - 2])?,
+            _ if refers_to_others(&tag[..end]) => {
+                let problem = "a template cannot refer to other templates".to_owned();
+                return Err(TemplateError::Syntax { line: line(), problem });
+            }
             _ => scan.other(&tag[..end]),
         }
         rest = &tag[end..];
@@ -82,7 +85,7 @@ impl Scan<'_> {
         };
         let name = self.mapped(written)?;
         let default = filters.map(simple_default);
-        if filters.is_some_and(|filters| filters.trim_start().starts_with("default")) {
+        if filters.is_some_and(|filters| after_default(filters).is_some()) {
             self.complex.optional.insert(name.clone());
         }
         let identifier = self.identifier(&name);
@@ -177,10 +180,27 @@ fn split_filters(inside: &str) -> (&str, Option<&str>) {
     }
 }
 
+/// There is no loader, so these would fail for every row instead of once.
+fn refers_to_others(tag: &str) -> bool {
+    tag.starts_with("{%")
+        && words(tag)
+            .next()
+            .is_some_and(|word| matches!(word, "include" | "import" | "from" | "extends"))
+}
+
+/// What follows `default`, or `d` for short.
+fn after_default(filters: &str) -> Option<&str> {
+    let filters = filters.trim();
+    let name_ends =
+        filters.find(|c: char| !(c.is_alphanumeric() || c == '_')).unwrap_or(filters.len());
+    let (name, rest) = filters.split_at(name_ends);
+    matches!(name, "default" | "d").then_some(rest)
+}
+
 /// The text of `default("text")` when that is all there is.
 fn simple_default(filters: &str) -> Option<String> {
-    let call = filters.trim().strip_prefix("default")?.trim_start();
-    let quoted = call.strip_prefix('(')?.strip_suffix(')')?.trim();
+    let call = after_default(filters)?;
+    let quoted = call.trim_start().strip_prefix('(')?.strip_suffix(')')?.trim();
     let quote = quoted.chars().next().filter(|c| matches!(c, '"' | '\''))?;
     let text = quoted.strip_prefix(quote)?.strip_suffix(quote)?;
     (!text.contains(quote) && !text.contains('\\')).then(|| text.to_owned())

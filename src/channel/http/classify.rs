@@ -223,7 +223,7 @@ mod tests {
             ("99999999999999999999", Some(3600)),
             ("Sun, 22 Nov 2026 10:00:30 GMT", Some(30)),
             ("Sun, 22 Nov 2026 09:00:00 GMT", Some(0)),
-            ("Sun, 22 Nov 2027 10:00:00 GMT", Some(3600)),
+            ("Mon, 22 Nov 2027 10:00:00 GMT", Some(3600)),
             ("soon", None),
             ("-1", None),
             ("", None),

@@ -4,8 +4,9 @@
 //! escaped, in a header it must fit on the line. `tojson` adds the quotes, `urlencode` is for forms.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
-use minijinja::value::Value;
+use minijinja::value::{Object, Value};
 use minijinja::{AutoEscape, Environment, Error, ErrorKind, UndefinedBehavior};
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 use reqwest::header::{CONTENT_TYPE, HeaderName, HeaderValue};
@@ -76,13 +77,13 @@ impl Requests {
                 values.entry(variable).or_insert_with(|| Value::from(PROBE));
             }
         }
-        let values: Value = values.into_iter().collect();
-        let url = self.render(URL, &values).map_err(|p| fault("url", p))?;
+        let values = Value::from_object(Values(values));
+        let url = self.render(URL, &values).map_err(|e| problem("url", &e))?;
         let url: Url = url.parse().map_err(|_| fault("url", "is no URL".to_owned()))?;
         if !matches!(url.scheme(), "http" | "https") || !url.has_host() {
             return Err(fault("url", "must begin with http:// or https://".to_owned()));
         }
-        let body = self.render(BODY, &values).map_err(|p| fault("body", p))?;
+        let body = self.render(BODY, &values).map_err(|e| problem("body", &e))?;
         if escape == Escape::Json && self.has_body {
             serde_json::from_str::<serde_json::Value>(&body).map_err(|error| {
                 fault(
@@ -100,27 +101,28 @@ impl Requests {
         client: &reqwest::Client,
         message: &OutgoingMessage,
     ) -> Result<reqwest::Request, String> {
-        let values: Value = values(message).into_iter().collect();
-        let mut request = client.request(self.method.clone(), self.render(URL, &values)?);
+        let values = Value::from_object(Values(values(message)));
+        let mut request = client.request(self.method.clone(), self.fill(URL, &values)?);
         for (index, name) in self.headers.iter().enumerate() {
-            let text = self.render(&header_template(index), &values)?;
+            let text = self.fill(&header_template(index), &values)?;
             let value = HeaderValue::from_str(&text)
                 .map_err(|_| format!("a value does not fit in the header {name}"))?;
             request = request.header(name, value);
         }
         if self.has_body {
             request = request.header(CONTENT_TYPE, self.content_type.clone());
-            request = request.body(self.render(BODY, &values)?);
+            request = request.body(self.fill(BODY, &values)?);
         }
         request.build().map_err(|_| "the URL is none once filled in".to_owned())
     }
 
-    fn render(&self, name: &str, values: &Value) -> Result<String, String> {
-        let rendered = self.templates.get_template(name).and_then(|t| t.render(values.clone()));
-        rendered.map_err(|error| match error.detail() {
-            Some(detail) => format!("{name}: {}: {detail}", error.kind()),
-            None => format!("{name}: {}", error.kind()),
-        })
+    fn render(&self, name: &str, values: &Value) -> Result<String, Error> {
+        self.templates.get_template(name)?.render(values.clone())
+    }
+
+    /// The kind of error only: its detail may quote a value.
+    fn fill(&self, name: &str, values: &Value) -> Result<String, String> {
+        self.render(name, values).map_err(|error| format!("{name}: {}", error.kind()))
     }
 }
 
@@ -192,6 +194,16 @@ fn json(value: &Value) -> Result<String, Error> {
 
 fn xml(text: &str) -> String {
     text.replace('&', "&amp;").replace('<', "&lt;").replace('>', "&gt;").replace('"', "&quot;")
+}
+
+/// What a template sees, by name.
+#[derive(Debug)]
+struct Values(BTreeMap<String, Value>);
+
+impl Object for Values {
+    fn get_value(self: &Arc<Self>, key: &Value) -> Option<Value> {
+        self.0.get(key.as_str()?).cloned()
+    }
 }
 
 fn values(message: &OutgoingMessage) -> BTreeMap<String, Value> {

@@ -17,6 +17,9 @@ use super::tls::{Tls, TlsSocket, is_refusal};
 use crate::codes::ReasonCode;
 use crate::model::{Attempt, Outcome};
 
+/// How long a goodbye may take.
+const QUIT_TIMEOUT: Duration = Duration::from_secs(2);
+
 /// A connection that has said EHLO and, where there is a username, AUTH.
 pub(in crate::channel) struct Connection {
     pub(super) smtp: AsyncSmtpConnection,
@@ -129,10 +132,21 @@ impl Connection {
     /// True where the next message may go this way: not worn out, and the server has not hung up.
     pub(super) fn is_fresh(&self, settings: &SmtpSettings, now: Instant) -> bool {
         !self.broken
-            && self.messages < settings.messages_max
+            && !self.is_worn_out(settings, now)
             && now.saturating_duration_since(self.used) < settings.idle_max
-            && now.saturating_duration_since(self.opened) < settings.age_max
             && self.socket.is_silent()
+    }
+
+    pub(super) fn is_worn_out(&self, settings: &SmtpSettings, now: Instant) -> bool {
+        self.messages >= settings.messages_max
+            || now.saturating_duration_since(self.opened) >= settings.age_max
+    }
+
+    /// Says goodbye; the answer changes nothing and is not waited for long.
+    pub(super) async fn quit(mut self) {
+        if !self.broken {
+            let _farewell = timeout(QUIT_TIMEOUT, self.smtp.quit()).await;
+        }
     }
 }
 

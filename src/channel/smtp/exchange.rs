@@ -91,7 +91,7 @@ impl Connection {
             (Stage::Data, Data.to_string(), settings.data_timeout),
         ];
         for (stage, command, limit) in commands {
-            if let Err(trouble) = step(limit, self.smtp.command(command)).await {
+            if let Err(trouble) = expected(stage, step(limit, self.smtp.command(command)).await) {
                 return Err(self.refused(stage, trouble, settings.command_timeout).await);
             }
         }
@@ -107,10 +107,13 @@ impl Connection {
     ) -> Result<(), Attempt> {
         let limit = settings.command_timeout;
         let answer_to_mail = step(limit, self.smtp.command(format!("{mail}{rcpt}{Data}"))).await;
+        let answer_to_mail = expected(Stage::Mail, answer_to_mail);
         self.stop_if_over(Stage::Mail, &answer_to_mail)?;
         let answer_to_rcpt = step(limit, self.smtp.read_response()).await;
+        let answer_to_rcpt = expected(Stage::Rcpt, answer_to_rcpt);
         self.stop_if_over(Stage::Rcpt, &answer_to_rcpt)?;
         let answer_to_data = step(settings.data_timeout, self.smtp.read_response()).await;
+        let answer_to_data = expected(Stage::Data, answer_to_data);
         self.stop_if_over(Stage::Data, &answer_to_data)?;
         let go_ahead = answer_to_data.is_ok();
         let first_refusal = [
@@ -165,6 +168,18 @@ impl Connection {
                 .await
                 .is_err();
         refusal(stage, &reply)
+    }
+}
+
+/// A positive answer must be of the kind that the stage has: 3xx to DATA, 2xx to the others. A message
+/// that followed anything else would be read as commands.
+fn expected(stage: Stage, answer: Result<Response, Trouble>) -> Result<Response, Trouble> {
+    let class = if stage == Stage::Data { 3 } else { 2 };
+    match answer {
+        Ok(response) if u16::from(response.code()) / 100 != class => {
+            Err(Trouble::Lost("the server's answer does not fit the command"))
+        }
+        answer => answer,
     }
 }
 

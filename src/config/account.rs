@@ -1,0 +1,169 @@
+//! Accounts: the logins below a tenant.
+
+use argon2::password_hash::phc::PasswordHash;
+use russh::keys::ssh_key::authorized_keys::Entry;
+
+use super::problem::Complaint;
+use super::section::{Item, Section};
+use super::value;
+use crate::model::{Kind, TenantId};
+use crate::transfer::{Account, Network, Protocols, Rights};
+
+/// Longest name of an account, in bytes.
+const NAME_MAX_BYTES: usize = 128;
+
+/// A right, by its word.
+#[derive(Clone, Copy)]
+enum Right {
+    Drop,
+    Collect,
+    Control,
+    Approve,
+}
+
+/// A protocol, by its word.
+#[derive(Clone, Copy)]
+enum Protocol {
+    Sftp,
+    Ftps,
+    Ftp,
+}
+
+/// Adds a tenant's accounts to those of the others; their names must differ from all of them.
+pub(super) fn read_all(tenant: &Section<'_>, id: &TenantId, accounts: &mut Vec<Account>) {
+    for (name, section) in tenant.named_sections("account") {
+        if let Err(complaint) = check_name(&name, accounts) {
+            section.complain("", complaint);
+        }
+        let account = read(name, id.clone(), &section);
+        if !section.has("password_hash") && !section.has("ssh_keys") {
+            let complaint =
+                Complaint::new("has neither password_hash nor ssh_keys: nobody can log in");
+            section.warn("", complaint);
+        }
+        accounts.push(account);
+    }
+}
+
+fn check_name(name: &str, others: &[Account]) -> Result<(), Complaint> {
+    let fits = |b: u8| b.is_ascii_graphic() && !matches!(b, b'/' | b'\\' | b':' | b'"');
+    if name.is_empty() || name.len() > NAME_MAX_BYTES || !name.bytes().all(fits) {
+        let why = format!("names an account {name:?} that no client can send");
+        return Err(Complaint::new(why).hint("use letters, digits and \"-_.@\""));
+    }
+    match others.iter().find(|other| other.name == name) {
+        Some(other) => {
+            Err(Complaint::new(format!("is an account of the tenant {} too", other.tenant))
+                .hint("the names of accounts are unique over all tenants"))
+        }
+        None => Ok(()),
+    }
+}
+
+fn read(name: String, tenant: TenantId, section: &Section<'_>) -> Account {
+    let every_kind = Kind::ALL.iter().copied();
+    let usual = every_kind.filter(|kind| !matches!(kind, Kind::PrivacyRequests | Kind::Control));
+    let kinds: Vec<_> = Kind::ALL.iter().map(|kind| (kind.as_str(), *kind)).collect();
+    let anywhere = ["0.0.0.0/0", "::/0"].iter().filter_map(|network| network.parse().ok());
+    Account {
+        name,
+        tenant,
+        password_hash: section
+            .optional("password_hash", None, password_hash)
+            .map(|Hash(hash)| hash),
+        ssh_keys: section.value("ssh_keys", Vec::new(), value::list(ssh_key)),
+        rights: section.value(
+            "rights",
+            Rights { drop: true, collect: true, ..Rights::default() },
+            rights,
+        ),
+        kinds: section.value("kinds", usual.collect(), value::list(value::one_of(&kinds))),
+        protocols: section.value(
+            "protocols",
+            Protocols { sftp: true, ftps: true, ftp: false },
+            protocols,
+        ),
+        allow_from: section.value("allow_from", anywhere.collect(), value::list(network)),
+    }
+}
+
+/// A hash does not belong into messages either.
+struct Hash(String);
+
+impl std::fmt::Debug for Hash {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("(hash)")
+    }
+}
+
+fn password_hash(item: &Item<'_>) -> Result<Hash, Complaint> {
+    let complaint = || {
+        Complaint::new("holds no argon2id hash")
+            .allowed("the text that `dropchute hash-password` prints, beginning \"$argon2id$\"")
+            .secret()
+    };
+    let text = item.get_ref().as_str().ok_or_else(complaint)?;
+    let hash = PasswordHash::new(text).map_err(|_| complaint())?;
+    let has_all = hash.salt.is_some() && hash.hash.is_some();
+    let params = argon2::Params::try_from(&hash);
+    if hash.algorithm.as_str() != "argon2id" || !has_all || params.is_err() {
+        return Err(complaint());
+    }
+    Ok(Hash(text.to_owned()))
+}
+
+fn ssh_key(item: &Item<'_>) -> Result<String, Complaint> {
+    let allowed = "a line of a public key file, such as \"ssh-ed25519 AAAA...\"";
+    let line = value::str_of(item, allowed)?;
+    if line.contains("PRIVATE KEY") {
+        return Err(Complaint::new("is a private key").allowed(allowed).secret());
+    }
+    let is_type =
+        |word: &str| ["ssh-", "ecdsa-", "sk-"].iter().any(|start| word.starts_with(start));
+    if line.split_whitespace().skip(1).any(is_type) {
+        return Err(Complaint::new("has options before the key")
+            .hint("leave the options out; allow_from, rights and protocols take their place"));
+    }
+    match line.parse::<Entry>() {
+        Ok(entry) if entry.config_opts().is_empty() => Ok(line.to_owned()),
+        _ => Err(Complaint::new("is no public key").allowed(allowed)),
+    }
+}
+
+fn rights(item: &Item<'_>) -> Result<Rights, Complaint> {
+    let words = [
+        ("drop", Right::Drop),
+        ("collect", Right::Collect),
+        ("control", Right::Control),
+        ("approve", Right::Approve),
+    ];
+    let mut rights = Rights::default();
+    for right in value::list(value::one_of(&words))(item)? {
+        match right {
+            Right::Drop => rights.drop = true,
+            Right::Collect => rights.collect = true,
+            Right::Control => rights.control = true,
+            Right::Approve => rights.approve = true,
+        }
+    }
+    Ok(rights)
+}
+
+fn protocols(item: &Item<'_>) -> Result<Protocols, Complaint> {
+    let words = [("sftp", Protocol::Sftp), ("ftps", Protocol::Ftps), ("ftp", Protocol::Ftp)];
+    let mut protocols = Protocols::default();
+    for protocol in value::list(value::one_of(&words))(item)? {
+        match protocol {
+            Protocol::Sftp => protocols.sftp = true,
+            Protocol::Ftps => protocols.ftps = true,
+            Protocol::Ftp => protocols.ftp = true,
+        }
+    }
+    Ok(protocols)
+}
+
+fn network(item: &Item<'_>) -> Result<Network, Complaint> {
+    let allowed = "a network such as \"203.0.113.0/24\" or \"2001:db8::/32\"";
+    let text = value::str_of(item, allowed)?;
+    text.parse().map_err(|_| Complaint::new("is no network").allowed(allowed))
+}

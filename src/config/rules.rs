@@ -1,0 +1,154 @@
+//! Settings that may stand in `[defaults]`, in a tenant and in a profile; the innermost wins.
+
+use std::time::Duration;
+
+use super::problem::Complaint;
+use super::section::Section;
+use super::value;
+use crate::batch::Thresholds;
+use crate::intake::{MinProof, RowIdScope};
+use crate::records::Dedupe;
+
+/// How files are taken and judged.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Rules {
+    /// When a file is ready.
+    pub completeness: Completeness,
+    /// The weakest proof of completeness that is taken.
+    pub min_proof: MinProof,
+    /// Whether a last record without a line end is taken on less than strong proof.
+    pub final_newline: FinalNewline,
+    /// How long a complete file stays visible before it is claimed.
+    pub grace: Duration,
+    /// How long after a proper end of an upload it may still prove to be cut.
+    pub settle: Duration,
+    /// How long a file whose close was not seen must stay unchanged.
+    pub quiet: Duration,
+    /// From when on bad rows refuse the whole file.
+    pub thresholds: Thresholds,
+    /// How long the same content is known again as a duplicate.
+    pub duplicate_window: Duration,
+    /// Which rows of one file are the same message; unset, the row's category decides.
+    pub dedupe: Option<Dedupe>,
+    /// Where a row id must be unique.
+    pub row_id_scope: RowIdScope,
+}
+
+/// The rule that makes a file ready.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Completeness {
+    /// Rename, close, or (where no close was seen) quiet.
+    Auto,
+    Rename,
+    Close,
+    Quiet,
+}
+
+/// Whether the last record needs a line end.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum FinalNewline {
+    Required,
+    Optional,
+}
+
+impl Default for Rules {
+    fn default() -> Rules {
+        const DAY: Duration = Duration::from_secs(86_400);
+        Rules {
+            completeness: Completeness::Auto,
+            min_proof: MinProof::Weak,
+            final_newline: FinalNewline::Required,
+            grace: Duration::from_secs(2),
+            settle: Duration::from_secs(2),
+            quiet: Duration::from_secs(60),
+            thresholds: Thresholds { reject_threshold: 0.2, reject_min_rows: 100 },
+            duplicate_window: 7 * DAY,
+            dedupe: None,
+            row_id_scope: RowIdScope::Tenant,
+        }
+    }
+}
+
+impl Rules {
+    /// Reads the rules of a section; what it does not say is as in `outer`.
+    pub(super) fn read(section: &Section<'_>, outer: &Rules) -> Rules {
+        Rules {
+            completeness: completeness(section, outer.completeness),
+            min_proof: section.value(
+                "min_proof",
+                outer.min_proof,
+                value::one_of(&[
+                    ("weak", MinProof::Weak),
+                    ("medium", MinProof::Medium),
+                    ("strong", MinProof::Strong),
+                ]),
+            ),
+            final_newline: section.value(
+                "final_newline",
+                outer.final_newline,
+                value::one_of(&[
+                    ("required", FinalNewline::Required),
+                    ("optional", FinalNewline::Optional),
+                ]),
+            ),
+            grace: section.value("grace", outer.grace, value::duration_or_zero),
+            settle: section.value("settle", outer.settle, value::duration_or_zero),
+            quiet: section.value("quiet", outer.quiet, value::duration),
+            thresholds: thresholds(section, outer.thresholds),
+            duplicate_window: section.value(
+                "duplicate_window",
+                outer.duplicate_window,
+                value::duration_or_zero,
+            ),
+            dedupe: section.optional(
+                "dedupe",
+                outer.dedupe,
+                value::one_of(&[
+                    ("none", Dedupe::None),
+                    ("exact", Dedupe::Exact),
+                    ("recipient", Dedupe::Recipient),
+                ]),
+            ),
+            row_id_scope: section.value(
+                "row_id_scope",
+                outer.row_id_scope,
+                value::one_of(&[
+                    ("tenant", RowIdScope::Tenant),
+                    ("profile", RowIdScope::Profile),
+                    ("file", RowIdScope::File),
+                ]),
+            ),
+        }
+    }
+}
+
+fn thresholds(section: &Section<'_>, outer: Thresholds) -> Thresholds {
+    let share = value::decimal(0.0, 1.0);
+    Thresholds {
+        reject_threshold: section.value("reject_threshold", outer.reject_threshold, share),
+        reject_min_rows: section.value(
+            "reject_min_rows",
+            outer.reject_min_rows,
+            value::number(0, u64::MAX),
+        ),
+    }
+}
+
+/// The contract knows more rules than this version builds.
+fn completeness(section: &Section<'_>, outer: Completeness) -> Completeness {
+    let words = &[
+        ("auto", Some(Completeness::Auto)),
+        ("rename", Some(Completeness::Rename)),
+        ("close", Some(Completeness::Close)),
+        ("quiet", Some(Completeness::Quiet)),
+        ("manifest", None),
+        ("sentinel", None),
+        ("trailer", None),
+        ("archive", None),
+    ];
+    section.value("completeness", outer, |item| {
+        value::one_of(words)(item)?.ok_or_else(|| {
+            Complaint::not_yet().allowed("\"auto\", \"rename\", \"close\" or \"quiet\" for now")
+        })
+    })
+}

@@ -1,0 +1,136 @@
+//! What each station needs of the configuration, in the station's own settings.
+
+use std::collections::BTreeMap;
+
+use super::load::Config;
+use super::profile::Profile;
+use super::rules::{FinalNewline, Rules};
+use super::template::ConfiguredTemplate;
+use super::tenant::{Tenant, TenantSettings};
+use crate::dispatch::{Route, RouteTemplate};
+use crate::intake;
+use crate::model::{Kind, TenantId};
+use crate::records::{Limits, ReadSettings, TemplateNeeds};
+use crate::render::Template;
+use crate::transfer;
+
+impl Config {
+    /// The tenants as the doors see them.
+    pub fn for_doors(&self) -> Vec<transfer::Tenant> {
+        let tenant = |tenant: &Tenant| transfer::Tenant {
+            id: tenant.id.clone(),
+            aliases: tenant.settings.aliases.clone(),
+        };
+        self.tenants.iter().map(tenant).collect()
+    }
+
+    /// The tenants as intake sees them.
+    pub fn for_intake(&self) -> Vec<intake::TenantSettings> {
+        self.tenants.iter().map(|tenant| self.intake_tenant(tenant)).collect()
+    }
+
+    /// The tenants' ways out.
+    pub fn for_dispatch(&self) -> Vec<(TenantId, Route)> {
+        let route = |tenant: &Tenant| (tenant.id.clone(), route(&tenant.settings));
+        self.tenants.iter().map(route).collect()
+    }
+
+    fn intake_tenant(&self, tenant: &Tenant) -> intake::TenantSettings {
+        let settings = &tenant.settings;
+        let account_kinds: BTreeMap<String, Vec<Kind>> = self
+            .accounts
+            .iter()
+            .filter(|account| account.tenant == tenant.id)
+            .map(|account| (account.name.clone(), account.kinds.clone()))
+            .collect();
+        let served = settings.channels.iter().filter(|(_, providers)| !providers.is_empty());
+        intake::TenantSettings {
+            id: tenant.id.clone(),
+            suspended: settings.suspended,
+            timezone: settings.timezone.clone(),
+            default_country: settings.default_country.clone(),
+            consent: settings.consent,
+            max_age: settings.max_age,
+            windows: settings.windows.clone(),
+            row_id_window: settings.row_id_window,
+            temporary: settings.temporary_names.iter().map(|p| p.matcher.clone()).collect(),
+            channels: served.map(|(channel, _)| *channel).collect(),
+            senders: settings.senders.clone(),
+            templates: settings.templates.iter().map(needs).collect(),
+            account_kinds,
+            plain: plain(settings, &self.limits),
+            profiles: settings.profiles.iter().map(|profile| declared(profile, settings)).collect(),
+        }
+    }
+}
+
+/// How a file is taken that no profile matches.
+fn plain(settings: &TenantSettings, limits: &Limits) -> intake::ProfileSettings {
+    let rules = &settings.rules;
+    let read = ReadSettings {
+        final_newline_optional: rules.final_newline == FinalNewline::Optional,
+        limits: limits.clone(),
+        ..ReadSettings::default()
+    };
+    ruled(rules, read, settings)
+}
+
+fn declared(profile: &Profile, settings: &TenantSettings) -> intake::ProfileSettings {
+    intake::ProfileSettings {
+        name: profile.name.clone(),
+        matcher: Some(profile.pattern.matcher.clone()),
+        kind: profile.kind,
+        ..ruled(&profile.rules, profile.read.clone(), settings)
+    }
+}
+
+fn ruled(rules: &Rules, read: ReadSettings, settings: &TenantSettings) -> intake::ProfileSettings {
+    intake::ProfileSettings {
+        name: String::new(),
+        matcher: None,
+        kind: None,
+        read,
+        grace: rules.grace,
+        settle: rules.settle,
+        quiet: rules.quiet,
+        min_proof: rules.min_proof,
+        thresholds: rules.thresholds,
+        duplicate_window: rules.duplicate_window,
+        dedupe: rules.dedupe,
+        row_id_scope: rules.row_id_scope,
+        default_category: settings.default_category,
+    }
+}
+
+fn route(settings: &TenantSettings) -> Route {
+    Route {
+        timezone: settings.timezone.clone(),
+        consent: settings.consent,
+        suspended: settings.suspended,
+        channels: settings.channels.clone(),
+        senders: settings.senders.clone(),
+        templates: settings.templates.iter().map(route_template).collect(),
+    }
+}
+
+fn needs(template: &ConfiguredTemplate) -> TemplateNeeds {
+    TemplateNeeds {
+        name: template.name.clone(),
+        channel: template.channel,
+        lang: template.lang.clone(),
+        variables: compiled(template).variables().to_vec(),
+        category: template.category,
+    }
+}
+
+fn route_template(template: &ConfiguredTemplate) -> RouteTemplate {
+    RouteTemplate {
+        channel: template.channel,
+        lang: template.lang.clone(),
+        template: compiled(template),
+    }
+}
+
+fn compiled(template: &ConfiguredTemplate) -> Template {
+    Template::compile(template.source.clone()).expect("each part compiled when it was read")
+}

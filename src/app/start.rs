@@ -234,9 +234,9 @@ impl App {
 
     /// Lays a new configuration over the running program, as far as that goes without a restart.
     /// Returns the changed keys that need one.
-    pub fn reload(&mut self, config: Config) -> Result<Vec<String>, AppError> {
+    pub fn reload(&mut self, mut config: Config) -> Result<Vec<String>, AppError> {
         let needing_restart = restart_needed(&self.config, &config);
-        let config = Config { data_dir: self.config.data_dir.clone(), ..config };
+        config.data_dir.clone_from(&self.config.data_dir);
         prepare_folders(&config)?;
         self.replaceable.lay(&config);
         self.config = config;
@@ -335,9 +335,9 @@ impl App {
 
 impl Replaceable {
     fn lay(&self, config: &Config) {
-        self.accounts.replace(config.accounts.clone(), wiring::door_tenants(config));
-        self.tenants.replace(wiring::intake_tenants(config));
-        self.routes.replace(wiring::routes(config));
+        self.accounts.replace(config.accounts.clone(), config.for_doors());
+        self.tenants.replace(config.for_intake());
+        self.routes.replace(config.for_dispatch());
         *self.answers.write().unwrap_or_else(PoisonError::into_inner) =
             Arc::new(wiring::answers(config));
         for tenant in &config.tenants {

@@ -16,7 +16,7 @@ use crate::world::World;
 
 pub(super) fn serve(global: &Global) -> Result<(), Failure> {
     let config = load(global)?;
-    start_log(config.log)?;
+    start_log(&config.log)?;
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .enable_all()
         .build()
@@ -42,10 +42,10 @@ fn reread(global: &Global) -> Option<Config> {
     }
 }
 
-pub(super) fn start_log(log: Log) -> Result<(), Failure> {
+pub(super) fn start_log(log: &Log) -> Result<(), Failure> {
     #[allow(clippy::disallowed_methods, reason = "systemd says there that it keeps the log")]
     let journal = std::env::var("JOURNAL_STREAM").is_ok() && !std::io::stderr().is_terminal();
-    let filter = format!("{},notify=warn,sled=warn,russh=warn,libunftp=warn", log.level.as_str());
+    let filter = format!("{},notify=warn,sled=warn,russh=warn,libunftp=warn", log.filter);
     telemetry::init(log.format, &filter, journal).context("start log")?;
     if journal {
         say(format_args!("dropchute {} starting", env!("CARGO_PKG_VERSION")));

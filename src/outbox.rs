@@ -21,4 +21,4 @@ mod tests;
 
 pub use error::OutboxError;
 pub use publisher::Publisher;
-pub use settings::{Settings, TenantAnswers};
+pub use settings::{Settings, TenantAnswers, TenantLookup};

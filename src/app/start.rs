@@ -199,7 +199,7 @@ impl App {
                     answers.read().unwrap_or_else(PoisonError::into_inner).get(tenant).cloned()
                 }),
             },
-            Arc::clone(world),
+            (Arc::clone(world), Arc::clone(metrics)),
             Arc::clone(&nudges.outbox) as Arc<Notify>,
         );
         Ok(vec![

@@ -64,14 +64,15 @@ impl AnswerTree {
     ) -> Result<(), E> {
         let folder = RelPath::of(folder);
         self.root.create_folders(&folder)?;
-        // Collectors do not see dot-names; one that a crash left is written anew.
-        let hidden = folder.join(format!(".{name}").as_bytes());
+        let hidden = folder.join(hidden(name).as_bytes());
         let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::TRUNC;
-        let mut out = BufWriter::with_capacity(
-            BUFFER_BYTES,
-            self.root.open_file(&hidden, flags, ANSWER_MODE)?,
-        );
-        fill(&mut out)?;
+        let file = self.root.open_file(&hidden, flags, ANSWER_MODE)?;
+        let mut out = BufWriter::with_capacity(BUFFER_BYTES, file);
+        if let Err(error) = fill(&mut out) {
+            // The cause counts; what a failed removal leaves is written anew the next time.
+            let _left = self.root.remove_file(&hidden);
+            return Err(error);
+        }
         let file = out.into_inner().map_err(io::IntoInnerError::into_error)?;
         if durable {
             file.sync_all()?;
@@ -98,8 +99,9 @@ impl AnswerTree {
         Ok(Some(bytes))
     }
 
-    /// Removes an answer; one that is not there is fine.
+    /// Removes an answer, and what a crash left of its writing; nothing there is fine.
     pub fn remove_answer(&self, folder: &str, name: &str) -> io::Result<()> {
+        found(self.root.remove_file(&answer(folder, &hidden(name))))?;
         found(self.root.remove_file(&answer(folder, name))).map(|_| ())
     }
 
@@ -177,6 +179,11 @@ impl AnswerTree {
     }
 }
 
+/// The name an answer has while it is written; collectors pass over dot-names.
+fn hidden(name: &str) -> String {
+    format!(".{name}")
+}
+
 fn answer(folder: &str, name: &str) -> RelPath {
     RelPath::of(folder).join(name.as_bytes())
 }
@@ -246,13 +253,15 @@ mod tests {
             Err(io::Error::other("the store is gone"))
         });
         assert!(failed.is_err());
-        let whole = ("a.csv.ack.csv".to_owned(), "one".to_owned());
-        assert!(disk.files("outbox").contains(&whole));
+        assert_eq!(disk.files("outbox"), pairs(&[("a.csv.ack.csv", "one")]));
         disk.put("a.csv.ack.csv", "two");
         assert_eq!(disk.files("outbox"), pairs(&[("a.csv.ack.csv", "two")]));
         let path = disk.data.path().join("tenants/acme/outbox/a.csv.ack.csv");
         assert_eq!(fs::metadata(path).unwrap().permissions().mode() & 0o777 & !0o640, 0);
+        let left = disk.data.path().join("tenants/acme/outbox/.a.csv.ack.csv");
+        fs::write(left, "half").unwrap();
         disk.tree.remove_answer("outbox", "a.csv.ack.csv").unwrap();
+        assert_eq!(disk.files("outbox"), []);
         disk.tree.remove_answer("outbox", "a.csv.ack.csv").unwrap();
         assert_eq!(disk.tree.read_answer("outbox", "a.csv.ack.csv", 9).unwrap(), None);
     }

@@ -25,7 +25,7 @@ const PAGE: usize = 256;
 #[derive(Debug, Default)]
 pub(super) struct ProgressFiles {
     shown: HashMap<BatchId, Shown>,
-    /// All batches up to this one have ended: they need no look.
+    /// All batches up to this one have ended and need no look: ids grow with time.
     ended: Option<BatchId>,
 }
 

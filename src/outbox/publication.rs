@@ -40,30 +40,33 @@ impl OpenBatch {
         Ok(OpenBatch { store: store.clone(), spool: spool.clone(), record, folder, tree, tenant })
     }
 
-    pub(super) fn perform(&self, publication: Publication) -> Result<(), OutboxError> {
+    /// Does it; true where that put an answer into the outbox.
+    pub(super) fn perform(&self, publication: Publication) -> Result<bool, OutboxError> {
         match publication {
-            Publication::Supersede => self.supersede(),
-            Publication::Errors if self.has_errors()? => {
-                self.publish(&self.answer("errors"), |out| self.write_errors(out))
+            Publication::Supersede => self.supersede()?,
+            Publication::Errors if !self.has_errors()? => return Ok(false),
+            Publication::Errors => {
+                self.publish(&self.answer("errors"), |out| self.write_errors(out))?;
             }
-            Publication::Rejected if self.has_rejected() => {
-                self.publish(&self.answer("rejected"), |out| self.write_rejected(out))
+            Publication::Rejected if !self.has_rejected() => return Ok(false),
+            Publication::Rejected => {
+                self.publish(&self.answer("rejected"), |out| self.write_rejected(out))?;
             }
-            Publication::Errors | Publication::Rejected => Ok(()),
-            Publication::Archive => self.archive(),
-            Publication::Ack => self.acknowledge(),
+            Publication::Archive => self.archive()?,
+            Publication::Ack => self.acknowledge()?,
             Publication::Result => {
                 self.publish(&self.late_answer("result")?, |out| self.write_result(out))?;
-                self.remove_progress()
+                self.remove_progress()?;
             }
-            // Every channel's rows are final with their result: the same lines.
+            // Every row is final with its result: the same lines.
             Publication::Final => {
-                self.publish(&self.late_answer("final")?, |out| self.write_result(out))
+                self.publish(&self.late_answer("final")?, |out| self.write_result(out))?;
             }
             Publication::Summary => {
-                self.publish(&self.late_answer("summary")?, |out| self.write_summary(out))
+                self.publish(&self.late_answer("summary")?, |out| self.write_summary(out))?;
             }
         }
+        Ok(!matches!(publication, Publication::Supersede | Publication::Archive))
     }
 
     fn publish(
@@ -128,8 +131,12 @@ impl OpenBatch {
             // Of the earlier file only the ACK is replaced; done again, the one there is our own.
             let there = self.tree.read_answer(&folder, &name, bytes.len() as u64 + 1)?;
             if there.is_some_and(|there| there != bytes) {
-                let replaced = std::slice::from_ref(&name);
-                self.tree.supersede(&folder, replaced, self.record.id, self.date())?;
+                self.tree.supersede(
+                    &folder,
+                    std::slice::from_ref(&name),
+                    self.record.id,
+                    self.date(),
+                )?;
             }
         }
         self.publish(&name, |out| Ok(out.write_all(&bytes)?))?;
@@ -193,7 +200,7 @@ impl OpenBatch {
     }
 
     fn remove_progress(&self) -> Result<(), OutboxError> {
-        if self.progress_owner()? == ProgressOwner::Us {
+        if self.progress_owner()? != ProgressOwner::Other {
             self.tree.remove_answer(&self.record.answer_folder(), &self.progress_name())?;
         }
         Ok(())

@@ -13,9 +13,11 @@ use super::progress::{PROGRESS_EVERY, ProgressFiles};
 use super::publication::OpenBatch;
 use super::settings::Settings;
 use crate::batch::Publication;
-use crate::model::{BatchId, TenantId};
+use crate::codes::ReasonCode;
+use crate::model::{BatchId, FileState, TenantId};
 use crate::spool::Spool;
 use crate::store::{BatchRecord, Store, StoreError};
+use crate::telemetry::Metrics;
 use crate::worker::{self, Worker};
 use crate::world::World;
 
@@ -42,11 +44,11 @@ impl Publisher {
         store: Store,
         spool: Spool,
         settings: Settings,
-        world: Arc<World>,
+        (world, metrics): (Arc<World>, Arc<Metrics>),
         nudge: Arc<Notify>,
     ) -> Publisher {
         let next_tick = world.clock.instant();
-        let press = Press { store, spool, settings };
+        let press = Press { store, spool, settings, metrics };
         let (progress, held_up) = (ProgressFiles::default(), Arc::default());
         Publisher { press, world, nudge, progress, held_up, next_tick }
     }
@@ -109,6 +111,7 @@ struct Press {
     store: Store,
     spool: Spool,
     settings: Settings,
+    metrics: Arc<Metrics>,
 }
 
 impl Press {
@@ -119,22 +122,32 @@ impl Press {
         let (tenant, batch) = (record.tenant.clone(), record.id);
         let answer = publication.as_str();
         match self.perform(record, publication) {
-            Ok(()) => {
-                self.store.published(batch, publication)?;
-                tracing::debug!(%tenant, %batch, answer, "published");
-                Ok(Step::Done)
-            }
+            Ok(()) => Ok(Step::Done),
             Err(OutboxError::Store(error)) => Err(error.into()),
             Err(error) => {
                 let error = &error as &dyn Error;
-                tracing::error!(%tenant, %batch, answer, error, "answer not published, will be tried again");
+                tracing::error!(%tenant, %batch, answer, error, "answer delayed, tried again later");
                 Ok(Step::HeldUp(name))
             }
         }
     }
 
     fn perform(&self, record: BatchRecord, publication: Publication) -> Result<(), OutboxError> {
-        OpenBatch::open(&self.store, &self.spool, &self.settings, record)?.perform(publication)
+        let batch = OpenBatch::open(&self.store, &self.spool, &self.settings, record)?;
+        let is_put = batch.perform(publication)?;
+        self.store.published(batch.record.id, publication)?;
+        if is_put {
+            self.metrics.answers_published.of([publication.as_str()]).inc();
+        }
+        if publication == Publication::Ack {
+            let record = &batch.record;
+            let (tenant, file) = (&record.tenant, record.name());
+            let state = record.facts.state.map_or("", FileState::as_str);
+            let code = record.facts.code.map_or("", ReasonCode::as_str);
+            self.metrics.files_answered.of([state]).inc();
+            tracing::info!(%tenant, batch = %record.id, file, state, code, "file answered");
+        }
+        Ok(())
     }
 
     fn find(

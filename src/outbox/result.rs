@@ -27,8 +27,9 @@ impl OpenBatch {
         let rows = BatchRows::open(&self.store, self.record.id, &self.folder)?;
         let (mut tally, mut parts) = (Tally::default(), 0);
         self.each_outcome(&rows, |row, outcome| {
-            tally.add(status_of(row, outcome).0);
-            parts += u64::from(row.parts);
+            let status = status_of(row, outcome).0;
+            tally.add(status);
+            parts += parts_of(row, status);
             Ok(())
         })?;
         let (file, batch) = (self.record.name(), self.record.id);
@@ -93,7 +94,7 @@ impl OpenBatch {
             campaign: row.campaign,
             attempts: outcome.map_or(0, |o| o.attempts),
             channels_tried: outcome.map_or("", |o| &o.channels_tried),
-            parts: u64::from(row.parts),
+            parts: parts_of(row, status),
             accepted_at: self.record.validated_at.filter(|_| is_accepted),
             deferred_until: outcome.and_then(|o| o.deferred_until),
             submitted_at: outcome.and_then(|o| o.submitted_at),
@@ -111,5 +112,15 @@ fn status_of(row: &StoredRow<'_>, outcome: Option<&RowOutcome>) -> (Status, Opti
         (RowState::Duplicate(code), _) => (Status::Duplicate, Some(code)),
         (RowState::Accepted, Some(outcome)) => (outcome.status, outcome.code),
         (RowState::Accepted, None) => (Status::Accepted, None),
+    }
+}
+
+/// Parts that a provider took, and may charge for; 0 where it took none.
+fn parts_of(row: &StoredRow<'_>, status: Status) -> u64 {
+    match status {
+        Status::Submitted | Status::Sent | Status::Delivered | Status::Read | Status::Bounced => {
+            u64::from(row.parts)
+        }
+        _ => 0,
     }
 }

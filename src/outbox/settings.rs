@@ -9,13 +9,15 @@ use jiff::tz::TimeZone;
 use crate::model::TenantId;
 use crate::records::ReadSettings;
 
+/// Finds a tenant's settings as they are now; `None` where it is not configured (any more).
+pub type TenantLookup = Arc<dyn Fn(&TenantId) -> Option<TenantAnswers> + Send + Sync>;
+
 /// Where answers go and how.
 #[derive(Clone)]
 pub struct Settings {
     /// Holds `tenants/<tenant>/`, on one file system with the batches.
     pub data_dir: PathBuf,
-    /// The tenant's settings as they are now; `None` where it is not configured (any more).
-    pub tenant: Arc<dyn Fn(&TenantId) -> Option<TenantAnswers> + Send + Sync>,
+    pub tenant: TenantLookup,
 }
 
 impl fmt::Debug for Settings {

@@ -9,6 +9,7 @@ use house::{House, after, facts, settled};
 use crate::batch::BatchEvent;
 use crate::codes::ReasonCode;
 use crate::model::{BatchId, Category, ChannelKind, FileState, Status};
+use crate::records::{ReadSettings, Record, RecordReader, Step};
 use crate::spool::{DuplicateMark, RowState, StoredProblem, StoredRow};
 use crate::store::{BatchRecord, Facts};
 
@@ -295,9 +296,23 @@ async fn a_file_refused_for_its_bad_rows_gives_back_all_but_duplicates() {
              3,2,row.email_invalid,email,write name@domain,nobody,Hi,k2\n"
         )
     );
+    let again = (true, vec!["k1".to_owned(), "k2".to_owned()]);
+    assert_eq!(read_back(&tree["outbox/a.csv.rejected.csv"]), again);
     assert_eq!(tree["outbox/a.csv.errors.csv"].lines().count(), 3);
     assert!(tree.contains_key("archive/rejected/2026/11/23/0000000000002_a.csv"));
     assert_eq!(tree.len(), 4, "errors, rejected, ack and the original: {:?}", tree.keys());
+}
+
+/// Whether intake would know a rejected file that was dropped again as one, and its `x_k` cells.
+fn read_back(rejected: &str) -> (bool, Vec<String>) {
+    let mut reader = RecordReader::new(rejected.as_bytes(), ReadSettings::default());
+    let opened = reader.open().unwrap();
+    let (mut cells, mut record) = (Vec::new(), Record::new());
+    while let Some(step) = reader.next(&mut record).unwrap() {
+        assert_eq!(step, Step::Row);
+        cells.extend(opened.layout.x_values(&record).map(str::to_owned));
+    }
+    (opened.redropped, cells)
 }
 
 #[tokio::test(start_paused = true)]

@@ -17,6 +17,7 @@ use crate::spool::{
     StoredProblem, StoredRow,
 };
 use crate::store::{Acceptance, BatchRecord, ChunkRecord, Facts, SimulatedDisk, Store};
+use crate::telemetry::Metrics;
 use crate::worker::{Progress, Worker};
 use crate::world::World;
 
@@ -162,7 +163,7 @@ impl House {
     /// Stores how many rows of chunk 0 are still open.
     pub(super) fn leave_open(&self, record: &BatchRecord, open: u32, deferred: u32, due: i64) {
         let before = self.store.chunk(record.id, 0).unwrap().unwrap();
-        let after = ChunkRecord { open, deferred, due: Some(after(due)), ..before.clone() };
+        let after = ChunkRecord { open, deferred, due: Some(after(due)), ..before };
         self.store.release_windows(record.id, &[], &before, &after).unwrap();
     }
 
@@ -202,8 +203,9 @@ fn publisher(data: &Path, store: &Store, spool: &Spool, world: &Arc<World>) -> P
         data_dir: data.to_owned(),
         tenant: Arc::new(move |id| (id.as_str() == "acme").then(|| answers.clone())),
     };
+    let metrics = Arc::new(Metrics::new("test"));
     let (world, nudge) = (Arc::clone(world), Arc::new(Notify::new()));
-    Publisher::new(store.clone(), spool.clone(), settings, world, nudge)
+    Publisher::new(store.clone(), spool.clone(), settings, (world, metrics), nudge)
 }
 
 pub(super) fn facts(state: FileState, code: Option<ReasonCode>, counts: [u64; 4]) -> Facts {

@@ -9,6 +9,8 @@ use std::path::{Path, PathBuf};
 use super::load::{known_keys, load_with};
 use super::problem::Key;
 use super::{Config, ConfigError, load, restart_needed};
+use crate::intake::MinProof;
+use crate::model::{Category, ChannelKind, Kind};
 
 const HASH: &str = "$argon2id$v=19$m=19456,t=2,p=1$c2FsdHNhbHRzYWx0$\
                     AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA";
@@ -237,6 +239,35 @@ fn the_innermost_setting_holds() {
     assert_eq!(rules(0), ("own", [5, 4, 3]));
     assert_eq!(rules(1), ("shared", [4, 4, 6]));
     assert!(settings.profiles[1].pattern.matcher.is_match("S_1.csv"));
+}
+
+#[test]
+fn each_station_gets_its_settings() {
+    let config = load(Path::new("fixtures/config/good/journey/dropchute.toml")).unwrap();
+    let doors = config.for_doors();
+    assert_eq!(doors[0].aliases["Send_SMS"].to_text().as_deref(), Some("inbox/messages"));
+    assert_eq!(config.transfer.limits.drain_grace, config.shutdown_grace);
+    assert!(config.transfer.ftp.is_none() && config.admin_listen.is_none());
+
+    let intake = &config.for_intake()[0];
+    assert_eq!(intake.channels, [ChannelKind::Email, ChannelKind::Sms]);
+    assert_eq!(intake.windows.keys().copied().collect::<Vec<_>>(), [Category::Service]);
+    assert_eq!(intake.max_age.authentication.as_secs(), 300);
+    assert_eq!(intake.account_kinds["erp@acme.example"].len(), 9);
+    assert_eq!(intake.templates[0].variables, ["number"]);
+    assert_eq!(intake.plain.grace.as_secs(), 1);
+    let plain = intake.profile("plain").unwrap();
+    assert_eq!(plain.min_proof, MinProof::Medium);
+    assert_eq!((plain.read.delimiter, plain.read.quote), (Some(b'\t'), None));
+    let billing = intake.profile("billing").unwrap();
+    assert!(billing.matcher.as_ref().unwrap().is_match("INV_1.csv"));
+    assert_eq!(billing.kind, Some(Kind::Messages));
+    assert_eq!(billing.default_category, Some(Category::Transactional));
+
+    let (id, route) = &config.for_dispatch()[0];
+    assert_eq!(id.as_str(), "acme");
+    assert_eq!(route.channels[&ChannelKind::Sms], ["sms", "dry"]);
+    assert_eq!(route.templates[0].template.name(), "invoice");
 }
 
 #[test]

@@ -72,6 +72,8 @@ fn bad_configurations_are_told_all_their_problems() {
     for case in cases("bad") {
         let error = load(&case.join("dropchute.toml")).expect_err(&case.display().to_string());
         check_expected(&case, &error.to_string());
+        // The password of every case that puts one where it does not belong.
+        assert!(!error.to_string().contains("hunter2"), "{}", case.display());
     }
 }
 
@@ -153,6 +155,28 @@ fn example_config_holds_every_key_with_a_comment() {
     for line in include_str!("../../config.example.toml").lines() {
         let is_key = line.contains(" = ") && !line.trim_start_matches(['#', ' ']).contains(": ");
         assert!(!is_key || line.trim_start_matches('#').contains('#'), "no comment: {line}");
+    }
+}
+
+#[test]
+fn commented_keys_of_the_example_show_their_defaults() {
+    let bare = Folder::with(
+        "format = 1\n[provider.mailhub]\nkind = \"smtp\"\nhost = \"mail.example.net\"\n\
+         [provider.sms]\nkind = \"http\"\nurl = \"https://sms.example.net/v1/messages\"\n\
+         [provider.dry]\nkind = \"simulator\"\n\
+         [tenant.acme.account.acme-erp]\n[tenant.acme.profile.billing]\nmatch = \"INV_*.csv\"\n",
+    );
+    // An example is worth more there than the default.
+    let other = ["tenant.acme.timezone", "provider.sms.auth.kind"];
+    let has_no_default = |value: &str| ["None", "\"\"", "[]", "{}"].contains(&value);
+    let shown = known_keys(&whole_example().main());
+    for (path, key) in known_keys(&bare.main()) {
+        if let Some(shown) = shown.get(&path)
+            && !has_no_default(&key.in_force)
+            && !other.contains(&path.as_str())
+        {
+            assert_eq!(shown.in_force, key.in_force, "{path}");
+        }
     }
 }
 

@@ -1,1 +1,12 @@
-fn main() {}
+//! argv to exit code, nothing else.
+
+use std::process::ExitCode;
+
+/// Password checks and uploads on many threads leave the system's allocator with memory it does not
+/// give back; this one does.
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
+fn main() -> ExitCode {
+    dropchute::cli::run()
+}

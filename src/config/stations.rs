@@ -4,12 +4,12 @@ use std::collections::BTreeMap;
 
 use super::load::Config;
 use super::profile::Profile;
-use super::rules::{FinalNewline, Rules};
+use super::rules::{Completeness, FinalNewline, Rules};
 use super::template::ConfiguredTemplate;
 use super::tenant::{Tenant, TenantSettings};
 use crate::dispatch::{Route, RouteTemplate};
 use crate::intake;
-use crate::model::{Kind, TenantId};
+use crate::model::{Kind, Proof, TenantId};
 use crate::records::{Limits, ReadSettings, TemplateNeeds};
 use crate::render::Template;
 use crate::transfer;
@@ -94,6 +94,12 @@ fn ruled(rules: &Rules, read: ReadSettings, settings: &TenantSettings) -> intake
         settle: rules.settle,
         quiet: rules.quiet,
         min_proof: rules.min_proof,
+        only_proof: match rules.completeness {
+            Completeness::Auto => None,
+            Completeness::Rename => Some(Proof::Rename),
+            Completeness::Close => Some(Proof::Close),
+            Completeness::Quiet => Some(Proof::Quiet),
+        },
         thresholds: rules.thresholds,
         duplicate_window: rules.duplicate_window,
         dedupe: rules.dedupe,

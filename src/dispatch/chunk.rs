@@ -134,7 +134,7 @@ impl ChunkTask {
         match decide(&question, now) {
             Verdict::Suppress(code) => plan.settled.push(settle(Status::Suppressed, code)),
             Verdict::Expire => {
-                plan.settled.push(settle(Status::Expired, ReasonCode::PolicyExpired))
+                plan.settled.push(settle(Status::Expired, ReasonCode::PolicyExpired));
             }
             Verdict::Wait { until, .. } => {
                 plan.waiting.insert(index, until);

@@ -38,7 +38,9 @@ impl Settings {
 
 /// The ways out of every tenant, replaced as a whole when the configuration is read again.
 #[derive(Debug, Clone, Default)]
-pub struct Routes(Arc<RwLock<Arc<BTreeMap<TenantId, Arc<Route>>>>>);
+pub struct Routes(Arc<RwLock<Arc<Table>>>);
+
+type Table = BTreeMap<TenantId, Arc<Route>>;
 
 impl Routes {
     pub fn new(routes: impl IntoIterator<Item = (TenantId, Route)>) -> Routes {

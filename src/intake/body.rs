@@ -56,7 +56,7 @@ impl BodyCheck {
         };
         match compiled {
             Err(message) => {
-                errors.push(fault(ReasonCode::RowValueNotAllowed, "text", message.clone()))
+                errors.push(fault(ReasonCode::RowValueNotAllowed, "text", message.clone()));
             }
             Ok(variables) => {
                 for name in variables.iter().filter(|n| layout.variable(n, record).is_none()) {

@@ -289,7 +289,7 @@ impl Desk {
         let none = || crate::spool::IdSorter::new(pass.folder.scratch());
         let mut messages = std::mem::replace(&mut reading.messages, none()).sorted()?;
         let mut first: Option<crate::spool::IdEntry> = None;
-        while let Some((digest, row)) = messages.next()? {
+        while let Some((digest, row)) = messages.next_entry()? {
             match first {
                 Some((same, earlier)) if same == digest => marks.push(row, false, None, earlier)?,
                 _ => first = Some((digest, row)),

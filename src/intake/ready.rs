@@ -96,7 +96,8 @@ impl Sightings {
                 _ => profile.grace,
             };
             let strength = if evidence.weak { MinProof::Weak } else { strength(evidence.proof) };
-            return (strength >= profile.min_proof).then(|| Readiness {
+            let enough = strength >= profile.min_proof && fits(profile, evidence.proof);
+            return enough.then(|| Readiness {
                 proof: evidence.proof,
                 received_at: evidence.at,
                 ready_at: later(evidence.at, wait),
@@ -115,13 +116,18 @@ impl Sightings {
             Some((Sign::Closed, at)) => (Proof::Close, at, profile.grace.max(profile.settle)),
             None => (Proof::Quiet, sighting.since, profile.quiet),
         };
-        (strength(proof) >= profile.min_proof).then(|| Readiness {
+        let enough = strength(proof) >= profile.min_proof && fits(profile, proof);
+        enough.then(|| Readiness {
             proof,
             received_at,
             ready_at: later(received_at, wait),
             account: String::new(),
         })
     }
+}
+
+fn fits(profile: &ProfileSettings, proof: Proof) -> bool {
+    profile.only_proof.is_none_or(|only| only == proof)
 }
 
 fn strength(proof: Proof) -> MinProof {

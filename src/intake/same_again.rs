@@ -56,7 +56,7 @@ impl EarlierIds {
             let file = IdFile::open(&spool.row_ids(tenant, named.batch))?;
             let cursor = if lookups.saturating_mul(16) > file.len() {
                 let mut entries = file.entries()?;
-                let head = entries.next()?;
+                let head = entries.next_entry()?;
                 Some(Cursor { entries, head })
             } else {
                 None
@@ -76,7 +76,7 @@ impl EarlierIds {
                 None => file.find(digest)?,
                 Some(cursor) => {
                     while cursor.head.is_some_and(|(head, _)| head < *digest) {
-                        cursor.head = cursor.entries.next()?;
+                        cursor.head = cursor.entries.next_entry()?;
                     }
                     cursor.head.filter(|(head, _)| head == digest).map(|(_, row)| row)
                 }
@@ -155,7 +155,7 @@ impl Marks {
     }
 
     fn read(&mut self) -> Result<Option<(u64, DuplicateMark)>, IntakeError> {
-        let Some((key, value)) = self.sorted.next()? else { return Ok(None) };
+        let Some((key, value)) = self.sorted.next_entry()? else { return Ok(None) };
         let word = |at: usize| {
             u64::from_be_bytes(key[at..at + 8].try_into().expect("eight bytes are cut"))
         };

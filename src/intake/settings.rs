@@ -9,7 +9,7 @@ use globset::GlobMatcher;
 use jiff::tz::TimeZone;
 
 use crate::batch::Thresholds;
-use crate::model::{Category, ChannelKind, Kind, TenantId};
+use crate::model::{Category, ChannelKind, Kind, Proof, TenantId};
 use crate::policy::{Consent, MaxAge, Window};
 use crate::records::{Dedupe, ReadSettings, TemplateNeeds};
 
@@ -26,7 +26,9 @@ pub struct Settings {
 
 /// All tenants, replaced as a whole when the configuration is read again.
 #[derive(Debug, Clone, Default)]
-pub struct Tenants(Arc<RwLock<Arc<BTreeMap<TenantId, Arc<TenantSettings>>>>>);
+pub struct Tenants(Arc<RwLock<Arc<Table>>>);
+
+type Table = BTreeMap<TenantId, Arc<TenantSettings>>;
 
 impl Tenants {
     pub fn new(tenants: impl IntoIterator<Item = TenantSettings>) -> Tenants {
@@ -40,11 +42,11 @@ impl Tenants {
         *self.0.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(map);
     }
 
-    pub fn all(&self) -> Arc<BTreeMap<TenantId, Arc<TenantSettings>>> {
+    pub(super) fn all(&self) -> Arc<Table> {
         Arc::clone(&self.0.read().unwrap_or_else(PoisonError::into_inner))
     }
 
-    pub fn of(&self, tenant: &TenantId) -> Option<Arc<TenantSettings>> {
+    pub(super) fn of(&self, tenant: &TenantId) -> Option<Arc<TenantSettings>> {
         self.all().get(tenant).cloned()
     }
 }
@@ -96,6 +98,8 @@ pub struct ProfileSettings {
     /// Size and time unchanged this long, for files whose close was not seen.
     pub quiet: Duration,
     pub min_proof: MinProof,
+    /// The only proof that makes a file ready; `None` takes any (`completeness = "auto"`).
+    pub only_proof: Option<Proof>,
     pub thresholds: Thresholds,
     pub duplicate_window: Duration,
     pub dedupe: Option<Dedupe>,

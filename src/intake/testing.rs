@@ -37,6 +37,7 @@ pub(super) fn tenant(id: &str) -> TenantSettings {
             settle: Duration::from_secs(2),
             quiet: Duration::from_secs(60),
             min_proof: MinProof::Weak,
+            only_proof: None,
             thresholds: Thresholds { reject_threshold: 0.2, reject_min_rows: 100 },
             duplicate_window: Duration::from_secs(7 * 86_400),
             dedupe: None,

@@ -111,7 +111,7 @@ pub struct SortedIds {
 }
 
 impl SortedIds {
-    pub fn next(&mut self) -> Result<Option<IdEntry>, SpoolError> {
+    pub fn next_entry(&mut self) -> Result<Option<IdEntry>, SpoolError> {
         let Some(Reverse((entry, index))) = self.heads.pop() else { return Ok(None) };
         if let Some(next) = self.sources[index].next()? {
             self.heads.push(Reverse((next, index)));
@@ -181,7 +181,7 @@ impl IdFile {
         let file = File::create(&body).map_err(SpoolError::io("create", &body))?;
         let mut out = BufWriter::with_capacity(256 * 1024, file);
         let mut last: Option<IdEntry> = None;
-        while let Some(entry) = sorted.next()? {
+        while let Some(entry) = sorted.next_entry()? {
             match last {
                 Some((digest, row)) if digest == entry.0 => {
                     keep(entry, Some(row))?;
@@ -293,7 +293,7 @@ pub struct IdEntries {
 }
 
 impl IdEntries {
-    pub fn next(&mut self) -> Result<Option<IdEntry>, SpoolError> {
+    pub fn next_entry(&mut self) -> Result<Option<IdEntry>, SpoolError> {
         read_entry(&mut self.file).map_err(SpoolError::io("read", &self.path))
     }
 }
@@ -345,7 +345,7 @@ mod tests {
         assert_eq!(file.len(), 900);
         let mut entries = file.entries().unwrap();
         let (mut count, mut last) = (0, [0; 16]);
-        while let Some((digest, _)) = entries.next().unwrap() {
+        while let Some((digest, _)) = entries.next_entry().unwrap() {
             assert!(digest > last || count == 0);
             (count, last) = (count + 1, digest);
         }

@@ -109,6 +109,13 @@ pub(super) trait Engine: Send + Sync + fmt::Debug {
         until: &[u8],
         limit: usize,
     ) -> Result<Vec<KeyValue>, StoreError>;
+    /// Keys below `until`, the last first, at most `limit`.
+    fn scan_back(
+        &self,
+        space: Space,
+        until: &[u8],
+        limit: usize,
+    ) -> Result<Vec<KeyValue>, StoreError>;
     fn health(&self) -> Health;
 }
 

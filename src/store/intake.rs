@@ -170,6 +170,22 @@ impl Store {
         found.iter().map(|(_, bytes)| decode("batches", bytes)).collect()
     }
 
+    /// Up to `limit` batches before `before`, newest first.
+    pub fn batches_before(
+        &self,
+        before: Option<BatchId>,
+        limit: usize,
+    ) -> Result<Vec<BatchRecord>, StoreError> {
+        let until = before.map_or_else(|| after_prefix(&[]), keys::batch);
+        let found = self.engine.scan_back(Space::Batches, &until, limit)?;
+        found.iter().map(|(_, bytes)| decode("batches", bytes)).collect()
+    }
+
+    /// The batch that was claimed last.
+    pub fn newest_batch(&self) -> Result<Option<BatchRecord>, StoreError> {
+        Ok(self.batches_before(None, 1)?.pop())
+    }
+
     /// Every batch in one of these states, oldest first.
     pub fn batches_in(&self, states: &[BatchState]) -> Result<Vec<BatchRecord>, StoreError> {
         let (mut found, mut after) = (Vec::new(), None);

@@ -103,6 +103,18 @@ impl Engine for SimulatedEngine {
         Ok(range.take(limit).map(|((_, key), value)| (key.clone(), value.clone())).collect())
     }
 
+    fn scan_back(
+        &self,
+        space: Space,
+        until: &[u8],
+        limit: usize,
+    ) -> Result<Vec<KeyValue>, StoreError> {
+        self.check_alive()?;
+        let disk = self.disk.disk();
+        let range = disk.values.range((space, Vec::new())..(space, until.to_vec())).rev();
+        Ok(range.take(limit).map(|((_, key), value)| (key.clone(), value.clone())).collect())
+    }
+
     fn health(&self) -> Health {
         Health { failed: self.failed.load(Ordering::Acquire), blobs: 0 }
     }

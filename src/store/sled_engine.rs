@@ -150,6 +150,21 @@ impl Engine for SledEngine {
         Ok(found)
     }
 
+    fn scan_back(
+        &self,
+        space: Space,
+        until: &[u8],
+        limit: usize,
+    ) -> Result<Vec<KeyValue>, StoreError> {
+        self.check_alive()?;
+        let mut found = Vec::new();
+        for item in self.tree(space).range(..until).rev().take(limit) {
+            let (key, value) = item.map_err(|error| failed("scan store", error))?;
+            found.push((key.to_vec(), value.to_vec()));
+        }
+        Ok(found)
+    }
+
     fn health(&self) -> Health {
         let blobs = std::fs::read_dir(self.folder.join("blobs")).map_or(0, |d| d.count() as u64);
         Health { failed: self.failed.load(Ordering::Acquire), blobs }

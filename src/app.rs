@@ -1,0 +1,15 @@
+//! Wiring, supervision and shutdown: the one room that knows all others.
+//!
+//! Builds everything and binds every port before anything starts; a station that ends before shutdown
+//! is a bug that ends the process; stops in order (doors, intake, attempts, answers, store). Holds no
+//! rule of its own. Start reading at `start.rs`, then `drive.rs`; `wiring.rs` turns the configuration
+//! into each room's settings.
+
+mod drive;
+mod error;
+mod start;
+mod views;
+mod wiring;
+
+pub use error::AppError;
+pub use start::{App, Options};

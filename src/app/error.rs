@@ -1,0 +1,33 @@
+//! Why the program could not start, or had to stop.
+
+use std::error::Error;
+use std::io;
+use std::path::PathBuf;
+
+use crate::admin::AdminError;
+use crate::dispatch::DispatchError;
+use crate::spool::SpoolError;
+use crate::store::StoreError;
+use crate::transfer::TransferError;
+
+#[derive(Debug, thiserror::Error)]
+pub enum AppError {
+    #[error("make {}", path.display())]
+    Folder { path: PathBuf, source: io::Error },
+    #[error("open store")]
+    Store(#[from] StoreError),
+    #[error("open spool")]
+    Spool(#[from] SpoolError),
+    #[error("open doors")]
+    Transfer(#[from] TransferError),
+    #[error("open admin")]
+    Admin(#[from] AdminError),
+    #[error("set up dispatch")]
+    Dispatch(#[from] DispatchError),
+    #[error("{station} stopped")]
+    Station { station: &'static str, source: Box<dyn Error + Send + Sync> },
+    #[error("{station} ended although nobody asked it to")]
+    Ended { station: &'static str },
+    #[error("listen for signals")]
+    Signals(#[source] io::Error),
+}

@@ -1,0 +1,203 @@
+//! What admin and the command line may see.
+
+use std::path::PathBuf;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use jiff::Timestamp;
+use serde_json::{Value, json};
+
+use crate::admin::{BatchQuery, Views};
+use crate::batch::BatchState;
+use crate::codes::ReasonCode;
+use crate::files::Root;
+use crate::model::{BatchId, FileState, Kind, Proof};
+use crate::store::{BatchRecord, Store};
+use crate::telemetry::Metrics;
+use crate::transfer::{Counters, CountersSnapshot};
+use crate::world::World;
+
+/// Everything the views look at.
+pub(super) struct Sights {
+    pub(super) store: Store,
+    pub(super) world: Arc<World>,
+    pub(super) metrics: Arc<Metrics>,
+    pub(super) counters: Arc<Counters>,
+    pub(super) data_dir: PathBuf,
+    pub(super) disk_reserve: f64,
+    pub(super) addresses: Vec<(&'static str, std::net::SocketAddr)>,
+    pub(super) started_at: Timestamp,
+    /// What the doors had counted when metrics were shown last.
+    pub(super) shown: Mutex<Option<CountersSnapshot>>,
+}
+
+/// Most batches that a listing walks over before it stops looking for more.
+const WALKED_MAX: usize = 100_000;
+
+impl Sights {
+    pub(super) fn views(self) -> Views {
+        let sights = Arc::new(self);
+        let (a, b, c, d, e) =
+            (sights.clone(), sights.clone(), sights.clone(), sights.clone(), sights);
+        Views {
+            readiness: Arc::new(move || a.readiness()),
+            metrics: Arc::new(move || b.metrics()),
+            status: Arc::new(move || c.status()),
+            batches: Arc::new(move |query| d.batches(&query)),
+            batch: Arc::new(move |id| e.batch(id)),
+        }
+    }
+
+    fn readiness(&self) -> Vec<String> {
+        let mut reasons = Vec::new();
+        let health = self.store.health();
+        if health.failed {
+            reasons.push("the store failed".to_owned());
+        }
+        if health.blobs > 0 {
+            reasons.push(format!("the store has {} unsynced blob files", health.blobs));
+        }
+        match Root::open(&self.data_dir).and_then(|root| root.space()) {
+            Ok((free, size)) if (free as f64) < size as f64 * self.disk_reserve => {
+                reasons.push("the disk is below its reserve".to_owned());
+            }
+            Ok(_) => {}
+            Err(error) => reasons.push(format!("the data folder cannot be read: {error}")),
+        }
+        if let Some(newest) = self.newest_time()
+            && newest > self.world.clock.now()
+        {
+            reasons.push(format!("the clock is earlier than the newest stored time, {newest}"));
+        }
+        reasons
+    }
+
+    fn newest_time(&self) -> Option<Timestamp> {
+        let newest = self.store.newest_batch().ok()??;
+        [Some(newest.claimed_at), newest.validated_at, newest.closed_at].into_iter().flatten().max()
+    }
+
+    fn metrics(&self) -> String {
+        let now = self.counters.snapshot();
+        let mut shown = self.shown.lock().unwrap_or_else(PoisonError::into_inner);
+        let before = shown.replace(now);
+        let since = |of: fn(&CountersSnapshot) -> u64| of(&now) - before.as_ref().map_or(0, of);
+        let metrics = &self.metrics;
+        metrics.uploads.of(["all"]).inc_by(since(|c| c.uploads));
+        metrics.uploads_aborted.inc_by(since(|c| c.uploads_aborted));
+        metrics.upload_bytes.inc_by(since(|c| c.bytes_in));
+        metrics.logins.of(["all", "ok"]).inc_by(since(|c| c.logins_ok));
+        metrics.logins.of(["all", "failed"]).inc_by(since(|c| c.logins_failed));
+        metrics.connections_refused.of(["limit"]).inc_by(since(|c| c.refused_connections));
+        metrics.sessions.of(["all"]).set(i64::try_from(now.connections).unwrap_or(i64::MAX));
+        metrics.store_blobs.set(i64::try_from(self.store.health().blobs).unwrap_or(i64::MAX));
+        if let Ok((free, _)) = Root::open(&self.data_dir).and_then(|root| root.space()) {
+            metrics.disk_free_bytes.set(i64::try_from(free).unwrap_or(i64::MAX));
+        }
+        metrics.render()
+    }
+
+    fn status(&self) -> Value {
+        let counters = self.counters.snapshot();
+        let listeners: Vec<Value> = self
+            .addresses
+            .iter()
+            .map(|(door, address)| json!({ "door": door, "address": address.to_string() }))
+            .collect();
+        let now = self.world.clock.now();
+        json!({
+            "version": env!("CARGO_PKG_VERSION"),
+            "pid": std::process::id(),
+            "started_at": self.started_at.to_string(),
+            "uptime_s": now.duration_since(self.started_at).as_secs(),
+            "ready": self.readiness().is_empty(),
+            "not_ready": self.readiness(),
+            "listeners": listeners,
+            "sessions": counters.connections,
+            "uploads": counters.uploads,
+            "logins_failed": counters.logins_failed,
+            "batches_open": self.metrics.batches_open.get(),
+        })
+    }
+
+    fn batches(&self, query: &BatchQuery) -> Value {
+        let (mut found, mut before, mut walked) = (Vec::new(), None, 0);
+        while found.len() < query.limit && walked < WALKED_MAX {
+            let page = match self.store.batches_before(before, 256) {
+                Ok(page) => page,
+                Err(error) => return json!({ "error": error.to_string() }),
+            };
+            let Some(oldest) = page.last() else { break };
+            before = Some(oldest.id);
+            walked += page.len();
+            let fits = |batch: &&BatchRecord| {
+                let word = |wanted: &Option<String>, is: &str| {
+                    wanted.as_ref().is_none_or(|w| w.eq_ignore_ascii_case(is))
+                };
+                let state = batch.facts.state.map_or("", FileState::as_str);
+                word(&query.tenant, batch.tenant.as_str())
+                    && (word(&query.state, batch.state.as_str()) || word(&query.state, state))
+            };
+            found.extend(page.iter().filter(fits).map(|batch| self.batch_line(batch)));
+        }
+        found.truncate(query.limit);
+        json!({ "batches": found })
+    }
+
+    fn batch(&self, id: &str) -> Option<Value> {
+        let id: BatchId = id.parse().ok()?;
+        let batch = self.store.batch(id).ok()??;
+        let mut value = self.batch_line(&batch);
+        let facts = &batch.facts;
+        let more = json!({
+            "path": batch.path,
+            "account": batch.account,
+            "proof": batch.proof.map_or("", Proof::as_str),
+            "received_at": batch.received_at.to_string(),
+            "validated_at": batch.validated_at.map(|t| t.to_string()),
+            "bytes": facts.bytes,
+            "sha256": facts.sha256,
+            "profile": facts.profile,
+            "message": facts.message,
+            "warnings": facts.warnings,
+            "rows_suppressed": facts.rows_suppressed,
+            "rows_deferred": facts.rows_deferred,
+            "duplicate_of": facts.duplicate_of.map(|b| b.to_string()),
+            "chunks": batch.chunks,
+        });
+        if let (Value::Object(value), Value::Object(more)) = (&mut value, more) {
+            value.extend(more);
+        }
+        Some(value)
+    }
+
+    fn batch_line(&self, batch: &BatchRecord) -> Value {
+        let facts = &batch.facts;
+        let open = if batch.state == BatchState::Running { self.open_rows(batch.id) } else { 0 };
+        json!({
+            "batch_id": batch.id.to_string(),
+            "tenant": batch.tenant.as_str(),
+            "file": batch.name(),
+            "kind": facts.kind.map_or("", Kind::as_str),
+            "stage": batch.state.as_str(),
+            "state": facts.state.map_or("", FileState::as_str),
+            "code": facts.code.map_or("", ReasonCode::as_str),
+            "rows_total": facts.rows_total,
+            "rows_accepted": facts.rows_accepted,
+            "rows_rejected": facts.rows_rejected,
+            "rows_duplicate": facts.rows_duplicate,
+            "rows_open": open,
+            "claimed_at": batch.claimed_at.to_string(),
+            "closed_at": batch.closed_at.map(|t| t.to_string()),
+        })
+    }
+
+    fn open_rows(&self, batch: BatchId) -> u64 {
+        let (mut open, mut from) = (0, 0);
+        while let Ok(page) = self.store.chunks(batch, from, 500) {
+            let Some(last) = page.last() else { break };
+            from = last.number + 1;
+            open += page.iter().map(|chunk| u64::from(chunk.open)).sum::<u64>();
+        }
+        open
+    }
+}

@@ -1,0 +1,17 @@
+//! The command line: what is asked, what is printed, how it ends.
+//!
+//! Data goes to stdout, everything else to stderr; `--json` is for machines. Exit codes: 0 done, 1
+//! failed, 2 bad command line, 78 bad configuration. Holds no rule of the domain; asks the running
+//! daemon over its socket and never opens the store of one. Start reading at `args.rs`.
+
+mod args;
+mod batch;
+mod check;
+mod outcome;
+mod password;
+mod serve;
+mod status;
+mod store;
+mod table;
+
+pub use args::run;

@@ -1,0 +1,115 @@
+//! The commands and their arguments.
+
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use clap::{Args, Parser, Subcommand};
+
+use super::outcome::{Failure, exit_with};
+use super::{batch, check, password, serve, status, store};
+
+/// File-drop messaging daemon: CSV in over SFTP, FTPS or FTP; messages out; answers back as files.
+#[derive(Debug, Parser)]
+#[command(name = "dropchute", version, propagate_version = true)]
+struct Cli {
+    #[command(flatten)]
+    global: Global,
+    #[command(subcommand)]
+    command: Command,
+}
+
+/// What every command takes.
+#[derive(Debug, Clone, Args)]
+pub(super) struct Global {
+    /// The configuration file.
+    #[arg(
+        long,
+        global = true,
+        default_value = "/etc/dropchute/dropchute.toml",
+        value_name = "FILE"
+    )]
+    pub(super) config: PathBuf,
+    /// Print JSON instead of a table.
+    #[arg(long, global = true)]
+    pub(super) json: bool,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Run the daemon in the foreground until SIGTERM; SIGHUP reads the configuration anew.
+    Serve,
+    /// Check the configuration as a start would; binds no port, writes nothing.
+    Check,
+    /// Read a password from stdin and print its argon2id hash for `password_hash`.
+    HashPassword,
+    /// Show the state of the running daemon.
+    Status,
+    /// Look at batches of the running daemon.
+    #[command(subcommand)]
+    Batch(BatchCommand),
+    /// Work on the store of a daemon that is not running.
+    #[command(subcommand)]
+    Store(StoreCommand),
+}
+
+#[derive(Debug, Subcommand)]
+enum BatchCommand {
+    /// List batches, newest first.
+    List {
+        /// Only this tenant's.
+        #[arg(long)]
+        tenant: Option<String>,
+        /// Only those in this state: claimed, running, closed, refused, duplicate, or as the ACK says it.
+        #[arg(long)]
+        state: Option<String>,
+        /// At most so many (1 to 1000).
+        #[arg(long, default_value_t = 50)]
+        limit: u32,
+    },
+    /// Show one batch.
+    Show {
+        /// The batch_id, as the ACK gives it.
+        batch_id: String,
+    },
+}
+
+#[derive(Debug, Subcommand)]
+enum StoreCommand {
+    /// Read every record and say how many there are.
+    Check,
+    /// Write the whole store as one portable file.
+    Dump {
+        /// The file to write; it must not be there yet.
+        file: PathBuf,
+    },
+    /// Fill the store of a new `data_dir` from a dump.
+    Load {
+        /// The file to read.
+        file: PathBuf,
+    },
+}
+
+/// Runs what the command line asks for.
+pub fn run() -> ExitCode {
+    // Clap ends the process itself on a bad command line, with exit code 2.
+    let Cli { global, command } = Cli::parse();
+    exit_with(match command {
+        Command::Serve => serve::serve(&global),
+        Command::Check => check::check(&global),
+        Command::HashPassword => password::hash_password(),
+        Command::Status => status::status(&global),
+        Command::Batch(BatchCommand::List { tenant, state, limit }) => {
+            batch::list(&global, tenant.as_deref(), state.as_deref(), limit)
+        }
+        Command::Batch(BatchCommand::Show { batch_id }) => batch::show(&global, &batch_id),
+        Command::Store(command) => store_command(&global, command),
+    })
+}
+
+fn store_command(global: &Global, command: StoreCommand) -> Result<(), Failure> {
+    match command {
+        StoreCommand::Check => store::check(global),
+        StoreCommand::Dump { file } => store::dump(global, &file),
+        StoreCommand::Load { file } => store::load(global, &file),
+    }
+}

@@ -1,0 +1,54 @@
+//! `serve`: the daemon in the foreground.
+
+use std::io::IsTerminal;
+use std::sync::Arc;
+
+use anyhow::Context;
+use tokio_util::sync::CancellationToken;
+
+use super::args::Global;
+use super::check::load;
+use super::outcome::{Failure, say};
+use crate::app::{App, Options};
+use crate::config::{self, Config, Log};
+use crate::telemetry;
+use crate::world::World;
+
+pub(super) fn serve(global: &Global) -> Result<(), Failure> {
+    let config = load(global)?;
+    start_log(&config.log)?;
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .enable_all()
+        .build()
+        .context("start runtime")?;
+    runtime.block_on(async {
+        let app = App::start(config, Arc::new(World::real()), Options::default())
+            .await
+            .context("start")?;
+        app.tell_ready();
+        app.run(CancellationToken::new(), || reread(global)).await.context("run")
+    })?;
+    Ok(())
+}
+
+/// A bad new configuration leaves the old one running and says so.
+fn reread(global: &Global) -> Option<Config> {
+    match config::load(&global.config) {
+        Ok(config) => Some(config),
+        Err(error) => {
+            tracing::error!(problems = %error, "new configuration is refused; the old one stays in force");
+            None
+        }
+    }
+}
+
+pub(super) fn start_log(log: &Log) -> Result<(), Failure> {
+    #[allow(clippy::disallowed_methods, reason = "systemd says there that it keeps the log")]
+    let journal = std::env::var("JOURNAL_STREAM").is_ok() && !std::io::stderr().is_terminal();
+    let filter = format!("{},notify=warn,sled=warn,russh=warn,libunftp=warn", log.filter);
+    telemetry::init(log.format, &filter, journal).context("start log")?;
+    if journal {
+        say(format_args!("dropchute {} starting", env!("CARGO_PKG_VERSION")));
+    }
+    Ok(())
+}

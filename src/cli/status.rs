@@ -1,0 +1,38 @@
+//! `status`: what the running daemon says of itself.
+
+use anyhow::Context;
+use serde_json::Value;
+
+use super::args::Global;
+use super::check::load;
+use super::outcome::{Failure, print};
+use super::table::{pairs, text_of};
+use crate::admin;
+
+pub(super) fn status(global: &Global) -> Result<(), Failure> {
+    let answer = ask(global, "/status")?;
+    if global.json {
+        return print(format_args!("{answer:#}"));
+    }
+    let listeners: Vec<String> = answer["listeners"]
+        .as_array()
+        .into_iter()
+        .flatten()
+        .map(|l| format!("{} {}", text_of(&l["door"]), text_of(&l["address"])))
+        .collect();
+    let reasons: Vec<String> =
+        answer["not_ready"].as_array().into_iter().flatten().map(text_of).collect();
+    let mut rows =
+        vec![("ready", if reasons.is_empty() { "yes".to_owned() } else { reasons.join("; ") })];
+    for key in ["version", "pid", "started_at", "uptime_s", "sessions", "uploads", "batches_open"] {
+        rows.push((key, text_of(&answer[key])));
+    }
+    rows.push(("listening", listeners.join(", ")));
+    print(format_args!("{}", pairs(&rows)))
+}
+
+/// Asks the running daemon over its socket.
+pub(super) fn ask(global: &Global, path: &str) -> Result<Value, Failure> {
+    let config = load(global)?;
+    Ok(admin::ask(&config.data_dir, path).context("ask the daemon")?)
+}

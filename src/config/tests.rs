@@ -9,6 +9,8 @@ use std::path::{Path, PathBuf};
 use super::load::{known_keys, load_with};
 use super::problem::Key;
 use super::{Config, ConfigError, load, restart_needed};
+use crate::intake::MinProof;
+use crate::model::{Category, ChannelKind, Kind};
 
 const HASH: &str = "$argon2id$v=19$m=19456,t=2,p=1$c2FsdHNhbHRzYWx0$\
                     AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA";
@@ -70,6 +72,8 @@ fn bad_configurations_are_told_all_their_problems() {
     for case in cases("bad") {
         let error = load(&case.join("dropchute.toml")).expect_err(&case.display().to_string());
         check_expected(&case, &error.to_string());
+        // The password of every case that puts one where it does not belong.
+        assert!(!error.to_string().contains("hunter2"), "{}", case.display());
     }
 }
 
@@ -151,6 +155,28 @@ fn example_config_holds_every_key_with_a_comment() {
     for line in include_str!("../../config.example.toml").lines() {
         let is_key = line.contains(" = ") && !line.trim_start_matches(['#', ' ']).contains(": ");
         assert!(!is_key || line.trim_start_matches('#').contains('#'), "no comment: {line}");
+    }
+}
+
+#[test]
+fn commented_keys_of_the_example_show_their_defaults() {
+    let bare = Folder::with(
+        "format = 1\n[provider.mailhub]\nkind = \"smtp\"\nhost = \"mail.example.net\"\n\
+         [provider.sms]\nkind = \"http\"\nurl = \"https://sms.example.net/v1/messages\"\n\
+         [provider.dry]\nkind = \"simulator\"\n\
+         [tenant.acme.account.acme-erp]\n[tenant.acme.profile.billing]\nmatch = \"INV_*.csv\"\n",
+    );
+    // An example is worth more there than the default.
+    let other = ["tenant.acme.timezone", "provider.sms.auth.kind"];
+    let has_no_default = |value: &str| ["None", "\"\"", "[]", "{}"].contains(&value);
+    let shown = known_keys(&whole_example().main());
+    for (path, key) in known_keys(&bare.main()) {
+        if let Some(shown) = shown.get(&path)
+            && !has_no_default(&key.in_force)
+            && !other.contains(&path.as_str())
+        {
+            assert_eq!(shown.in_force, key.in_force, "{path}");
+        }
     }
 }
 
@@ -237,6 +263,35 @@ fn the_innermost_setting_holds() {
     assert_eq!(rules(0), ("own", [5, 4, 3]));
     assert_eq!(rules(1), ("shared", [4, 4, 6]));
     assert!(settings.profiles[1].pattern.matcher.is_match("S_1.csv"));
+}
+
+#[test]
+fn each_station_gets_its_settings() {
+    let config = load(Path::new("fixtures/config/good/journey/dropchute.toml")).unwrap();
+    let doors = config.for_doors();
+    assert_eq!(doors[0].aliases["Send_SMS"].to_text().as_deref(), Some("inbox/messages"));
+    assert_eq!(config.transfer.limits.drain_grace, config.shutdown_grace);
+    assert!(config.transfer.ftp.is_none() && config.admin_listen.is_none());
+
+    let intake = &config.for_intake()[0];
+    assert_eq!(intake.channels, [ChannelKind::Email, ChannelKind::Sms]);
+    assert_eq!(intake.windows.keys().copied().collect::<Vec<_>>(), [Category::Service]);
+    assert_eq!(intake.max_age.authentication.as_secs(), 300);
+    assert_eq!(intake.account_kinds["erp@acme.example"].len(), 9);
+    assert_eq!(intake.templates[0].variables, ["number"]);
+    assert_eq!(intake.plain.grace.as_secs(), 1);
+    let plain = intake.profile("plain").unwrap();
+    assert_eq!(plain.min_proof, MinProof::Medium);
+    assert_eq!((plain.read.delimiter, plain.read.quote), (Some(b'\t'), None));
+    let billing = intake.profile("billing").unwrap();
+    assert!(billing.matcher.as_ref().unwrap().is_match("INV_1.csv"));
+    assert_eq!(billing.kind, Some(Kind::Messages));
+    assert_eq!(billing.default_category, Some(Category::Transactional));
+
+    let (id, route) = &config.for_dispatch()[0];
+    assert_eq!(id.as_str(), "acme");
+    assert_eq!(route.channels[&ChannelKind::Sms], ["sms", "dry"]);
+    assert_eq!(route.templates[0].template.name(), "invoice");
 }
 
 #[test]

@@ -204,3 +204,68 @@ pub(super) fn one_of<T: Copy>(words: &[(&str, T)]) -> impl Fn(&Item<'_>) -> Read
 pub(super) fn str_of<'i>(item: &'i Item<'_>, allowed: &str) -> Read<&'i str> {
     item.get_ref().as_str().ok_or_else(|| Complaint::must_be(allowed))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use toml::Spanned;
+
+    fn of(text: &str) -> Item<'_> {
+        DeValue::parse(text).unwrap_or_else(|_| Spanned::new(0..0, DeValue::Boolean(false)))
+    }
+
+    #[test]
+    fn times_are_numbers_with_units() {
+        let rows = [
+            (r#""2s""#, Some(2_000)),
+            (r#""250ms""#, Some(250)),
+            (r#""1h30m""#, Some(5_400_000)),
+            (r#"" 7 d ""#, Some(7 * 86_400_000)),
+            (r#""0s""#, Some(0)),
+            (r#""""#, None),
+            (r#""s""#, None),
+            (r#""5""#, None),
+            (r#""-5s""#, None),
+            (r#""5 years""#, None),
+            (r#""99999999999999999999s""#, None),
+            (r#""999999999w""#, None),
+            ("5", None),
+        ];
+        for (text, expected) in rows {
+            let found = duration_or_zero(&of(text)).ok();
+            assert_eq!(found, expected.map(Duration::from_millis), "{text}");
+        }
+    }
+
+    #[test]
+    fn sizes_are_numbers_with_units() {
+        let rows = [
+            (r#""64KiB""#, Some(65_536)),
+            (r#""2 gib""#, Some(2 << 30)),
+            (r#""10MB""#, Some(10_000_000)),
+            (r#""17B""#, Some(17)),
+            (r#""0B""#, None),
+            (r#""64""#, None),
+            (r#""1.5GiB""#, None),
+            (r#""99999999TiB""#, None),
+            ("65536", None),
+        ];
+        for (text, expected) in rows {
+            assert_eq!(size(&of(text)).ok(), expected, "{text}");
+        }
+    }
+
+    #[test]
+    fn shares_are_percentages() {
+        let rows = [
+            (r#""5%""#, Some(0.05)),
+            (r#""0%""#, Some(0.0)),
+            (r#""100%""#, None),
+            (r#""NaN%""#, None),
+            (r#""5""#, None),
+        ];
+        for (text, expected) in rows {
+            assert_eq!(percent(&of(text)).ok(), expected, "{text}");
+        }
+    }
+}

@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
+use std::time::Duration;
 
 use futures_util::stream::{FuturesUnordered, StreamExt};
 use jiff::Timestamp;
@@ -22,6 +23,9 @@ use crate::store::{ChunkRecord, Store, WindowRecord};
 use crate::telemetry::Metrics;
 use crate::worker::blocking;
 use crate::world::World;
+
+/// How long rows wait whose channel has no provider any more.
+const PROVIDER_ABSENT_WAIT: Duration = Duration::from_secs(60);
 
 pub(super) type Providers = Arc<BTreeMap<String, Arc<Provider>>>;
 
@@ -144,7 +148,10 @@ impl ChunkTask {
                 let providers: Vec<Arc<Provider>> =
                     names.iter().filter_map(|id| self.providers.get(id).cloned()).collect();
                 if providers.is_empty() {
-                    plan.settled.push(settle(Status::Failed, ReasonCode::RowChannelUnavailable));
+                    // The configuration changed since the row was accepted. It waits for a provider
+                    // to come back, at the latest until it expires.
+                    let again = now.saturating_add(PROVIDER_ABSENT_WAIT).unwrap_or(expires_at);
+                    plan.waiting.insert(index, again.min(expires_at));
                 } else if let Some(until) = all_resting(&providers, now) {
                     // Nothing is written for rows that only wait for a provider to wake.
                     plan.waiting.insert(index, until.min(expires_at));

@@ -45,6 +45,9 @@ mod nearest;
 #[cfg(test)]
 mod zoo;
 
+#[cfg(test)]
+mod checker_tests;
+
 pub use checker::MessageChecker;
 pub use directives::{Dedupe, Directives};
 pub use layout::{Column, Layout, normalise_name};

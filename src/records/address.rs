@@ -126,6 +126,9 @@ pub(super) fn phone(given: &str, region: Option<Region>, out: &mut String) -> Re
         });
     }
     if let Some(number) = valid(text, region) {
+        if !international && is_ambiguous(text, &number) {
+            return Err(lost_plus());
+        }
         out.push_str(&PHONE_NUMBER_UTIL.format(&number, PhoneNumberFormat::E164));
         return Ok(());
     }
@@ -137,26 +140,37 @@ fn valid(text: &str, region: Option<Region>) -> Option<PhoneNumber> {
     PHONE_NUMBER_UTIL.is_valid_number(&number).then_some(number)
 }
 
+/// True where the digits are a number of the same country both with and without their country code:
+/// 4915112345678 in Germany is a mobile phone, or a landline in Wittmund.
+fn is_ambiguous(text: &str, number: &PhoneNumber) -> bool {
+    !text.starts_with('0')
+        && valid(&format!("+{text}"), None)
+            .is_some_and(|other| other.country_code == number.country_code && other != *number)
+}
+
 /// A number that would be valid with a zero or a plus before it lost them on the way. It is named,
 /// never repaired: which of the two was meant is a guess.
 fn lost_digits(text: &str, international: bool, region: Option<Region>) -> Option<Fault> {
     if international || text.starts_with('0') {
         return None;
     }
-    let damaged = |message, hint| Some(Fault { code: ReasonCode::RowPhoneDamaged, message, hint });
     if valid(&format!("+{text}"), None).is_some() {
-        return damaged(
-            "the phone number lost the + or 00 before its country code",
-            "write it with +, and format the column as text",
-        );
+        return Some(lost_plus());
     }
-    if region.is_some() && valid(&format!("0{text}"), region).is_some() {
-        return damaged(
-            "the phone number lost its leading zero",
-            "format the column as text and export again, or write the number with country code",
-        );
+    let with_zero = region.is_some() && valid(&format!("0{text}"), region).is_some();
+    with_zero.then_some(Fault {
+        code: ReasonCode::RowPhoneDamaged,
+        message: "the phone number lost its leading zero",
+        hint: "format the column as text and export again, or write the number with country code",
+    })
+}
+
+fn lost_plus() -> Fault {
+    Fault {
+        code: ReasonCode::RowPhoneDamaged,
+        message: "the phone number lost the + or 00 before its country code",
+        hint: "write it with +, and format the column as text",
     }
-    None
 }
 
 /// `4.915E+11` and `4,915E+11`: what a spreadsheet makes of a long number.
@@ -239,7 +253,9 @@ mod tests {
             ("'+4915112345678", "", Ok("+4915112345678")),
             ("tel:+49-151-12345678", "", Ok("+4915112345678")),
             ("15112345678", "DE", Ok("+4915112345678")),
-            ("4915112345678.0", "DE", Ok("+4915112345678")),
+            ("015112345678.0", "DE", Ok("+4915112345678")),
+            ("1 201 555 0123", "US", Ok("+12015550123")),
+            ("4915112345678", "DE", Err(RowPhoneDamaged)),
             ("(201) 555-0123", "US", Ok("+12015550123")),
             ("02 3661 8300", "IT", Ok("+390236618300")),
             ("2 3661 8300", "IT", Err(RowPhoneDamaged)),

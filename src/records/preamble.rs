@@ -63,8 +63,7 @@ pub(super) fn read<R: Read>(
         header_bytes: Vec::new(),
         redropped: false,
     };
-    // A malformed first byte or an oversized first chunk shows before the first line is asked for.
-    cursor.more()?;
+    cursor.check_size()?;
     let sep = read_lines(cursor, settings, &mut preamble)?;
     let quote = settings.quote;
     if let Some(delimiter) = rejected_header(cursor)? {

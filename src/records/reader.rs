@@ -9,7 +9,7 @@ use crate::codes::ReasonCode;
 
 use super::cursor::{Cursor, Found};
 use super::directives::Directives;
-use super::layout::{Column, Layout};
+use super::layout::{Column, Layout, standard_name};
 use super::moment::Zones;
 use super::preamble::{self, Preamble, trailer};
 use super::problem::{FileProblem, ReadError, RowError, cut_value};
@@ -352,7 +352,7 @@ impl<R: Read> RecordReader<R> {
         self.digest(&record);
         record.clear();
         for name in &self.names {
-            record.push(&super::normalise_name(name));
+            record.push(&standard_name(name, &self.settings.columns));
         }
         self.digest(&record);
     }

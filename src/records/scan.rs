@@ -301,8 +301,8 @@ mod tests {
         let mut found = Vec::new();
         let mut scanner = Scanner::new(b',', Some(b'"'), 1);
         let (mut start, mut end) = (0, 0);
+        let mut line = 1;
         while start < input.len() {
-            let line = scanner.line;
             match scanner.scan(&input[start..end], end == input.len()) {
                 Scan::More => end = (end + step).min(input.len()),
                 Scan::Record { length, .. } => {
@@ -315,6 +315,7 @@ mod tests {
                     found.push((values, line));
                     start += length;
                     scanner.start_record();
+                    line = scanner.line;
                 }
                 other => {
                     found.push((vec![format!("{other:?}")], scanner.quote_line));

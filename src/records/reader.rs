@@ -59,6 +59,8 @@ pub struct Facts {
     pub rows: u64,
     /// The trailer `#EOF` stood at the end.
     pub trailer: bool,
+    /// The last record had no line end.
+    pub last_line_open: bool,
     /// `file.encoding_suspect`, where it is.
     pub warning: Option<FileProblem>,
 }
@@ -75,6 +77,7 @@ pub struct RecordReader<R> {
     delimiter: Option<u8>,
     rows: u64,
     trailer: bool,
+    last_line_open: bool,
     scratch: Vec<u8>,
     records_digest: Sha256,
     to_digest: Vec<u8>,
@@ -93,6 +96,7 @@ impl<R: Read> RecordReader<R> {
             delimiter: None,
             rows: 0,
             trailer: false,
+            last_line_open: false,
             scratch: Vec::new(),
             records_digest: Sha256::new(),
             to_digest: Vec::with_capacity(DIGEST_PIECE_BYTES * 2),
@@ -154,8 +158,8 @@ impl<R: Read> RecordReader<R> {
                     }
                     self.count(line)?;
                     record.row = self.rows;
-                    let ended = ended || self.cursor.source.dos_end();
-                    let bad = self.judge(record, ended, control_in);
+                    self.last_line_open = !ended && !self.cursor.source.dos_end();
+                    let bad = self.judge(record, control_in);
                     self.digest(record);
                     return Ok(Some(bad.map_or(Step::Row, Step::Bad)));
                 }
@@ -197,6 +201,7 @@ impl<R: Read> RecordReader<R> {
             delimiter: self.delimiter,
             rows: self.rows,
             trailer: self.trailer,
+            last_line_open: self.last_line_open,
             warning,
         })
     }
@@ -236,15 +241,10 @@ impl<R: Read> RecordReader<R> {
     }
 
     /// Why the record is not well formed, if it is not.
-    fn judge(
-        &self,
-        record: &mut Record,
-        ended: bool,
-        control_in: Option<usize>,
-    ) -> Option<RowError> {
+    fn judge(&self, record: &mut Record, control_in: Option<usize>) -> Option<RowError> {
         while record.len() > self.width && record.len() <= self.width_max && record.pop_empty() {}
         let settings = &self.settings;
-        if !ended && !settings.strong_proof && !settings.final_newline_optional {
+        if self.last_line_open && !settings.strong_proof && !settings.final_newline_optional {
             let message = "the last row has no line end, so it may be cut";
             return Some(self.bad(record, ReasonCode::RowCut, None, message.into()));
         }

@@ -177,8 +177,12 @@ impl<W: Write> Sheet<W> {
             self.text(&preamble.sep_line)?;
         }
         for (directive, bytes) in preamble.directives.iter().zip(&preamble.directive_bytes) {
-            let stale = matches!(directive.key.as_str(), "rows" | "seq");
-            if !stale && !(utf8 && directive.key == "encoding") {
+            let stale = match directive.key.as_str() {
+                "rows" | "seq" => true,
+                "encoding" => utf8,
+                _ => false,
+            };
+            if !stale {
                 self.text(bytes)?;
             }
         }

@@ -76,18 +76,30 @@ fn is_valid(address: &str) -> bool {
 fn is_plain(local: &str, domain: &str) -> bool {
     let atom = |b: u8| b.is_ascii_alphanumeric() || b"!#$%&'*+-/=?^_`{|}~".contains(&b);
     let host = |b: u8| b.is_ascii_alphanumeric() || b == b'-';
-    let local_fits = local.len() <= 64
-        && local.split('.').all(|part| !part.is_empty() && part.bytes().all(atom));
-    let mut labels = 0;
-    let domain_fits = domain.split('.').all(|label| {
-        labels += 1;
-        !label.is_empty()
-            && label.len() <= 63
-            && label.bytes().all(host)
-            && !label.starts_with('-')
-            && !label.ends_with('-')
-    });
-    local_fits && domain_fits && labels >= 2
+    local.len() <= 64
+        && dotted(local.as_bytes(), 64, atom).is_some()
+        && dotted(domain.as_bytes(), 63, host).is_some_and(|labels| labels >= 2)
+        // A label neither begins nor ends with a hyphen.
+        && !(domain.contains('-')
+            && (domain.split('.').any(|label| label.starts_with('-') || label.ends_with('-'))))
+}
+
+/// The number of parts between dots, if each is of the right bytes, not empty and not too long.
+fn dotted(text: &[u8], longest: usize, fits: impl Fn(u8) -> bool) -> Option<usize> {
+    let (mut parts, mut length) = (1, 0);
+    for byte in text {
+        if *byte != b'.' {
+            length += 1;
+            if length > longest || !fits(*byte) {
+                return None;
+            }
+        } else if length == 0 {
+            return None;
+        } else {
+            (parts, length) = (parts + 1, 0);
+        }
+    }
+    (length > 0).then_some(parts)
 }
 
 /// A top-level domain has a letter; an address of digits is no host name.

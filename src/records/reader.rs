@@ -20,6 +20,8 @@ use super::source::{Mode, Source};
 /// Records are digested in pieces of this size: a digest call for each cell would cost more than the
 /// digest.
 const DIGEST_PIECE_BYTES: usize = 16 << 10;
+const CELL_END: u8 = 0xFF;
+const RECORD_END: u8 = 0xFE;
 
 /// What the preamble said.
 #[derive(Debug, Clone)]
@@ -357,14 +359,14 @@ impl<R: Read> RecordReader<R> {
         self.digest(&record);
     }
 
-    /// Adds a record to its digest: number of cells, their lengths, their text.
+    /// Adds a record to its digest. Neither end mark can occur in UTF-8, so no two lists of cells
+    /// give the same bytes.
     fn digest(&mut self, record: &Record) {
-        let number = |value: usize| (value as u32).to_le_bytes();
-        self.to_digest.extend_from_slice(&number(record.ends.len()));
-        for end in &record.ends {
-            self.to_digest.extend_from_slice(&number(*end));
+        for cell in record.iter() {
+            self.to_digest.extend_from_slice(cell.as_bytes());
+            self.to_digest.push(CELL_END);
         }
-        self.to_digest.extend_from_slice(record.text.as_bytes());
+        self.to_digest.push(RECORD_END);
         if self.to_digest.len() >= DIGEST_PIECE_BYTES {
             self.records_digest.update(&self.to_digest);
             self.to_digest.clear();

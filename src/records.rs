@@ -48,6 +48,9 @@ mod zoo;
 #[cfg(test)]
 mod checker_tests;
 
+#[cfg(test)]
+mod speed;
+
 pub use checker::MessageChecker;
 pub use directives::{Dedupe, Directives};
 pub use layout::{Column, Layout, normalise_name};

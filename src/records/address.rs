@@ -104,7 +104,8 @@ fn dotted(text: &[u8], longest: usize, fits: impl Fn(u8) -> bool) -> Option<usiz
 
 /// A top-level domain has a letter; an address of digits is no host name.
 fn ends_in_a_name(domain: &str) -> bool {
-    domain.rsplit('.').next().is_some_and(|top| top.bytes().any(|b| b.is_ascii_alphabetic()))
+    let mut top = domain.bytes().rev().take_while(|b| *b != b'.');
+    top.any(|b| b.is_ascii_alphabetic())
 }
 
 /// Writes the number as E.164 behind `out`. `region` is the row's or the tenant's country.

@@ -199,6 +199,8 @@ impl Layout {
             warnings: Vec::new(),
             problems: Vec::new(),
         };
+        // A file without a header cannot say whether its lines end in a delimiter, so each may; so may
+        // its rows when they come back corrected, below a header of ours.
         if cells.len() == named && matches!(settings.header, super::HeaderMode::Present) {
             building.layout.width_max = named;
         }

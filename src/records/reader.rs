@@ -11,7 +11,7 @@ use super::cursor::{Cursor, Found};
 use super::directives::Directives;
 use super::layout::{Column, Layout, standard_name};
 use super::moment::Zones;
-use super::preamble::{self, Preamble, trailer};
+use super::preamble::{self, trailer};
 use super::problem::{FileProblem, ReadError, RowError, cut_value};
 use super::record::Record;
 use super::settings::ReadSettings;
@@ -113,8 +113,7 @@ impl<R: Read> RecordReader<R> {
         let encoding = self.cursor.source.encoding().name();
         let checked = Directives::check(&preamble.directives, encoding, &Zones::new());
         let directives = checked.map_err(ReadError::Refused)?;
-        let settings = self.header_settings(&preamble);
-        let (layout, mut warnings) = Layout::build(&preamble.cells, &settings, &directives)
+        let (layout, mut warnings) = Layout::build(&preamble.cells, &self.settings, &directives)
             .map_err(|mut problems| {
                 problems.iter_mut().for_each(|problem| problem.line = preamble.header_line);
                 ReadError::Refused(problems)
@@ -127,15 +126,6 @@ impl<R: Read> RecordReader<R> {
         self.rows_announced = directives.rows();
         self.digest_preamble(&directives);
         Ok(Opened { layout, directives, warnings, redropped: preamble.redropped })
-    }
-
-    /// A corrected file has a header whatever the profile says.
-    fn header_settings(&self, preamble: &Preamble) -> ReadSettings {
-        let mut settings = self.settings.clone();
-        if preamble.redropped {
-            settings.header = super::HeaderMode::Present;
-        }
-        settings
     }
 
     /// The next data row, or `None` at the end of a file that is whole.

@@ -359,8 +359,9 @@ fn rejected_rows_of_other_encodings_are_readable_again() {
     // No header in the file: the rejected one has the profile's names, and is read by them.
     let columns = HeaderMode::Columns(vec!["Mail".into(), "text".into()]);
     let headless = ReadSettings { header: columns, skip_lines: 1, ..settings() };
-    let out = rejected(b"#x_a=1\nexport\na@x.example;one\n", &headless);
+    let out = rejected(b"#x_a=1\nexport\na@x.example;one\nb@x.example;two;\n", &headless);
     let text = String::from_utf8(out.clone()).unwrap();
     assert!(text.starts_with("#x_a=1\n_line;_row;_code;_column;_hint;Mail;text\n3;1;"), "{text}");
     assert!(story(&out[..], &headless)[1].ends_with("a@x.example|one"));
+    assert!(story(&out[..], &headless)[2].ends_with("b@x.example|two"));
 }

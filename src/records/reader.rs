@@ -15,7 +15,7 @@ use super::preamble::{self, trailer};
 use super::problem::{FileProblem, ReadError, RowError, cut_value};
 use super::record::Record;
 use super::settings::ReadSettings;
-use super::source::{Mode, Source};
+use super::source::Source;
 
 /// Records are digested in pieces of this size: a digest call for each cell would cost more than the
 /// digest.
@@ -88,7 +88,7 @@ pub struct RecordReader<R> {
 impl<R: Read> RecordReader<R> {
     pub fn new(input: R, settings: ReadSettings) -> RecordReader<R> {
         RecordReader {
-            cursor: Cursor::new(Source::new(input, Mode::Decoded), &settings.limits),
+            cursor: Cursor::new(Source::new(input), &settings.limits),
             settings,
             width: 0,
             width_max: 0,

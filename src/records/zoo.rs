@@ -365,3 +365,31 @@ fn rejected_rows_of_other_encodings_are_readable_again() {
     assert!(story(&out[..], &headless)[1].ends_with("a@x.example|one"));
     assert!(story(&out[..], &headless)[2].ends_with("b@x.example|two"));
 }
+
+/// What lets `write_rejects` decode and encode a single-byte file without changing it.
+#[test]
+fn every_byte_of_a_single_byte_encoding_survives_the_way_through_unicode() {
+    for label in [
+        "windows-1250",
+        "windows-1251",
+        "windows-1252",
+        "windows-1253",
+        "windows-1254",
+        "windows-1257",
+        "iso-8859-2",
+        "iso-8859-5",
+        "iso-8859-15",
+        "koi8-r",
+        "ibm866",
+        "macintosh",
+    ] {
+        let encoding = encoding_rs::Encoding::for_label(label.as_bytes()).unwrap();
+        for byte in 0..=255_u8 {
+            let bytes = [byte];
+            if let Some(text) = encoding.decode_without_bom_handling_and_without_replacement(&bytes)
+            {
+                assert_eq!(encoding.encode(&text).0[..], bytes, "{label} {byte:#x}");
+            }
+        }
+    }
+}

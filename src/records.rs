@@ -4,7 +4,7 @@
 //! the file. Never opens a file, looks at a clock, logs or sends. Broken input is data with a
 //! position ([`RowError`], [`FileProblem`]); only a failing read is an error of the world. Start
 //! reading at `reader.rs` (what a caller pulls), then `cursor.rs` and `scan.rs` (how records are
-//! found), then `message.rs` (what makes a row good).
+//! found), then `checker.rs` (what makes a row good).
 
 mod settings;
 
@@ -44,6 +44,12 @@ mod nearest;
 
 #[cfg(test)]
 mod zoo;
+
+#[cfg(test)]
+mod checker_tests;
+
+#[cfg(test)]
+mod speed;
 
 pub use checker::MessageChecker;
 pub use directives::{Dedupe, Directives};

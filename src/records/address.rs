@@ -76,23 +76,36 @@ fn is_valid(address: &str) -> bool {
 fn is_plain(local: &str, domain: &str) -> bool {
     let atom = |b: u8| b.is_ascii_alphanumeric() || b"!#$%&'*+-/=?^_`{|}~".contains(&b);
     let host = |b: u8| b.is_ascii_alphanumeric() || b == b'-';
-    let local_fits = local.len() <= 64
-        && local.split('.').all(|part| !part.is_empty() && part.bytes().all(atom));
-    let mut labels = 0;
-    let domain_fits = domain.split('.').all(|label| {
-        labels += 1;
-        !label.is_empty()
-            && label.len() <= 63
-            && label.bytes().all(host)
-            && !label.starts_with('-')
-            && !label.ends_with('-')
-    });
-    local_fits && domain_fits && labels >= 2
+    local.len() <= 64
+        && dotted(local.as_bytes(), 64, atom).is_some()
+        && dotted(domain.as_bytes(), 63, host).is_some_and(|labels| labels >= 2)
+        // A label neither begins nor ends with a hyphen.
+        && !(domain.contains('-')
+            && (domain.split('.').any(|label| label.starts_with('-') || label.ends_with('-'))))
+}
+
+/// The number of parts between dots, if each is of the right bytes, not empty and not too long.
+fn dotted(text: &[u8], longest: usize, fits: impl Fn(u8) -> bool) -> Option<usize> {
+    let (mut parts, mut length) = (1, 0);
+    for byte in text {
+        if *byte != b'.' {
+            length += 1;
+            if length > longest || !fits(*byte) {
+                return None;
+            }
+        } else if length == 0 {
+            return None;
+        } else {
+            (parts, length) = (parts + 1, 0);
+        }
+    }
+    (length > 0).then_some(parts)
 }
 
 /// A top-level domain has a letter; an address of digits is no host name.
 fn ends_in_a_name(domain: &str) -> bool {
-    domain.rsplit('.').next().is_some_and(|top| top.bytes().any(|b| b.is_ascii_alphabetic()))
+    let mut top = domain.bytes().rev().take_while(|b| *b != b'.');
+    top.any(|b| b.is_ascii_alphabetic())
 }
 
 /// Writes the number as E.164 behind `out`. `region` is the row's or the tenant's country.
@@ -126,6 +139,9 @@ pub(super) fn phone(given: &str, region: Option<Region>, out: &mut String) -> Re
         });
     }
     if let Some(number) = valid(text, region) {
+        if !international && is_ambiguous(text, &number) {
+            return Err(lost_plus());
+        }
         out.push_str(&PHONE_NUMBER_UTIL.format(&number, PhoneNumberFormat::E164));
         return Ok(());
     }
@@ -137,26 +153,37 @@ fn valid(text: &str, region: Option<Region>) -> Option<PhoneNumber> {
     PHONE_NUMBER_UTIL.is_valid_number(&number).then_some(number)
 }
 
+/// True where the digits are a number of the same country both with and without their country code:
+/// 4915112345678 in Germany is a mobile phone, or a landline in Wittmund.
+fn is_ambiguous(text: &str, number: &PhoneNumber) -> bool {
+    !text.starts_with('0')
+        && valid(&format!("+{text}"), None)
+            .is_some_and(|other| other.country_code == number.country_code && other != *number)
+}
+
 /// A number that would be valid with a zero or a plus before it lost them on the way. It is named,
 /// never repaired: which of the two was meant is a guess.
 fn lost_digits(text: &str, international: bool, region: Option<Region>) -> Option<Fault> {
     if international || text.starts_with('0') {
         return None;
     }
-    let damaged = |message, hint| Some(Fault { code: ReasonCode::RowPhoneDamaged, message, hint });
     if valid(&format!("+{text}"), None).is_some() {
-        return damaged(
-            "the phone number lost the + or 00 before its country code",
-            "write it with +, and format the column as text",
-        );
+        return Some(lost_plus());
     }
-    if region.is_some() && valid(&format!("0{text}"), region).is_some() {
-        return damaged(
-            "the phone number lost its leading zero",
-            "format the column as text and export again, or write the number with country code",
-        );
+    let with_zero = region.is_some() && valid(&format!("0{text}"), region).is_some();
+    with_zero.then_some(Fault {
+        code: ReasonCode::RowPhoneDamaged,
+        message: "the phone number lost its leading zero",
+        hint: "format the column as text and export again, or write the number with country code",
+    })
+}
+
+fn lost_plus() -> Fault {
+    Fault {
+        code: ReasonCode::RowPhoneDamaged,
+        message: "the phone number lost the + or 00 before its country code",
+        hint: "write it with +, and format the column as text",
     }
-    None
 }
 
 /// `4.915E+11` and `4,915E+11`: what a spreadsheet makes of a long number.
@@ -239,7 +266,9 @@ mod tests {
             ("'+4915112345678", "", Ok("+4915112345678")),
             ("tel:+49-151-12345678", "", Ok("+4915112345678")),
             ("15112345678", "DE", Ok("+4915112345678")),
-            ("4915112345678.0", "DE", Ok("+4915112345678")),
+            ("015112345678.0", "DE", Ok("+4915112345678")),
+            ("1 201 555 0123", "US", Ok("+12015550123")),
+            ("4915112345678", "DE", Err(RowPhoneDamaged)),
             ("(201) 555-0123", "US", Ok("+12015550123")),
             ("02 3661 8300", "IT", Ok("+390236618300")),
             ("2 3661 8300", "IT", Err(RowPhoneDamaged)),

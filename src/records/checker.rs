@@ -108,7 +108,7 @@ impl MessageChecker {
             timezone: tenant.timezone,
             channels: tenant.channels,
             default_category: tenant.default_category,
-            templates: Templates::new(tenant.templates),
+            templates: Templates::new(tenant.templates, &layout),
             now: tenant.now,
             date_format: settings.date_format.clone(),
             zones: Zones::new(),
@@ -195,7 +195,8 @@ impl<'a> RowCheck<'a> {
         if let Some(fixed) = &origin.fixed {
             return fixed;
         }
-        let cell = origin.position.and_then(|at| self.record.get(at)).unwrap_or_default();
+        let Some(at) = origin.position else { return &origin.fallback };
+        let cell = self.record.get(at).unwrap_or_default();
         let is_body = matches!(column, Column::Text | Column::Html);
         let trimmed = cell.trim();
         match trimmed {
@@ -394,21 +395,24 @@ impl<'a> RowCheck<'a> {
     fn template(&mut self, channel: Option<ChannelKind>, message: &mut MessageRow) {
         let templates = &self.checker.templates;
         let name = message.template.as_str();
-        if templates.named(name).next().is_none() {
-            let text = format!("there is no template {:?}", cut_value(name));
-            let hint = templates.hint(name);
-            return self.fault(Column::Template, ReasonCode::RowTemplateUnknown, text, hint);
-        }
-        let Some(channel) = channel else { return };
-        let Some(at) = templates.find(name, channel, &message.lang) else {
+        let found = channel.and_then(|channel| templates.find(name, channel, &message.lang));
+        let Some(at) = found else {
             let others = either(templates.named(name).map(|template| template.channel.as_str()));
-            let text = format!("the template {:?} is not for {channel}", cut_value(name));
-            let hint = format!("it exists for {others}");
+            let (text, hint) = match channel {
+                _ if others.is_empty() => {
+                    (format!("there is no template {:?}", cut_value(name)), templates.hint(name))
+                }
+                Some(channel) => (
+                    format!("the template {:?} is not for {channel}", cut_value(name)),
+                    format!("it exists for {others}"),
+                ),
+                None => return,
+            };
             return self.fault(Column::Template, ReasonCode::RowTemplateUnknown, text, hint);
         };
         message.template_at = Some(at);
         let layout = &self.checker.layout;
-        for variable in templates.get(at).missing(layout, self.record) {
+        for variable in templates.missing(at, layout, self.record) {
             let text = format!("the template {name} needs a value for {variable}");
             let hint = format!("fill the column {variable} or var_{variable}");
             self.push(

@@ -105,10 +105,7 @@ impl<R: Read> Cursor<R> {
     pub(super) fn more(&mut self) -> Result<(), ReadError> {
         let before = self.source.window().len();
         self.source.more()?;
-        if self.source.bytes() > self.file_max {
-            let message = format!("the file has more than {} bytes", self.file_max);
-            return Err(FileProblem::new(ReasonCode::FileTooLarge, message).into());
-        }
+        self.check_size()?;
         match self.source.malformed_at() {
             Some(offset) if self.source.window().len() == before => {
                 let name = self.source.encoding().name();
@@ -119,6 +116,15 @@ impl<R: Read> Cursor<R> {
             }
             _ => Ok(()),
         }
+    }
+
+    /// Refuses a file that has more bytes than the limit.
+    pub(super) fn check_size(&self) -> Result<(), ReadError> {
+        if self.source.bytes() <= self.file_max {
+            return Ok(());
+        }
+        let message = format!("the file has more than {} bytes", self.file_max);
+        Err(FileProblem::new(ReasonCode::FileTooLarge, message).into())
     }
 
     /// The next physical line, line end included and not consumed; `None` at the end of the input.

@@ -143,6 +143,11 @@ impl Layout {
         self.variables.iter().map(|variable| (variable.name.as_str(), variable.value(record)))
     }
 
+    /// The value of the variable of this number, in the order of `variable_names`.
+    pub(super) fn value_of<'a>(&'a self, number: usize, record: &'a Record) -> &'a str {
+        self.variables[number].value(record)
+    }
+
     /// The value of one template variable, or `None` where it has none in this row.
     pub fn variable<'a>(&'a self, name: &str, record: &'a Record) -> Option<&'a str> {
         let variable = self.variables.iter().find(|variable| variable.name == name)?;
@@ -194,6 +199,8 @@ impl Layout {
             warnings: Vec::new(),
             problems: Vec::new(),
         };
+        // A file without a header cannot say whether its lines end in a delimiter, so each may; so may
+        // its rows when they come back corrected, below a header of ours.
         if cells.len() == named && matches!(settings.header, super::HeaderMode::Present) {
             building.layout.width_max = named;
         }

@@ -63,8 +63,7 @@ pub(super) fn read<R: Read>(
         header_bytes: Vec::new(),
         redropped: false,
     };
-    // A malformed first byte or an oversized first chunk shows before the first line is asked for.
-    cursor.more()?;
+    cursor.check_size()?;
     let sep = read_lines(cursor, settings, &mut preamble)?;
     let quote = settings.quote;
     if let Some(delimiter) = rejected_header(cursor)? {
@@ -204,11 +203,19 @@ fn detect<R: Read>(cursor: &mut Cursor<R>, settings: &ReadSettings) -> Result<u8
     let line = cursor.scanner.line;
     let mut best: Option<(usize, usize, u8)> = None;
     let mut data = None;
+    let mut refused = None;
     for delimiter in DELIMITERS {
         let cells = cells_with(cursor, delimiter, settings.quote);
         cursor.scanner.line = line;
-        // A quote that never closes is told when the header is read for good.
-        let Ok(Some((cells, _))) = cells else { continue };
+        let cells = match cells {
+            Ok(Some((cells, _))) => cells,
+            Ok(None) => continue,
+            // A quote may be open under one delimiter only; under all of them it refuses the file.
+            Err(error) => {
+                refused = Some(error);
+                continue;
+            }
+        };
         if let Some(at) = looks_like_data(&cells) {
             data.get_or_insert((at, cells[at].clone()));
         }
@@ -218,10 +225,11 @@ fn detect<R: Read>(cursor: &mut Cursor<R>, settings: &ReadSettings) -> Result<u8
             best = Some((known, cells.len(), delimiter));
         }
     }
-    match (best, data) {
-        (Some((_, _, delimiter)), _) => Ok(delimiter),
-        (None, Some((at, cell))) => Err(data_as_header(line, at, &cell)),
-        (None, None) => {
+    match (best, data, refused) {
+        (Some((_, _, delimiter)), _, _) => Ok(delimiter),
+        (None, Some((at, cell)), _) => Err(data_as_header(line, at, &cell)),
+        (None, None, Some(error)) => Err(error),
+        (None, None, None) => {
             let message = "with no delimiter does the first line hold a known column name";
             Err(FileProblem::new(ReasonCode::HeaderDelimiterUnknown, message).at_line(line).into())
         }

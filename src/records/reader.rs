@@ -9,17 +9,19 @@ use crate::codes::ReasonCode;
 
 use super::cursor::{Cursor, Found};
 use super::directives::Directives;
-use super::layout::{Column, Layout};
+use super::layout::{Column, Layout, standard_name};
 use super::moment::Zones;
-use super::preamble::{self, Preamble, trailer};
+use super::preamble::{self, trailer};
 use super::problem::{FileProblem, ReadError, RowError, cut_value};
 use super::record::Record;
 use super::settings::ReadSettings;
-use super::source::{Mode, Source};
+use super::source::Source;
 
 /// Records are digested in pieces of this size: a digest call for each cell would cost more than the
 /// digest.
 const DIGEST_PIECE_BYTES: usize = 16 << 10;
+const CELL_END: u8 = 0xFF;
+const RECORD_END: u8 = 0xFE;
 
 /// What the preamble said.
 #[derive(Debug, Clone)]
@@ -59,6 +61,8 @@ pub struct Facts {
     pub rows: u64,
     /// The trailer `#EOF` stood at the end.
     pub trailer: bool,
+    /// The last record had no line end.
+    pub last_line_open: bool,
     /// `file.encoding_suspect`, where it is.
     pub warning: Option<FileProblem>,
 }
@@ -75,6 +79,7 @@ pub struct RecordReader<R> {
     delimiter: Option<u8>,
     rows: u64,
     trailer: bool,
+    last_line_open: bool,
     scratch: Vec<u8>,
     records_digest: Sha256,
     to_digest: Vec<u8>,
@@ -83,7 +88,7 @@ pub struct RecordReader<R> {
 impl<R: Read> RecordReader<R> {
     pub fn new(input: R, settings: ReadSettings) -> RecordReader<R> {
         RecordReader {
-            cursor: Cursor::new(Source::new(input, Mode::Decoded), &settings.limits),
+            cursor: Cursor::new(Source::new(input), &settings.limits),
             settings,
             width: 0,
             width_max: 0,
@@ -93,6 +98,7 @@ impl<R: Read> RecordReader<R> {
             delimiter: None,
             rows: 0,
             trailer: false,
+            last_line_open: false,
             scratch: Vec::new(),
             records_digest: Sha256::new(),
             to_digest: Vec::with_capacity(DIGEST_PIECE_BYTES * 2),
@@ -107,8 +113,7 @@ impl<R: Read> RecordReader<R> {
         let encoding = self.cursor.source.encoding().name();
         let checked = Directives::check(&preamble.directives, encoding, &Zones::new());
         let directives = checked.map_err(ReadError::Refused)?;
-        let settings = self.header_settings(&preamble);
-        let (layout, mut warnings) = Layout::build(&preamble.cells, &settings, &directives)
+        let (layout, mut warnings) = Layout::build(&preamble.cells, &self.settings, &directives)
             .map_err(|mut problems| {
                 problems.iter_mut().for_each(|problem| problem.line = preamble.header_line);
                 ReadError::Refused(problems)
@@ -121,15 +126,6 @@ impl<R: Read> RecordReader<R> {
         self.rows_announced = directives.rows();
         self.digest_preamble(&directives);
         Ok(Opened { layout, directives, warnings, redropped: preamble.redropped })
-    }
-
-    /// A corrected file has a header whatever the profile says.
-    fn header_settings(&self, preamble: &Preamble) -> ReadSettings {
-        let mut settings = self.settings.clone();
-        if preamble.redropped {
-            settings.header = super::HeaderMode::Present;
-        }
-        settings
     }
 
     /// The next data row, or `None` at the end of a file that is whole.
@@ -154,8 +150,8 @@ impl<R: Read> RecordReader<R> {
                     }
                     self.count(line)?;
                     record.row = self.rows;
-                    let ended = ended || self.cursor.source.dos_end();
-                    let bad = self.judge(record, ended, control_in);
+                    self.last_line_open = !ended && !self.cursor.source.dos_end();
+                    let bad = self.judge(record, control_in);
                     self.digest(record);
                     return Ok(Some(bad.map_or(Step::Row, Step::Bad)));
                 }
@@ -197,6 +193,7 @@ impl<R: Read> RecordReader<R> {
             delimiter: self.delimiter,
             rows: self.rows,
             trailer: self.trailer,
+            last_line_open: self.last_line_open,
             warning,
         })
     }
@@ -236,15 +233,10 @@ impl<R: Read> RecordReader<R> {
     }
 
     /// Why the record is not well formed, if it is not.
-    fn judge(
-        &self,
-        record: &mut Record,
-        ended: bool,
-        control_in: Option<usize>,
-    ) -> Option<RowError> {
+    fn judge(&self, record: &mut Record, control_in: Option<usize>) -> Option<RowError> {
         while record.len() > self.width && record.len() <= self.width_max && record.pop_empty() {}
         let settings = &self.settings;
-        if !ended && !settings.strong_proof && !settings.final_newline_optional {
+        if self.last_line_open && !settings.strong_proof && !settings.final_newline_optional {
             let message = "the last row has no line end, so it may be cut";
             return Some(self.bad(record, ReasonCode::RowCut, None, message.into()));
         }
@@ -352,19 +344,19 @@ impl<R: Read> RecordReader<R> {
         self.digest(&record);
         record.clear();
         for name in &self.names {
-            record.push(&super::normalise_name(name));
+            record.push(&standard_name(name, &self.settings.columns));
         }
         self.digest(&record);
     }
 
-    /// Adds a record to its digest: number of cells, their lengths, their text.
+    /// Adds a record to its digest. Neither end mark can occur in UTF-8, so no two lists of cells
+    /// give the same bytes.
     fn digest(&mut self, record: &Record) {
-        let number = |value: usize| (value as u32).to_le_bytes();
-        self.to_digest.extend_from_slice(&number(record.ends.len()));
-        for end in &record.ends {
-            self.to_digest.extend_from_slice(&number(*end));
+        for cell in record.iter() {
+            self.to_digest.extend_from_slice(cell.as_bytes());
+            self.to_digest.push(CELL_END);
         }
-        self.to_digest.extend_from_slice(record.text.as_bytes());
+        self.to_digest.push(RECORD_END);
         if self.to_digest.len() >= DIGEST_PIECE_BYTES {
             self.records_digest.update(&self.to_digest);
             self.to_digest.clear();

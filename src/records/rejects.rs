@@ -1,7 +1,8 @@
 //! The `.rejected.csv`: the refused records as they came, with what was wrong put first.
 //!
-//! Reads the original bytes once more. UTF-8 and single-byte files are copied byte for byte; other
-//! encodings are decoded to find the records, and UTF-16 leaves as UTF-8 with commas.
+//! Reads the original bytes once more, with the reader's own cursor, so that both count the same
+//! rows. UTF-8 is copied; other encodings are decoded and encoded again, which gives every byte of a
+//! single-byte file back; UTF-16 leaves as UTF-8 with commas.
 
 use std::io::{self, Read, Write};
 
@@ -15,7 +16,7 @@ use super::preamble::{self, Preamble, REJECT_COLUMNS, trailer};
 use super::problem::ReadError;
 use super::scan::Field;
 use super::settings::ReadSettings;
-use super::source::{Mode, Source};
+use super::source::Source;
 
 /// A row to be given back, and its first problem.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -36,7 +37,7 @@ pub fn write_rejects(
     rejected: impl IntoIterator<Item = RejectedRow>,
     out: impl Write,
 ) -> Result<(), ReadError> {
-    let source = Source::new(original, Mode::Raw);
+    let source = Source::new(original);
     let mut cursor = Cursor::new(source, &settings.limits);
     let preamble = preamble::read(&mut cursor, settings, settings.encoding)?;
     let mut sheet = Sheet::new(&cursor, &preamble, settings, out);
@@ -127,8 +128,8 @@ struct Sheet<W> {
 /// How records leave.
 #[derive(Clone, Copy)]
 enum Form {
-    /// Byte for byte; new cells in this encoding.
-    AsItCame(&'static Encoding),
+    /// UTF-8, byte for byte.
+    AsItCame,
     /// Decoded to find the records, encoded again.
     Recoded(&'static Encoding),
     /// UTF-8 from UTF-16.
@@ -143,8 +144,8 @@ impl<W: Write> Sheet<W> {
         out: W,
     ) -> Sheet<W> {
         let encoding = cursor.source.encoding();
-        let form = if cursor.source.keeps_bytes() {
-            Form::AsItCame(encoding)
+        let form = if encoding == UTF_8 {
+            Form::AsItCame
         } else if encoding == UTF_16LE || encoding == UTF_16BE {
             Form::Utf8
         } else {
@@ -177,8 +178,12 @@ impl<W: Write> Sheet<W> {
             self.text(&preamble.sep_line)?;
         }
         for (directive, bytes) in preamble.directives.iter().zip(&preamble.directive_bytes) {
-            let stale = matches!(directive.key.as_str(), "rows" | "seq");
-            if !stale && !(utf8 && directive.key == "encoding") {
+            let stale = match directive.key.as_str() {
+                "rows" | "seq" => true,
+                "encoding" => utf8,
+                _ => false,
+            };
+            if !stale {
                 self.text(bytes)?;
             }
         }
@@ -281,7 +286,7 @@ impl<W: Write> Sheet<W> {
     /// Bytes of the window.
     fn text(&mut self, bytes: &[u8]) -> io::Result<()> {
         match self.form {
-            Form::AsItCame(_) | Form::Utf8 => self.out.write_all(bytes),
+            Form::AsItCame | Form::Utf8 => self.out.write_all(bytes),
             Form::Recoded(_) => self.new_text(&String::from_utf8_lossy(bytes)),
         }
     }
@@ -289,8 +294,8 @@ impl<W: Write> Sheet<W> {
     /// Text in the file's encoding; a character it does not have becomes `?`.
     fn new_text(&mut self, text: &str) -> io::Result<()> {
         let encoding = match self.form {
-            Form::AsItCame(encoding) | Form::Recoded(encoding) => encoding,
-            Form::Utf8 => UTF_8,
+            Form::Recoded(encoding) => encoding,
+            Form::AsItCame | Form::Utf8 => UTF_8,
         };
         let mut encoder = encoding.new_encoder();
         let mut bytes = [0; 512];

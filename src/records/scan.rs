@@ -1,8 +1,7 @@
 //! Finds where one record and its fields end, in whatever pieces the bytes come.
 //!
 //! RFC 4180 with the usual lenience: a quote inside an unquoted field is text, and so is what follows
-//! a closing quote. Works on bytes of any encoding that keeps ASCII as it is, so the same scanner
-//! serves decoded text and the original bytes of a single-byte file.
+//! a closing quote. Everything it looks for is ASCII, so it works on the bytes of UTF-8 text.
 
 /// Where a field stands in its record, quotes included.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -301,8 +300,8 @@ mod tests {
         let mut found = Vec::new();
         let mut scanner = Scanner::new(b',', Some(b'"'), 1);
         let (mut start, mut end) = (0, 0);
+        let mut line = 1;
         while start < input.len() {
-            let line = scanner.line;
             match scanner.scan(&input[start..end], end == input.len()) {
                 Scan::More => end = (end + step).min(input.len()),
                 Scan::Record { length, .. } => {
@@ -315,6 +314,7 @@ mod tests {
                     found.push((values, line));
                     start += length;
                     scanner.start_record();
+                    line = scanner.line;
                 }
                 other => {
                     found.push((vec![format!("{other:?}")], scanner.quote_line));

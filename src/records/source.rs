@@ -1,8 +1,7 @@
 //! The file as a window of text: reads, digests, finds the encoding, decodes.
 //!
 //! The window holds what was read and not yet consumed. UTF-8 is checked where it lies and never
-//! copied; other encodings are decoded into the window. In raw mode the bytes of UTF-8 and of
-//! single-byte encodings stay as they came, so that a record can be given back byte for byte.
+//! copied; other encodings are decoded into the window.
 
 use std::borrow::Cow;
 use std::io::{self, Read};
@@ -15,18 +14,8 @@ const CHUNK_BYTES: usize = 128 << 10;
 /// The control character that DOS programs put behind the last line.
 const DOS_END: u8 = 0x1A;
 
-/// What the window is to hold.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Mode {
-    /// UTF-8 text, whatever the file's encoding.
-    Decoded,
-    /// The original bytes where the encoding keeps ASCII bytes for ASCII alone, else UTF-8 text.
-    Raw,
-}
-
 pub(super) struct Source<R> {
     input: R,
-    mode: Mode,
     encoding: &'static Encoding,
     /// `None` while the window takes bytes as they come.
     decoder: Option<Decoder>,
@@ -47,10 +36,9 @@ pub(super) struct Source<R> {
 }
 
 impl<R: Read> Source<R> {
-    pub(super) fn new(input: R, mode: Mode) -> Source<R> {
+    pub(super) fn new(input: R) -> Source<R> {
         Source {
             input,
-            mode,
             encoding: UTF_8,
             decoder: None,
             raw: Vec::new(),
@@ -81,7 +69,7 @@ impl<R: Read> Source<R> {
         self.encoding = encoding;
         self.start = mark;
         self.shown = mark;
-        if !self.keeps_bytes() {
+        if encoding != UTF_8 {
             self.decoder = Some(encoding.new_decoder_without_bom_handling());
             self.raw = self.buffer[mark..self.filled].to_vec();
             if encoding.is_single_byte() {
@@ -91,11 +79,6 @@ impl<R: Read> Source<R> {
         }
         self.take_in();
         Ok(mark > 0)
-    }
-
-    /// True where the window shows the file's own bytes.
-    pub(super) fn keeps_bytes(&self) -> bool {
-        self.encoding == UTF_8 || (self.mode == Mode::Raw && self.encoding.is_single_byte())
     }
 
     pub(super) fn window(&self) -> &[u8] {
@@ -123,10 +106,7 @@ impl<R: Read> Source<R> {
 
     /// The text of bytes from the window.
     pub(super) fn text_of<'a>(&self, bytes: &'a [u8]) -> Cow<'a, str> {
-        match self.decoder {
-            None => self.encoding.decode_without_bom_handling(bytes).0,
-            Some(_) => String::from_utf8_lossy(bytes),
-        }
+        String::from_utf8_lossy(bytes)
     }
 
     pub(super) fn encoding(&self) -> &'static Encoding {
@@ -197,10 +177,8 @@ impl<R: Read> Source<R> {
         if self.decoder.is_some() {
             self.decode();
             self.shown = self.filled;
-        } else if self.encoding == UTF_8 && self.mode == Mode::Decoded {
-            self.check_utf8();
         } else {
-            self.shown = self.filled;
+            self.check_utf8();
         }
         // A DOS end mark stays hidden until it is known whether anything follows it.
         if self.shown > self.start && self.buffer[self.shown - 1] == DOS_END {

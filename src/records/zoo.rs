@@ -301,3 +301,95 @@ fn the_offset_of_a_bad_byte_is_told() {
     let facts = reader.finish().unwrap();
     assert_eq!(facts.bytes, 25);
 }
+
+/// Rows of all shapes, standing where a chunk of the input ends.
+#[test]
+fn rows_do_not_depend_on_where_a_chunk_ends() {
+    let tail =
+        "t@x.example,\"two\r\nlines \"\"é☃\"\"\"\r\nu@x.example,Grüße\r\n\r\nv@x.example,\x1A\r\n";
+    let expected = [
+        "t@x.example|two\r\nlines \"é☃\"".to_owned(),
+        "u@x.example|Grüße".to_owned(),
+        "row.control_character".to_owned(),
+    ];
+    // 128 KiB are read at once: as many characters of UTF-8, or half of UTF-16 behind its mark.
+    for shift in 0..tail.len() + 8 {
+        let utf8 = format!("{}{tail}", rows_of((128 << 10) - shift));
+        let mut utf16 = fixture_utf16(&format!("{}{tail}", rows_of((64 << 10) - 1 - shift)));
+        for bytes in [utf8.as_bytes(), &utf16] {
+            let found = story(bytes, &settings());
+            let last: Vec<&str> = found[found.len() - 3..]
+                .iter()
+                .filter_map(|line| line.split_once(' ').map(|(_, row)| row))
+                .collect();
+            assert_eq!(last, expected, "{shift}");
+        }
+        utf16.push(0);
+        let found = story(&utf16[..], &settings());
+        assert!(found.last().unwrap().starts_with("file.encoding_invalid"), "{found:?}");
+    }
+}
+
+/// A header and rows of exactly this many characters.
+fn rows_of(length: usize) -> String {
+    let mut text = String::from("email,text\n");
+    while text.len() < length - 100 {
+        text.push_str("f@x.example,0123456789\n");
+    }
+    let rest = length - text.len() - "g@x.example,\n".len();
+    text.push_str(&format!("g@x.example,{}\n", "x".repeat(rest)));
+    text
+}
+
+#[test]
+fn rejected_rows_of_other_encodings_are_readable_again() {
+    let shift_jis = ReadSettings { encoding: Some(encoding_rs::SHIFT_JIS), ..settings() };
+    let (bytes, _, _) = encoding_rs::SHIFT_JIS.encode("email,text\na@x.example,\"表,能\"\n");
+    let out = rejected(&bytes, &shift_jis);
+    assert!(out.ends_with(&bytes[bytes.len() - 8..]));
+    assert!(story(&out[..], &shift_jis)[1].ends_with("a@x.example|表,能"));
+
+    // Declared UTF-16 without a mark leaves as UTF-8 with one, or it could not be read again.
+    let utf16 = ReadSettings { encoding: Some(encoding_rs::UTF_16LE), ..settings() };
+    let bytes = &fixture_utf16("email;text;\na@x.example;\"1,5; x\";\n")[2..];
+    let out = rejected(bytes, &utf16);
+    assert!(out.starts_with(b"\xEF\xBB\xBF_line,_row,_code"));
+    assert!(story(&out[..], &utf16)[1].ends_with("a@x.example|1,5; x"));
+
+    // No header in the file: the rejected one has the profile's names, and is read by them.
+    let columns = HeaderMode::Columns(vec!["Mail".into(), "text".into()]);
+    let headless = ReadSettings { header: columns, skip_lines: 1, ..settings() };
+    let out = rejected(b"#x_a=1\nexport\na@x.example;one\nb@x.example;two;\n", &headless);
+    let text = String::from_utf8(out.clone()).unwrap();
+    assert!(text.starts_with("#x_a=1\n_line;_row;_code;_column;_hint;Mail;text\n3;1;"), "{text}");
+    assert!(story(&out[..], &headless)[1].ends_with("a@x.example|one"));
+    assert!(story(&out[..], &headless)[2].ends_with("b@x.example|two"));
+}
+
+/// What lets `write_rejects` decode and encode a single-byte file without changing it.
+#[test]
+fn every_byte_of_a_single_byte_encoding_survives_the_way_through_unicode() {
+    for label in [
+        "windows-1250",
+        "windows-1251",
+        "windows-1252",
+        "windows-1253",
+        "windows-1254",
+        "windows-1257",
+        "iso-8859-2",
+        "iso-8859-5",
+        "iso-8859-15",
+        "koi8-r",
+        "ibm866",
+        "macintosh",
+    ] {
+        let encoding = encoding_rs::Encoding::for_label(label.as_bytes()).unwrap();
+        for byte in 0..=255_u8 {
+            let bytes = [byte];
+            if let Some(text) = encoding.decode_without_bom_handling_and_without_replacement(&bytes)
+            {
+                assert_eq!(encoding.encode(&text).0[..], bytes, "{label} {byte:#x}");
+            }
+        }
+    }
+}

@@ -23,15 +23,29 @@ pub use intake::{Acceptance, RowIdFile};
 pub use records::{BatchRecord, ChunkRecord, Facts, Tally, WindowRecord};
 pub use simulated::SimulatedDisk;
 
+use std::fmt;
 use std::path::Path;
 use std::sync::Arc;
 
-use engine::Engine;
+use engine::{Engine, Expect, Op};
+
+use crate::world::World;
 
 /// The handle that all stations share; cheap to clone.
 #[derive(Debug, Clone)]
 pub struct Store {
     engine: Arc<dyn Engine>,
+    observer: Option<Observer>,
+}
+
+/// Told how many seconds each durable commit took.
+#[derive(Clone)]
+struct Observer(Arc<dyn Fn(f64) + Send + Sync>, Arc<World>);
+
+impl fmt::Debug for Observer {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Observer")
+    }
 }
 
 impl Store {
@@ -46,9 +60,30 @@ impl Store {
     }
 
     fn of(engine: Arc<dyn Engine>) -> Result<Store, StoreError> {
-        let store = Store { engine };
+        let store = Store { engine, observer: None };
         store.check_version()?;
         Ok(store)
+    }
+
+    /// The same store, which tells `observe` how many seconds each commit took.
+    pub fn observed(
+        mut self,
+        world: Arc<World>,
+        observe: impl Fn(f64) + Send + Sync + 'static,
+    ) -> Store {
+        self.observer = Some(Observer(Arc::new(observe), world));
+        self
+    }
+
+    /// Every change goes through here.
+    fn commit(&self, ops: Vec<Op>, expected: Vec<Expect>) -> Result<(), StoreError> {
+        let Some(Observer(observe, world)) = &self.observer else {
+            return self.engine.commit(ops, expected);
+        };
+        let before = world.clock.instant();
+        let result = self.engine.commit(ops, expected);
+        observe(before.elapsed().as_secs_f64());
+        result
     }
 
     /// Whether the store still takes commits.

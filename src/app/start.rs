@@ -99,14 +99,11 @@ impl App {
         })
         .await?;
         let metrics = Arc::new(Metrics::new(env!("CARGO_PKG_VERSION")));
-        let replaceable = Replaceable {
-            accounts: Accounts::new(config.transfer.limits.password_checks_max),
-            tenants: Tenants::default(),
-            routes: Routes::default(),
-            answers: AnswerTable::default(),
-            doorbell: Arc::default(),
-        };
-        replaceable.lay(&config);
+        let store = store.observed(Arc::clone(&world), {
+            let metrics = Arc::clone(&metrics);
+            move |seconds| metrics.commit_seconds.observe(seconds)
+        });
+        let replaceable = Replaceable::of(&config);
         let doors = Doors::bind(
             config.transfer.clone(),
             replaceable.accounts.clone(),
@@ -127,11 +124,9 @@ impl App {
             stages,
         };
         let stations = app.stations(&store, &spool, &world, &metrics, options)?;
-        for (door, address) in &app.addresses {
+        let admin_address = app.admin_address.map(|address| ("admin", address));
+        for (door, address) in app.addresses.iter().copied().chain(admin_address) {
             tracing::info!(door, %address, "listening");
-        }
-        if let Some(address) = app.admin_address {
-            tracing::info!(door = "admin", %address, "listening");
         }
         let views = Sights {
             store,
@@ -146,9 +141,15 @@ impl App {
         };
         metrics.start_time_seconds.set(world.clock.now().as_second());
         let token = app.stages[DOORS].1.clone();
-        app.spawn("doors", async move { Ok(doors.serve(token).await) });
+        app.spawn("doors", async move {
+            doors.serve(token).await;
+            Ok(())
+        });
         let (token, views) = (app.stages[ANSWERS].1.clone(), views.views());
-        app.spawn("admin", async move { Ok(admin.serve(views, token).await) });
+        app.spawn("admin", async move {
+            admin.serve(views, token).await;
+            Ok(())
+        });
         let grace = app.config.shutdown_grace;
         for (stage, station) in stations {
             let (token, world) = (app.stages[stage].1.clone(), Arc::clone(&world));
@@ -165,7 +166,7 @@ impl App {
         world: &Arc<World>,
         metrics: &Arc<Metrics>,
         options: Options,
-    ) -> Result<Vec<(usize, Box<dyn Worker>)>, AppError> {
+    ) -> Result<[(usize, Box<dyn Worker>); 3], AppError> {
         let nudges = Nudges::default();
         let both = || (store.clone(), spool.clone());
         let intake = Intake::new(
@@ -202,7 +203,7 @@ impl App {
             (Arc::clone(world), Arc::clone(metrics)),
             Arc::clone(&nudges.outbox) as Arc<Notify>,
         );
-        Ok(vec![
+        Ok([
             (INTAKE, Box::new(intake)),
             (DISPATCH, Box::new(dispatch)),
             (ANSWERS, Box::new(publisher)),
@@ -334,6 +335,18 @@ impl App {
 }
 
 impl Replaceable {
+    fn of(config: &Config) -> Replaceable {
+        let replaceable = Replaceable {
+            accounts: Accounts::new(config.transfer.limits.password_checks_max),
+            tenants: Tenants::default(),
+            routes: Routes::default(),
+            answers: AnswerTable::default(),
+            doorbell: Arc::default(),
+        };
+        replaceable.lay(config);
+        replaceable
+    }
+
     fn lay(&self, config: &Config) {
         self.accounts.replace(config.accounts.clone(), config.for_doors());
         self.tenants.replace(config.for_intake());

@@ -281,17 +281,24 @@ impl Rows<'_> {
             x,
             variables,
         };
+        let due = self.count(verdict);
+        self.writer.push(&row, Some(due))
+    }
+
+    /// Counts what policy says of an accepted row; gives when it is due and whether it waits.
+    fn count(&mut self, verdict: Verdict) -> (Timestamp, bool) {
+        let now = self.pass.now;
         let due = match verdict {
             Verdict::Send => (now, false),
             Verdict::Wait { until, .. } => (until, true),
             Verdict::Suppress(_) | Verdict::Expire => {
                 self.suppressed += u64::from(matches!(verdict, Verdict::Suppress(_)));
-                return self.writer.push(&row, Some((now, false)));
+                return (now, false);
             }
         };
         self.deferred += u64::from(due.1);
         self.first_send_at = Some(self.first_send_at.map_or(due.0, |first| first.min(due.0)));
-        self.writer.push(&row, Some(due))
+        due
     }
 
     /// Remembers what would make a later row "the same again".

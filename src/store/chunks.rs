@@ -60,7 +60,7 @@ impl Store {
     pub fn claim_window(&self, batch: BatchId, window: &WindowRecord) -> Result<(), StoreError> {
         let key = keys::numbered(batch, window.number);
         let put = Op::Put(Space::Windows, key.clone(), encode(window));
-        self.engine.commit(vec![put], vec![Expect::Absent(Space::Windows, key)])
+        self.commit(vec![put], vec![Expect::Absent(Space::Windows, key)])
     }
 
     /// Ends windows whose outcomes are synced and stores what is left of their chunk.
@@ -86,7 +86,7 @@ impl Store {
                 ops.push(Op::Put(Space::Timers, key, vec![RECORD_VERSION]));
             }
         }
-        self.engine.commit(ops, vec![Expect::Value(Space::Chunks, key, encode(before))])
+        self.commit(ops, vec![Expect::Value(Space::Chunks, key, encode(before))])
     }
 
     /// Windows that were claimed and not released: after a start, what a crash left.

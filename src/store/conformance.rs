@@ -106,6 +106,10 @@ fn journey(reopen: &mut dyn FnMut(Option<Store>) -> Store) {
     assert_eq!(store.batches_in(&[BatchState::Closed]).unwrap().len(), 1);
     assert_eq!(store.batches(Some(first.id), 10).unwrap(), []);
 
+    dump_and_load(&store);
+}
+
+fn dump_and_load(store: &Store) {
     let mut dump = Vec::new();
     let count = store.dump(&mut dump).unwrap();
     let copy = Store::simulated(&SimulatedDisk::default()).unwrap();
@@ -127,14 +131,15 @@ fn windows(store: &Store, batch: BatchId) {
     store.claim_window(batch, &window).unwrap();
     assert_eq!(store.claim_window(batch, &window), Err(StoreError::Conflict));
     assert_eq!(store.windows(batch).unwrap(), std::slice::from_ref(&window));
-    let before = store.chunk(batch, 0).unwrap().unwrap();
-    let after = ChunkRecord { open: 1, deferred: 1, due: Some(at(99)), ..before.clone() };
+    let chunk = || store.chunk(batch, 0).unwrap().unwrap();
+    let before = chunk();
+    let after = ChunkRecord { open: 1, deferred: 1, due: Some(at(99)), ..chunk() };
     store.release_windows(batch, &[1], &before, &after).unwrap();
     assert!(store.windows(batch).unwrap().is_empty());
     assert_eq!(store.timers(batch, 9).unwrap(), [(at(99), 0)]);
     let late = store.release_windows(batch, &[], &before, &after);
     assert_eq!(late, Err(StoreError::Conflict));
-    let done = ChunkRecord { open: 0, deferred: 0, due: None, ..after.clone() };
+    let done = ChunkRecord { open: 0, deferred: 0, due: None, ..chunk() };
     store.release_windows(batch, &[], &after, &done).unwrap();
     assert!(store.timers(batch, 9).unwrap().is_empty());
 }

@@ -75,7 +75,7 @@ impl Store {
             count += 1;
             ops.push(Op::Put(space, key, value));
             if ops.len() == 500 {
-                self.engine.commit(std::mem::take(&mut ops), Vec::new())?;
+                self.commit(std::mem::take(&mut ops), Vec::new())?;
             }
         }
         let mut end = [0; 12];
@@ -83,7 +83,7 @@ impl Store {
         if end[..8] != count.to_be_bytes() || end[8..] != all.finalize().to_be_bytes() {
             return Err(DumpError::Damaged("its end does not fit its records"));
         }
-        self.engine.commit(ops, Vec::new())?;
+        self.commit(ops, Vec::new())?;
         Ok(count)
     }
 }

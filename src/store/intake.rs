@@ -71,7 +71,7 @@ impl Store {
     pub(super) fn check_version(&self) -> Result<(), StoreError> {
         let key = b"version".to_vec();
         match self.engine.get(Space::Meta, &key)? {
-            None => self.engine.commit(
+            None => self.commit(
                 vec![Op::Put(Space::Meta, key.clone(), vec![RECORD_VERSION])],
                 vec![Expect::Absent(Space::Meta, key)],
             ),
@@ -99,7 +99,7 @@ impl Store {
             at: upload.at,
         };
         let key = keys::named(&upload.tenant, upload.path.as_bytes());
-        self.engine.commit(vec![Op::Put(Space::Uploads, key, encode(&stored))], Vec::new())
+        self.commit(vec![Op::Put(Space::Uploads, key, encode(&stored))], Vec::new())
     }
 
     /// The evidence for a path, of whichever version it speaks.
@@ -139,7 +139,7 @@ impl Store {
         loop {
             let key = keys::batch(record.id);
             let put = Op::Put(Space::Batches, key.clone(), encode(&record));
-            match self.engine.commit(vec![put], vec![Expect::Absent(Space::Batches, key)]) {
+            match self.commit(vec![put], vec![Expect::Absent(Space::Batches, key)]) {
                 Err(StoreError::Conflict) => record.id = record.id.next(),
                 Err(error) => return Err(error),
                 Ok(()) => return Ok(record),
@@ -151,7 +151,7 @@ impl Store {
     pub fn forget_claim(&self, batch: &BatchRecord) -> Result<(), StoreError> {
         let key = keys::batch(batch.id);
         let expected = Expect::Value(Space::Batches, key.clone(), encode(batch));
-        self.engine.commit(vec![Op::Delete(Space::Batches, key)], vec![expected])
+        self.commit(vec![Op::Delete(Space::Batches, key)], vec![expected])
     }
 
     pub fn batch(&self, batch: BatchId) -> Result<Option<BatchRecord>, StoreError> {
@@ -207,7 +207,7 @@ impl Store {
                     break;
                 }
                 let ops = page.into_iter().map(|(key, _)| Op::Delete(space, key)).collect();
-                self.engine.commit(ops, Vec::new())?;
+                self.commit(ops, Vec::new())?;
             }
         }
         Ok(())
@@ -226,7 +226,7 @@ impl Store {
                     ops.push(Op::Put(Space::Timers, key, vec![RECORD_VERSION]));
                 }
             }
-            self.engine.commit(ops, Vec::new())?;
+            self.commit(ops, Vec::new())?;
         }
         Ok(())
     }
@@ -273,7 +273,7 @@ impl Store {
             ops.extend(self.stale_upload(&upload, &record)?);
         }
         ops.push(Op::Put(Space::Batches, key.clone(), encode(&record)));
-        self.engine.commit(ops, vec![Expect::Value(Space::Batches, key, before)])?;
+        self.commit(ops, vec![Expect::Value(Space::Batches, key, before)])?;
         Ok(record)
     }
 

@@ -20,6 +20,6 @@ impl Store {
     /// A publication is done: it stands in the tenant's folder, synced.
     pub fn published(&self, batch: BatchId, publication: Publication) -> Result<(), StoreError> {
         let key = keys::publication(batch, publication);
-        self.engine.commit(vec![Op::Delete(Space::Publications, key)], Vec::new())
+        self.commit(vec![Op::Delete(Space::Publications, key)], Vec::new())
     }
 }

@@ -76,6 +76,9 @@ impl std::fmt::Debug for App {
     }
 }
 
+/// A station and the stage in which it stops.
+type Station = (usize, Box<dyn Worker>);
+
 /// The stages of stopping, each with the tasks in it.
 const DOORS: usize = 0;
 const INTAKE: usize = 1;
@@ -166,7 +169,7 @@ impl App {
         world: &Arc<World>,
         metrics: &Arc<Metrics>,
         options: Options,
-    ) -> Result<[(usize, Box<dyn Worker>); 3], AppError> {
+    ) -> Result<[Station; 3], AppError> {
         let nudges = Nudges::default();
         let both = || (store.clone(), spool.clone());
         let intake = Intake::new(

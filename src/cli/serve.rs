@@ -21,14 +21,16 @@ pub(super) fn serve(global: &Global) -> Result<(), Failure> {
         .enable_all()
         .build()
         .context("start runtime")?;
-    runtime.block_on(async {
+    let result = runtime.block_on(async {
         let app = App::start(config, Arc::new(World::real()), Options::default())
             .await
             .context("start")?;
         app.tell_ready();
         app.run(CancellationToken::new(), || reread(global)).await.context("run")
-    })?;
-    Ok(())
+    });
+    // A file that is still being read is read anew at the next start; nobody waits for it.
+    runtime.shutdown_background();
+    Ok(result?)
 }
 
 /// A bad new configuration leaves the old one running and says so.

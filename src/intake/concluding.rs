@@ -207,31 +207,22 @@ impl Desk {
         let first_send_at = reading.first_send_at;
         let marks = if duplicate > 0 { Some(marks.sorted()?) } else { None };
         let chunks = reading.writer.finish(pass.folder, marks)?;
+        let code = verdict.code.or(reading.first_error);
+        record.facts = Facts {
+            state: Some(verdict.state),
+            code,
+            message: code.map_or("", ReasonCode::meaning).to_owned(),
+            rows_total: counts.total,
+            rows_accepted: counts.accepted,
+            rows_rejected: counts.rejected,
+            rows_duplicate: counts.duplicate,
+            problems,
+            ..record.facts
+        };
         let facts = &mut record.facts;
-        facts.state = Some(verdict.state);
-        facts.code = verdict.code.or(reading.first_error);
-        facts.message = facts.code.map_or("", ReasonCode::meaning).to_owned();
-        facts.rows_total = counts.total;
-        facts.rows_accepted = counts.accepted;
-        facts.rows_rejected = counts.rejected;
-        facts.rows_duplicate = counts.duplicate;
-        facts.problems = problems;
         record.chunks = chunks.len() as u32;
         if verdict.state == FileState::Rejected {
-            facts.rows_rejected = counts.total - counts.duplicate;
-            facts.rows_accepted = 0;
-            self.remove_row_ids(&record)?;
-            // The rejected file is made from the chunks, so they are named; none of them is due.
-            let closed: Vec<ChunkRecord> = chunks
-                .into_iter()
-                .map(|chunk| ChunkRecord { open: 0, deferred: 0, due: None, ..chunk })
-                .collect();
-            self.store.put_chunks(record.id, &closed)?;
-            return Ok(self.store.conclude(
-                record,
-                BatchEvent::FileRefused,
-                &Acceptance::default(),
-            )?);
+            return self.refuse_rows(record, chunks);
         }
         // Duplicates were counted as suppressed or deferred when they were read.
         facts.rows_suppressed = suppressed.min(facts.rows_accepted);
@@ -249,6 +240,25 @@ impl Desk {
             Err(StoreError::Conflict) => Ok(closed),
             result => Ok(result?),
         }
+    }
+
+    /// Refuses a file for its bad rows: every row that is no duplicate counts as rejected.
+    fn refuse_rows(
+        &self,
+        mut record: BatchRecord,
+        chunks: Vec<ChunkRecord>,
+    ) -> Result<BatchRecord, IntakeError> {
+        let facts = &mut record.facts;
+        facts.rows_rejected = facts.rows_total - facts.rows_duplicate;
+        facts.rows_accepted = 0;
+        self.remove_row_ids(&record)?;
+        // The rejected file is made from the chunks, so they are named; none of them is due.
+        let closed: Vec<ChunkRecord> = chunks
+            .into_iter()
+            .map(|chunk| ChunkRecord { open: 0, deferred: 0, due: None, ..chunk })
+            .collect();
+        self.store.put_chunks(record.id, &closed)?;
+        Ok(self.store.conclude(record, BatchEvent::FileRefused, &Acceptance::default())?)
     }
 
     fn duplicate_of(

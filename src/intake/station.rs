@@ -146,7 +146,7 @@ impl Intake {
             for tenant in self.settings.tenants.all().keys() {
                 self.looks.insert((now, tenant.clone()), ());
             }
-            self.watch.add_all(&self.settings.data_dir.join("tenants"));
+            self.watch.add_all();
             self.next_rescan = self.world.clock.instant() + self.settings.rescan;
         }
     }

@@ -14,11 +14,16 @@ use crate::config::{self, Config, Log};
 use crate::telemetry;
 use crate::world::World;
 
+/// Threads for disk and store. Each keeps memory of its own, and more of them do not make a disk
+/// faster.
+const BLOCKING_THREADS_MAX: usize = 32;
+
 pub(super) fn serve(global: &Global) -> Result<(), Failure> {
     let config = load(global)?;
     start_log(&config.log)?;
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .enable_all()
+        .max_blocking_threads(BLOCKING_THREADS_MAX)
         .build()
         .context("start runtime")?;
     let result = runtime.block_on(async {

@@ -16,7 +16,7 @@ use crate::world::World;
 
 /// Threads for disk and store. Each keeps memory of its own, and more of them do not make a disk
 /// faster.
-const BLOCKING_THREADS_MAX: usize = 32;
+const BLOCKING_THREADS_MAX: usize = 16;
 
 pub(super) fn serve(global: &Global) -> Result<(), Failure> {
     let config = load(global)?;

@@ -22,6 +22,7 @@ use self::journey::Journey;
 use self::receiver::{EVENTS_MAX, Receiver};
 use self::teller::Teller;
 use super::outcome::Failure;
+use super::serve::runtime;
 use crate::app::{App, Options};
 use crate::config;
 use crate::telemetry::{self, LogFormat};
@@ -45,11 +46,7 @@ const VERBOSE: &str = "info,sled=warn,russh=warn,libunftp=warn";
 pub(super) fn demo(args: DemoArgs) -> Result<(), Failure> {
     let filter = if args.verbose { VERBOSE } else { QUIET };
     telemetry::init(LogFormat::Text, filter, false).context("start log")?;
-    let runtime = tokio::runtime::Builder::new_multi_thread()
-        .enable_all()
-        .build()
-        .context("start runtime")?;
-    runtime.block_on(run(args))
+    runtime()?.block_on(run(args))
 }
 
 async fn run(args: DemoArgs) -> Result<(), Failure> {

@@ -123,3 +123,23 @@ fn store_command(global: &Global, command: StoreCommand) -> Result<(), Failure> 
         StoreCommand::Load { file } => store::load(global, &file),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_readme_shows_commands_that_exist() {
+        let readme = include_str!("../../README.md");
+        let mut found = 0;
+        for line in readme.lines() {
+            let words = line.strip_prefix("sudo ").unwrap_or(line);
+            let words = words.strip_prefix("cargo run -- ").or(words.strip_prefix("dropchute "));
+            let Some(words) = words else { continue };
+            let words = ["dropchute"].into_iter().chain(words.split(' '));
+            assert!(Cli::try_parse_from(words).is_ok(), "{line}");
+            found += 1;
+        }
+        assert!(found >= 4, "the README shows how to begin");
+    }
+}

@@ -239,13 +239,14 @@ awk 'BEGIN {
     print "row_id,channel,email,subject,text"
     for (row = 1; row <= 200000; row++) print "cut-" row ",email,dan@four.example,Cut,never to be sent"
 }' >"$WORK/in/messages_cut.csv"
+say "put $WORK/in/messages_cut.csv /inbox/messages_cut.csv" >"$WORK/cut.batch"
 sftp -q -l 8000 "${SSH_OPTIONS[@]}" -oIdentitiesOnly=yes -i "$WORK/id_ed25519" -P "$SFTP_PORT" \
-    -b <(say "put $WORK/in/messages_cut.csv /inbox/messages_cut.csv") erp@127.0.0.1 >/dev/null 2>&1 &
+    -b "$WORK/cut.batch" erp@127.0.0.1 >/dev/null 2>&1 &
 client=$!
 STARTED+=("$client")
-uploading() { [ -n "$(find "$WORK/data/tenants/acme" -type f -size +500k -not -path '*/archive/*')" ]; }
+uploading() { [ -n "$(find "$WORK/data/uploads" -type f -size +500k)" ]; }
 eventually 20 "half an upload" uploading
-# The connection is held by a child of sftp's: nothing may send a CLOSE in our client's name.
+# The connection is held by sftp's child ssh; killed first, it cannot close anything in order.
 kill -9 $(cat "/proc/$client/task/$client/children") "$client"
 wait "$client" 2>/dev/null || true
 # What is dropped later is answered later: by then the cut file would have been taken.

@@ -26,8 +26,9 @@ pass() {
 cleanup() {
     local status=$? pid
     trap - EXIT
-    for pid in ${SERVE_PID:-} ${STARTED[@]+"${STARTED[@]}"}; do
-        kill -9 "$pid" 2>/dev/null || true
+    if [ -n "$SERVE_PID" ]; then kill -9 "$SERVE_PID" 2>/dev/null || true; fi
+    for pid in ${STARTED[@]+"${STARTED[@]}"}; do
+        kill -TERM "$pid" 2>/dev/null || true
     done
     wait 2>/dev/null || true
     if [ "$status" -ne 0 ] || [ -n "${KEEP:-}" ]; then

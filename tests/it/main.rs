@@ -1,3 +1,8 @@
-//! Everything that needs more than one room: journeys, real protocols, the built binary.
+//! Everything that needs more than one room: journeys, crashes, real protocols, the built binary.
 
+#![allow(clippy::unwrap_used, clippy::disallowed_methods, reason = "tests")]
+
+mod doors;
+mod journeys;
 mod service;
+mod stage;

@@ -13,7 +13,7 @@ use russh_sftp::client::error::Error as SftpError;
 use russh_sftp::protocol::{FileAttributes, OpenFlags, Packet, StatusCode};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
-use crate::house::{House, PASSWORD, PATIENCE, key};
+use super::house::{House, PASSWORD, PATIENCE, key};
 
 struct AnyServer;
 

@@ -14,7 +14,7 @@ use suppaftp::types::FileType;
 use suppaftp::{FtpError, Status};
 use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt};
 
-use crate::house::{House, PASSWORD, PATIENCE};
+use super::house::{House, PASSWORD, PATIENCE};
 
 /// The doors' certificate is self-signed.
 #[derive(Debug)]

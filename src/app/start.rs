@@ -292,8 +292,7 @@ impl Replaceable {
 
 fn make_data_dir(config: &Config) -> Result<(), AppError> {
     let path = &config.data_dir;
-    std::fs::create_dir_all(path)
-        .map_err(|source| AppError::Folder { path: path.clone(), source })
+    std::fs::create_dir_all(path).map_err(|source| AppError::Folder { path: path.clone(), source })
 }
 
 fn prepare_folders(config: &Config) -> Result<(), AppError> {

@@ -78,7 +78,8 @@ fn play(case: &Path) -> BTreeMap<String, Vec<u8>> {
             }
             life.drop_files(&files, seen);
             let end = life.rest(PATIENCE).await;
-            let log = || stage.log.lines().iter().map(|line| format!("{line}\n")).collect::<String>();
+            let log =
+                || stage.log.lines().iter().map(|line| format!("{line}\n")).collect::<String>();
             assert_eq!(end, End::Rest, "{case:?}, step {step}:\n{}", log());
         }
         life.stop().await;
@@ -129,10 +130,7 @@ fn rewrite(expected: &Path, found: &BTreeMap<String, Vec<u8>>) {
     }
 }
 
-fn differences(
-    expected: &BTreeMap<String, Vec<u8>>,
-    found: &BTreeMap<String, Vec<u8>>,
-) -> String {
+fn differences(expected: &BTreeMap<String, Vec<u8>>, found: &BTreeMap<String, Vec<u8>>) -> String {
     let mut text = String::new();
     let names: std::collections::BTreeSet<_> = expected.keys().chain(found.keys()).collect();
     for name in names {

@@ -2,7 +2,6 @@
 
 use std::collections::HashMap;
 use std::net::SocketAddr;
-use std::path::Path;
 use std::sync::{Arc, Mutex, PoisonError, RwLock};
 use std::time::Duration;
 
@@ -86,13 +85,10 @@ struct Ground {
 }
 
 impl Ground {
-    async fn lay(config: &Config, world: Arc<World>) -> Result<Ground, AppError> {
+    async fn lay(config: &Config, store: Store, world: Arc<World>) -> Result<Ground, AppError> {
         prepare_folders(config)?;
         let data_dir = config.data_dir.clone();
-        let opened = blocking(move || -> Result<_, AppError> {
-            Ok((Store::open(&data_dir.join("store"))?, Spool::open(&data_dir)?))
-        });
-        let (store, spool) = opened.await?;
+        let spool = blocking(move || Spool::open(&data_dir)).await?;
         let metrics = Arc::new(Metrics::new(env!("CARGO_PKG_VERSION")));
         let store = store.observed(Arc::clone(&world), {
             let metrics = Arc::clone(&metrics);
@@ -119,7 +115,20 @@ impl App {
         world: Arc<World>,
         options: Options,
     ) -> Result<App, AppError> {
-        let ground = Ground::lay(&config, world).await?;
+        make_data_dir(&config)?;
+        let folder = config.data_dir.join("store");
+        let store = blocking(move || Store::open(&folder)).await?;
+        App::start_on(store, config, world, options).await
+    }
+
+    /// The same on a store that is open already: journeys run on a simulated one.
+    pub async fn start_on(
+        store: Store,
+        config: Config,
+        world: Arc<World>,
+        options: Options,
+    ) -> Result<App, AppError> {
+        let ground = Ground::lay(&config, store, world).await?;
         let replaceable = Replaceable::of(&config);
         let doors = Doors::bind(
             config.transfer.clone(),
@@ -283,14 +292,17 @@ impl Replaceable {
     }
 }
 
+fn make_data_dir(config: &Config) -> Result<(), AppError> {
+    let path = &config.data_dir;
+    std::fs::create_dir_all(path).map_err(|source| AppError::Folder { path: path.clone(), source })
+}
+
 fn prepare_folders(config: &Config) -> Result<(), AppError> {
-    let failed = |path: &Path| {
-        let path = path.to_owned();
-        move |source| AppError::Folder { path, source }
-    };
-    std::fs::create_dir_all(&config.data_dir).map_err(failed(&config.data_dir))?;
+    make_data_dir(config)?;
+    let path = &config.data_dir;
     for tenant in &config.tenants {
-        TenantTree::prepare(&config.data_dir, &tenant.id).map_err(failed(&config.data_dir))?;
+        TenantTree::prepare(path, &tenant.id)
+            .map_err(|source| AppError::Folder { path: path.clone(), source })?;
     }
     Ok(())
 }

@@ -86,7 +86,7 @@ impl Sights {
         metrics.uploads_aborted.inc_by(since(|c| c.uploads_aborted));
         metrics.upload_bytes.inc_by(since(|c| c.bytes_in));
         metrics.logins.of(["all", "ok"]).inc_by(since(|c| c.logins_ok));
-        metrics.logins.of(["all", "failed"]).inc_by(since(|c| c.logins_failed));
+        metrics.logins.of(["all", "refused"]).inc_by(since(|c| c.logins_failed));
         metrics.connections_refused.of(["limit"]).inc_by(since(|c| c.refused_connections));
         metrics.sessions.of(["all"]).set(i64::try_from(now.connections).unwrap_or(i64::MAX));
         metrics.store_blobs.set(i64::try_from(self.store.health().blobs).unwrap_or(i64::MAX));

@@ -20,6 +20,7 @@ const BLOCKING_THREADS_MAX: usize = 16;
 
 pub(super) fn serve(global: &Global) -> Result<(), Failure> {
     let config = load(global)?;
+    keep_private();
     start_log(&config.log)?;
     let runtime = runtime()?;
     let result = runtime.block_on(async {
@@ -41,6 +42,11 @@ pub(super) fn runtime() -> anyhow::Result<tokio::runtime::Runtime> {
         .max_blocking_threads(BLOCKING_THREADS_MAX)
         .build()
         .context("start runtime")
+}
+
+/// What is made from now on, nobody but the daemon's user and group may look into.
+pub(super) fn keep_private() {
+    rustix::process::umask(rustix::fs::Mode::from_raw_mode(0o027));
 }
 
 /// A bad new configuration leaves the old one running and says so.

@@ -27,7 +27,6 @@ pub(super) fn serve(global: &Global) -> Result<(), Failure> {
         let app = App::start(config, Arc::new(World::real()), Options::default())
             .await
             .context("start")?;
-        app.tell_ready();
         app.run(CancellationToken::new(), || reread(global)).await.context("run")
     });
     // A file that is still being read is read anew at the next start; nobody waits for it.

@@ -3,10 +3,11 @@
 use std::time::Duration;
 
 use tokio::signal::unix::{SignalKind, signal};
+use tokio::task::{Id, JoinError};
 use tokio_util::sync::CancellationToken;
 
 use super::error::AppError;
-use super::start::{App, Ended};
+use super::start::{App, TaskResult};
 use crate::config::Config;
 use crate::worker::blocking;
 
@@ -32,7 +33,7 @@ impl App {
                 _ = terminate.recv() => break None,
                 _ = interrupt.recv() => break None,
                 () = token.cancelled() => break None,
-                Some(ended) = self.tasks.join_next() => break Some(failure_of(ended)),
+                Some(ended) = self.tasks.join_next_with_id() => break Some(self.failure(ended)),
                 _ = alive.tick() => self.prove_alive().await,
                 _ = hangup.recv() => self.take_new(reread()),
             }
@@ -80,37 +81,35 @@ impl App {
     /// Stops in order: no new sessions, no new files, no new attempts, the answers to what is settled.
     pub async fn stop(mut self) -> Result<(), AppError> {
         let mut first_failure = None;
-        for (stage, token) in self.stages.clone() {
+        for (names, token) in self.stages.clone() {
             token.cancel();
-            let names: &[&str] = match stage {
-                "doors" => &["doors"],
-                "intake" => &["intake"],
-                "dispatch" => &["dispatch"],
-                _ => &["outbox", "admin"],
-            };
-            let mut left = names.len();
-            while left > 0 {
-                let Some(ended) = self.tasks.join_next().await else { break };
-                if let Ok((name, Ok(()))) = &ended {
-                    left -= usize::from(names.contains(name));
+            // A task that failed before is not waited for.
+            while self.running.values().any(|name| names.contains(name)) {
+                let Some(ended) = self.tasks.join_next_with_id().await else { break };
+                if let Ok((id, Ok(()))) = &ended
+                    && self.running.get(id).is_some_and(|name| names.contains(name))
+                {
+                    self.running.remove(id);
                     continue;
                 }
-                let failure = failure_of(ended);
+                let failure = self.failure(ended);
                 tracing::error!(error = &failure as &dyn std::error::Error, "station failed");
                 first_failure.get_or_insert(failure);
-                left = 0;
             }
         }
         tracing::info!("stopped");
         first_failure.map_or(Ok(()), Err)
     }
-}
 
-fn failure_of(ended: Result<Ended, tokio::task::JoinError>) -> AppError {
-    match ended {
-        Ok((station, Ok(()))) => AppError::Ended { station },
-        Ok((station, Err(source))) => AppError::Station { station, source },
-        Err(error) => AppError::Station { station: "a task", source: Box::new(error) },
+    /// What it means that a task ended which nobody had asked to.
+    fn failure(&mut self, ended: Result<(Id, TaskResult), JoinError>) -> AppError {
+        let id = ended.as_ref().map_or_else(JoinError::id, |(id, _)| *id);
+        let station = self.running.remove(&id).unwrap_or("a task");
+        match ended {
+            Ok((_, Ok(()))) => AppError::Ended { station },
+            Ok((_, Err(source))) => AppError::Station { station, source },
+            Err(error) => AppError::Station { station, source: Box::new(error) },
+        }
     }
 }
 
@@ -118,5 +117,68 @@ fn failure_of(ended: Result<Ended, tokio::task::JoinError>) -> AppError {
 fn notify_systemd(states: &[sd_notify::NotifyState<'_>]) {
     if let Err(error) = sd_notify::notify(states) {
         tracing::debug!(%error, "systemd cannot be told");
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use jiff::Timestamp;
+
+    use super::*;
+    use crate::app::Options;
+    use crate::batch::{BatchEvent, BatchState};
+    use crate::model::BatchId;
+    use crate::store::{Acceptance, BatchRecord, Facts, Store};
+    use crate::world::World;
+
+    const CONFIG: &str = r#"
+format = 1
+data_dir = "data"
+[sftp]
+listen = ["127.0.0.1:0"]
+[ftp]
+listen = []
+[admin]
+listen = "127.0.0.1:0"
+[tenant.acme]
+"#;
+
+    #[tokio::test(flavor = "multi_thread")]
+    async fn a_station_that_fails_ends_the_program() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("dropchute.toml");
+        std::fs::write(&path, CONFIG).unwrap();
+        let config = crate::config::load(&path).unwrap();
+        std::fs::create_dir(&config.data_dir).unwrap();
+        // A running batch without its rows: dispatch cannot go on.
+        let store = Store::open(&config.data_dir.join("store")).unwrap();
+        let record = store.open_batch(batch()).unwrap();
+        store.conclude(record, BatchEvent::FileAccepted, &Acceptance::default()).unwrap();
+        drop(store);
+        let world = Arc::new(World::real());
+        let app = App::start(config, world, Options::default()).await.unwrap();
+        let run = app.run(CancellationToken::new(), || None);
+        let ended = tokio::time::timeout(Duration::from_secs(60), run).await;
+        let error = ended.expect("the other stations are stopped").unwrap_err();
+        assert_eq!(error.to_string(), "dispatch stopped");
+    }
+
+    fn batch() -> BatchRecord {
+        BatchRecord {
+            id: BatchId::from_u64(1),
+            tenant: "acme".parse().unwrap(),
+            path: "inbox/messages/a.csv".to_owned(),
+            state: BatchState::Claimed,
+            account: String::new(),
+            proof: None,
+            received_at: Timestamp::UNIX_EPOCH,
+            claimed_at: Timestamp::UNIX_EPOCH,
+            validated_at: None,
+            closed_at: None,
+            facts: Facts::default(),
+            chunks: 0,
+        }
     }
 }

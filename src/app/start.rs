@@ -42,9 +42,8 @@ impl Default for Options {
     }
 }
 
-type TaskResult = Result<(), Box<dyn std::error::Error + Send + Sync>>;
-/// A task's name and how it ended.
-pub(super) type Ended = (&'static str, TaskResult);
+/// How a task ended.
+pub(super) type TaskResult = Result<(), Box<dyn std::error::Error + Send + Sync>>;
 type AnswerTable = Arc<RwLock<Arc<HashMap<TenantId, TenantAnswers>>>>;
 
 /// The parts that a new configuration is laid into.
@@ -64,9 +63,11 @@ pub struct App {
     admin_address: Option<SocketAddr>,
     replaceable: Replaceable,
     pub(super) store: Store,
-    pub(super) tasks: JoinSet<Ended>,
-    /// In the order in which they are stopped.
-    pub(super) stages: [(&'static str, CancellationToken); 4],
+    pub(super) tasks: JoinSet<TaskResult>,
+    /// The tasks that have not ended, by name.
+    pub(super) running: HashMap<tokio::task::Id, &'static str>,
+    /// In the order in which they are stopped, each with the names of its tasks.
+    pub(super) stages: [(&'static [&'static str], CancellationToken); 4],
 }
 
 impl std::fmt::Debug for App {
@@ -100,11 +101,12 @@ impl Ground {
 /// A station and the stage in which it stops.
 type Station = (usize, Box<dyn Worker>);
 
-/// The stages of stopping, each with the tasks in it.
+/// The stages of stopping, and the tasks in each.
 const DOORS: usize = 0;
 const INTAKE: usize = 1;
 const DISPATCH: usize = 2;
 const ANSWERS: usize = 3;
+const STAGES: [&[&str]; 4] = [&["doors"], &["intake"], &["dispatch"], &["outbox", "admin"]];
 
 impl App {
     /// Builds everything and binds every port, then starts. On return all ports are open.
@@ -139,8 +141,6 @@ impl App {
             data_dir: config.data_dir.clone(),
         })
         .await?;
-        let stages = ["doors", "intake", "dispatch", "answers"]
-            .map(|stage| (stage, CancellationToken::new()));
         let mut app = App {
             addresses: doors.addresses(),
             admin_address: admin.local_addr(),
@@ -148,7 +148,8 @@ impl App {
             replaceable,
             store: ground.store.clone(),
             tasks: JoinSet::new(),
-            stages,
+            running: HashMap::new(),
+            stages: STAGES.map(|names| (names, CancellationToken::new())),
         };
         let stations = app.stations(&ground, options)?;
         let admin_address = app.admin_address.map(|address| ("admin", address));
@@ -241,7 +242,8 @@ impl App {
         name: &'static str,
         task: impl Future<Output = TaskResult> + Send + 'static,
     ) {
-        self.tasks.spawn(async move { (name, task.await) });
+        let task = self.tasks.spawn(task);
+        self.running.insert(task.id(), name);
     }
 
     /// Where the doors listen: `sftp` or `ftp`, and the address.

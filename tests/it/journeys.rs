@@ -59,6 +59,28 @@ fn cases() -> Vec<PathBuf> {
     cases
 }
 
+/// Too large for a folder: a cell of ten megabytes is refused, its neighbours are sent.
+#[test]
+fn a_cell_of_ten_megabytes_refuses_its_row_alone() {
+    let stage = Stage::new("");
+    let mut file = b"phone,text\n01701234567,One\n01701234568,".to_vec();
+    file.resize(file.len() + 10_000_000, b'x');
+    file.extend(b"\n01701234569,Three\n");
+    stage.live(START.parse().unwrap(), async |life| {
+        life.drop_files(&[("messages/big.csv".to_owned(), file.clone())].into(), true);
+        assert_eq!(life.rest(PATIENCE).await, End::Rest);
+        life.stop().await;
+    });
+    let to: Vec<_> = stage.log.sent().iter().map(|line| line.field("to").to_owned()).collect();
+    assert_eq!(to, ["+491701234567", "+491701234569"]);
+    let answers = files_below(&stage.tenant("outbox/messages"));
+    let text = |name: &str| String::from_utf8_lossy(&answers[name]).into_owned();
+    let errors = text("big.csv.errors.csv");
+    assert!(errors.lines().nth(1).unwrap().starts_with("1,big.csv,3,2,"), "{errors}");
+    assert!(errors.contains("row.record_too_long") && errors.len() < 1000, "{errors}");
+    assert!(text("big.csv.rejected.csv").len() > 10_000_000, "the record stands there as it came");
+}
+
 /// Plays one case; returns what must stand in `expected/`.
 fn play(case: &Path) -> BTreeMap<String, Vec<u8>> {
     let text = std::fs::read_to_string(case.join("config.toml")).unwrap_or_default();

@@ -79,7 +79,7 @@ CONF
 }
 HASH=$(hash_of "$PASSWORD")
 config optional >"$WORK/dropchute.toml"
-dropchute check >/dev/null || fail "check refuses the configuration"
+dropchute check >/dev/null || { cat "$WORK/cli.log" >&2; fail "check refuses the configuration"; }
 start_serve
 
 # --- Files and clients
@@ -144,7 +144,7 @@ CLIENTS=(curl-ftp curl-ftps curl-sftp sftp-password sftp-key lftp-ftp lftp-ftps 
 
 # fetched CLIENT NAME: whether the client could collect the answer now.
 fetched() {
-    "fetch_$1" "$2" "$WORK/out/$2" || { rm -f "$WORK/out/$2"; return 1; }
+    "fetch_$1" "$2" "$WORK/out/$2" >/dev/null 2>&1 || { rm -f "$WORK/out/$2"; return 1; }
     [ -s "$WORK/out/$2" ]
 }
 # cell FILE COLUMN [LINE]: a field of an answer, by the column's name.

@@ -177,11 +177,15 @@ CONF
 
 # --- The instance
 
+# start_serve [LOG]: and waits until it is ready.
 start_serve() {
-    local log=${1:-$WORK/serve.log}
-    "$BIN" --config "$WORK/dropchute.toml" serve >>"$log" 2>&1 &
-    SERVE_PID=$!
+    launch_serve "$@"
     eventually 30 "the daemon is ready" curl -fsS -m 2 "http://127.0.0.1:$ADMIN_PORT/readyz"
+}
+
+launch_serve() {
+    "$BIN" --config "$WORK/dropchute.toml" serve >>"${1:-$WORK/serve.log}" 2>&1 &
+    SERVE_PID=$!
 }
 
 # stop_serve MAX_MS: SIGTERM; must exit 0 within the time.
@@ -196,7 +200,8 @@ stop_serve() {
     [ "$STOP_MS" -le "$1" ] || fail "took $STOP_MS ms to stop, more than $1"
 }
 
-dropchute() { "$BIN" --config "$WORK/dropchute.toml" "$@"; }
+# What the command line tells besides its answer, warnings above all, goes to a file.
+dropchute() { "$BIN" --config "$WORK/dropchute.toml" "$@" 2>>"$WORK/cli.log"; }
 
 # hash_of PASSWORD
 hash_of() { printf %s "$1" | "$BIN" hash-password; }

@@ -22,9 +22,12 @@ use crate::records::{FileProblem, ReadSettings, RecordReader};
 use crate::spool::{BatchFolder, IdFile, Spool};
 use crate::store::{Acceptance, BatchRecord, ChunkRecord, Facts, Store, StoreError};
 
-/// Texts that partners put into a record are cut to this many bytes: a record must stay small.
+/// Texts that partners put into a record are cut to this many bytes as they are stored: a record that
+/// is too large for the store could never be concluded.
 const STORED_TEXT_MAX_BYTES: usize = 256;
 const STORED_X_MAX_BYTES: usize = 1024;
+/// Brackets, quotes and commas around one `x_*` directive.
+const STORED_X_FRAME_BYTES: usize = 8;
 
 /// What concluding needs beside the file.
 #[derive(Debug, Clone)]
@@ -47,7 +50,7 @@ impl Desk {
         record.validated_at = Some(now);
         let pass = match self.prepare(tenant, &mut record, &folder) {
             Ok((profile, file_ref)) => {
-                record.facts.file_ref = file_ref;
+                record.facts.file_ref = cut(&file_ref);
                 let strong_proof = record.proof.is_some_and(|p| p.is_strong());
                 Pass { tenant, profile, strong_proof, folder: &folder, now }
             }
@@ -125,7 +128,7 @@ impl Desk {
         let mut room = STORED_X_MAX_BYTES;
         for (key, value) in reading.directives.iter().filter(|(key, _)| key.starts_with("x_")) {
             let (key, value) = (cut(key), cut(value));
-            let needed = key.len() + value.len();
+            let needed = stored_bytes(&key) + stored_bytes(&value) + STORED_X_FRAME_BYTES;
             if needed <= room {
                 room -= needed;
                 facts.x.push((key, value));
@@ -377,9 +380,39 @@ fn directive_profile(input: &Path) -> Option<String> {
 }
 
 fn cut(text: &str) -> String {
-    if text.len() <= STORED_TEXT_MAX_BYTES {
-        return text.to_owned();
+    let mut bytes = 0;
+    let fits = |c: &char| {
+        bytes += stored_bytes_of(*c);
+        bytes <= STORED_TEXT_MAX_BYTES
+    };
+    text.chars().take_while(fits).collect()
+}
+
+fn stored_bytes(text: &str) -> usize {
+    text.chars().map(stored_bytes_of).sum()
+}
+
+/// Records are stored as JSON, which escapes.
+fn stored_bytes_of(c: char) -> usize {
+    match c {
+        '"' | '\\' => 2,
+        '\0'..='\x1f' => 6,
+        _ => c.len_utf8(),
     }
-    let end = (0..=STORED_TEXT_MAX_BYTES).rev().find(|at| text.is_char_boundary(*at));
-    text[..end.unwrap_or(0)].to_owned()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn texts_are_cut_by_what_they_take_in_the_store() {
+        assert_eq!(cut("plain"), "plain");
+        assert_eq!(cut(&"\"".repeat(300)).len(), 128);
+        assert_eq!(cut(&"\u{1}".repeat(300)).len(), 42);
+        assert_eq!(cut(&"ü".repeat(300)).len(), 256);
+        for text in ["\"\\/ü\u{7f}€", "a,b"] {
+            assert_eq!(stored_bytes(text) + 2, serde_json::to_string(text).unwrap().len());
+        }
+    }
 }

@@ -144,7 +144,6 @@ fn a_second_daemon_on_the_same_data_dir_is_refused() {
 }
 
 /// Waits for a level, not for an event, with a deadline.
-#[allow(clippy::disallowed_methods, reason = "the daemon under test runs in real time")]
 fn wait_until(what: &str, holds: impl Fn() -> bool) {
     let begin = std::time::Instant::now();
     while !holds() {

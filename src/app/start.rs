@@ -59,6 +59,8 @@ struct Replaceable {
 /// The running program.
 pub struct App {
     config: Config,
+    /// What cannot change without a restart is as it was then, however often it is read anew.
+    started_with: Config,
     addresses: Vec<(&'static str, SocketAddr)>,
     admin_address: Option<SocketAddr>,
     replaceable: Replaceable,
@@ -144,6 +146,7 @@ impl App {
         let mut app = App {
             addresses: doors.addresses(),
             admin_address: admin.local_addr(),
+            started_with: config.clone(),
             config,
             replaceable,
             store: ground.store.clone(),
@@ -258,7 +261,7 @@ impl App {
     /// Lays a new configuration over the running program, as far as that goes without a restart.
     /// Returns the changed keys that need one.
     pub fn reload(&mut self, mut config: Config) -> Result<Vec<String>, AppError> {
-        let needing_restart = restart_needed(&self.config, &config);
+        let needing_restart = restart_needed(&self.started_with, &config);
         config.data_dir.clone_from(&self.config.data_dir);
         prepare_folders(&config)?;
         self.replaceable.lay(&config);

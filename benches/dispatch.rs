@@ -219,7 +219,8 @@ async fn station(house: &House) -> Run {
             }
         }
     }
-    let run = Run { seconds: start.elapsed().as_secs_f64(), cpu_seconds: house::cpu_seconds() - cpu };
+    let run =
+        Run { seconds: start.elapsed().as_secs_f64(), cpu_seconds: house::cpu_seconds() - cpu };
     let settled = house.metrics.rows_settled.of(["sent"]).get()
         + house.metrics.rows_settled.of(["submitted"]).get();
     assert_eq!(settled, MESSAGES);

@@ -169,7 +169,8 @@ pub fn write_messages(path: &Path, rows: u64, recipients: Recipients) {
     use std::io::Write;
     let mut out = std::io::BufWriter::new(std::fs::File::create(path).unwrap());
     let address = if recipients == Recipients::Email { "email" } else { "phone" };
-    writeln!(out, "row_id,{address},template,var_first_name,var_last_name,var_text,x_kdnr").unwrap();
+    writeln!(out, "row_id,{address},template,var_first_name,var_last_name,var_text,x_kdnr")
+        .unwrap();
     for row in 0..rows {
         match recipients {
             Recipients::Email => writeln!(

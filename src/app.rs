@@ -2,11 +2,12 @@
 //!
 //! Builds everything and binds every port before anything starts; a station that ends before shutdown
 //! is a bug that ends the process; stops in order (doors, intake, attempts, answers, store). Holds no
-//! rule of its own. Start reading at `start.rs`, then `drive.rs`; `wiring.rs` turns the configuration
+//! rule of its own. Start reading at `start.rs`, then `run.rs`; `wiring.rs` turns the configuration
 //! into each room's settings.
 
 mod drive;
 mod error;
+mod run;
 mod start;
 mod views;
 mod wiring;

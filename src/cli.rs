@@ -7,6 +7,8 @@
 mod args;
 mod batch;
 mod check;
+mod demo;
+mod manual;
 mod outcome;
 mod password;
 mod serve;

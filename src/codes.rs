@@ -427,6 +427,18 @@ impl ReasonCode {
         ReasonCode::ALL.get(index as usize).copied()
     }
 
+    /// True where a limit of the configuration was hit; counted in `dropchute_limit_hits_total`.
+    pub const fn is_limit(self) -> bool {
+        matches!(
+            self,
+            ReasonCode::FileTooLarge
+                | ReasonCode::FileTooManyRows
+                | ReasonCode::HeaderTooManyColumns
+                | ReasonCode::RowRecordTooLong
+                | ReasonCode::RowValueTooLong
+        )
+    }
+
     /// True for the two codes that mean "same row again": never counted as bad rows.
     pub const fn is_duplicate(self) -> bool {
         matches!(self, ReasonCode::RowIdUsed | ReasonCode::RowDuplicate)

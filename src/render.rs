@@ -6,6 +6,7 @@
 //! as a plain placeholder is in `scan.rs`, everything beyond that goes through `engine.rs`.
 
 mod engine;
+mod inline;
 mod name;
 mod scan;
 mod template;

@@ -224,6 +224,36 @@ fn the_table_of_metrics_is_current() {
     assert_current("docs/metrics.md", &table);
 }
 
+#[test]
+fn the_table_of_the_simulators_endings_is_current() {
+    let mut table = String::from(
+        "# The simulator\n\n\
+         A provider of `kind = \"simulator\"` sends nothing; the recipient's ending chooses what it answers: the\n\
+         last four digits of a number, or the last four characters before the `@` (`ann.0101@example.com`).\n\n",
+    );
+    let source = read("src/channel/simulator.rs");
+    for line in source.lines().filter_map(|line| line.strip_prefix("//! |")) {
+        writeln!(table, "|{line}").unwrap();
+    }
+    table.push_str("\n\"Once\" and \"twice\" go by the message's attempt number.\n");
+    assert_current("docs/simulator.md", &table);
+}
+
+#[test]
+fn the_map_shows_every_room_in_the_order_of_the_plan() {
+    let plan = read("src/lib.rs");
+    let plan: Vec<_> =
+        plan.lines().filter_map(|line| line.strip_prefix("pub mod ")?.strip_suffix(';')).collect();
+    let map = read("ARCHITECTURE.md");
+    let map: Vec<_> = map
+        .lines()
+        .skip_while(|line| *line != "## Floor plan")
+        .take_while(|line| *line != "## Where to start reading")
+        .filter_map(|line| line.strip_prefix("| ")?.split("| `").nth(1)?.split('`').next())
+        .collect();
+    assert_eq!(map, plan);
+}
+
 /// Text that may stand in a cell of a Markdown table.
 fn cell(text: &str) -> String {
     text.replace('|', "\\|").replace('<', "&lt;")

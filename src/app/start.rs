@@ -1,12 +1,10 @@
-//! Build, start, watch, stop.
+//! Build everything, bind every port, then start.
 
 use std::collections::HashMap;
 use std::net::SocketAddr;
-use std::path::Path;
 use std::sync::{Arc, Mutex, PoisonError, RwLock};
 use std::time::Duration;
 
-use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::Notify;
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
@@ -25,7 +23,7 @@ use crate::outbox::{self, Publisher, TenantAnswers};
 use crate::spool::Spool;
 use crate::store::Store;
 use crate::telemetry::Metrics;
-use crate::transfer::{Accounts, Doors};
+use crate::transfer::{Accounts, Counters, Doors};
 use crate::worker::{Worker, blocking};
 use crate::world::World;
 
@@ -44,8 +42,8 @@ impl Default for Options {
     }
 }
 
-type TaskResult = Result<(), Box<dyn std::error::Error + Send + Sync>>;
-type Ended = (&'static str, TaskResult);
+/// How a task ended.
+pub(super) type TaskResult = Result<(), Box<dyn std::error::Error + Send + Sync>>;
 type AnswerTable = Arc<RwLock<Arc<HashMap<TenantId, TenantAnswers>>>>;
 
 /// The parts that a new configuration is laid into.
@@ -64,10 +62,12 @@ pub struct App {
     addresses: Vec<(&'static str, SocketAddr)>,
     admin_address: Option<SocketAddr>,
     replaceable: Replaceable,
-    store: Store,
-    tasks: JoinSet<Ended>,
-    /// In the order in which they are stopped.
-    stages: [(&'static str, CancellationToken); 4],
+    pub(super) store: Store,
+    pub(super) tasks: JoinSet<TaskResult>,
+    /// The tasks that have not ended, by name.
+    pub(super) running: HashMap<tokio::task::Id, &'static str>,
+    /// In the order in which they are stopped, each with the names of its tasks.
+    pub(super) stages: [(&'static [&'static str], CancellationToken); 4],
 }
 
 impl std::fmt::Debug for App {
@@ -76,11 +76,37 @@ impl std::fmt::Debug for App {
     }
 }
 
-/// The stages of stopping, each with the tasks in it.
+/// What everything stands on.
+struct Ground {
+    store: Store,
+    spool: Spool,
+    world: Arc<World>,
+    metrics: Arc<Metrics>,
+}
+
+impl Ground {
+    async fn lay(config: &Config, store: Store, world: Arc<World>) -> Result<Ground, AppError> {
+        prepare_folders(config)?;
+        let data_dir = config.data_dir.clone();
+        let spool = blocking(move || Spool::open(&data_dir)).await?;
+        let metrics = Arc::new(Metrics::new(env!("CARGO_PKG_VERSION")));
+        let store = store.observed(Arc::clone(&world), {
+            let metrics = Arc::clone(&metrics);
+            move |seconds| metrics.commit_seconds.observe(seconds)
+        });
+        Ok(Ground { store, spool, world, metrics })
+    }
+}
+
+/// A station and the stage in which it stops.
+type Station = (usize, Box<dyn Worker>);
+
+/// The stages of stopping, and the tasks in each.
 const DOORS: usize = 0;
 const INTAKE: usize = 1;
 const DISPATCH: usize = 2;
 const ANSWERS: usize = 3;
+const STAGES: [&[&str]; 4] = [&["doors"], &["intake"], &["dispatch"], &["outbox", "admin"]];
 
 impl App {
     /// Builds everything and binds every port, then starts. On return all ports are open.
@@ -89,84 +115,84 @@ impl App {
         world: Arc<World>,
         options: Options,
     ) -> Result<App, AppError> {
-        prepare_folders(&config)?;
-        let data_dir = config.data_dir.clone();
-        let (store, spool) = blocking({
-            let data_dir = data_dir.clone();
-            move || -> Result<_, AppError> {
-                Ok((Store::open(&data_dir.join("store"))?, Spool::open(&data_dir)?))
-            }
-        })
-        .await?;
-        let metrics = Arc::new(Metrics::new(env!("CARGO_PKG_VERSION")));
-        let store = store.observed(Arc::clone(&world), {
-            let metrics = Arc::clone(&metrics);
-            move |seconds| metrics.commit_seconds.observe(seconds)
-        });
+        make_data_dir(&config)?;
+        let folder = config.data_dir.join("store");
+        let store = blocking(move || Store::open(&folder)).await?;
+        App::start_on(store, config, world, options).await
+    }
+
+    /// The same on a store that is open already: journeys run on a simulated one.
+    pub async fn start_on(
+        store: Store,
+        config: Config,
+        world: Arc<World>,
+        options: Options,
+    ) -> Result<App, AppError> {
+        let ground = Ground::lay(&config, store, world).await?;
         let replaceable = Replaceable::of(&config);
         let doors = Doors::bind(
             config.transfer.clone(),
             replaceable.accounts.clone(),
-            journal(&store, &replaceable.doorbell),
-            Arc::clone(&world),
+            journal(&ground.store, &replaceable.doorbell),
+            Arc::clone(&ground.world),
         )?;
-        let settings = admin::Settings { listen: config.admin_listen, data_dir: data_dir.clone() };
-        let admin = Admin::bind(&settings).await?;
-        let stages = ["doors", "intake", "dispatch", "answers"]
-            .map(|stage| (stage, CancellationToken::new()));
+        let admin = Admin::bind(&admin::Settings {
+            listen: config.admin_listen,
+            data_dir: config.data_dir.clone(),
+        })
+        .await?;
         let mut app = App {
             addresses: doors.addresses(),
             admin_address: admin.local_addr(),
             config,
             replaceable,
-            store: store.clone(),
+            store: ground.store.clone(),
             tasks: JoinSet::new(),
-            stages,
+            running: HashMap::new(),
+            stages: STAGES.map(|names| (names, CancellationToken::new())),
         };
-        let stations = app.stations(&store, &spool, &world, &metrics, options)?;
+        let stations = app.stations(&ground, options)?;
         let admin_address = app.admin_address.map(|address| ("admin", address));
         for (door, address) in app.addresses.iter().copied().chain(admin_address) {
             tracing::info!(door, %address, "listening");
         }
-        let views = Sights {
-            store,
-            world: Arc::clone(&world),
-            metrics: Arc::clone(&metrics),
-            counters: doors.counters(),
-            data_dir,
-            disk_reserve: app.config.disk_reserve,
-            addresses: app.addresses.clone(),
-            started_at: world.clock.now(),
-            shown: Mutex::new(None),
-        };
-        metrics.start_time_seconds.set(world.clock.now().as_second());
+        let views = app.sights(&ground, doors.counters()).views();
+        ground.metrics.start_time_seconds.set(ground.world.clock.now().as_second());
         let token = app.stages[DOORS].1.clone();
         app.spawn("doors", async move {
             doors.serve(token).await;
             Ok(())
         });
-        let (token, views) = (app.stages[ANSWERS].1.clone(), views.views());
+        let token = app.stages[ANSWERS].1.clone();
         app.spawn("admin", async move {
             admin.serve(views, token).await;
             Ok(())
         });
         let grace = app.config.shutdown_grace;
         for (stage, station) in stations {
-            let (token, world) = (app.stages[stage].1.clone(), Arc::clone(&world));
+            let (token, world) = (app.stages[stage].1.clone(), Arc::clone(&ground.world));
             app.spawn(station.name(), drive(station, token, grace, world));
         }
         Ok(app)
     }
 
+    fn sights(&self, ground: &Ground, counters: Arc<Counters>) -> Sights {
+        Sights {
+            store: ground.store.clone(),
+            world: Arc::clone(&ground.world),
+            metrics: Arc::clone(&ground.metrics),
+            counters,
+            data_dir: self.config.data_dir.clone(),
+            disk_reserve: self.config.disk_reserve,
+            addresses: self.addresses.clone(),
+            started_at: ground.world.clock.now(),
+            shown: Mutex::new(None),
+        }
+    }
+
     /// Builds the stations, with the stage in which each stops.
-    fn stations(
-        &self,
-        store: &Store,
-        spool: &Spool,
-        world: &Arc<World>,
-        metrics: &Arc<Metrics>,
-        options: Options,
-    ) -> Result<[(usize, Box<dyn Worker>); 3], AppError> {
+    fn stations(&self, ground: &Ground, options: Options) -> Result<[Station; 3], AppError> {
+        let Ground { store, spool, world, metrics } = ground;
         let nudges = Nudges::default();
         let both = || (store.clone(), spool.clone());
         let intake = Intake::new(
@@ -216,12 +242,8 @@ impl App {
         name: &'static str,
         task: impl Future<Output = TaskResult> + Send + 'static,
     ) {
-        self.tasks.spawn(async move { (name, task.await) });
-    }
-
-    /// Tells systemd that every port is bound.
-    pub fn tell_ready(&self) {
-        notify_systemd(&[sd_notify::NotifyState::Ready]);
+        let task = self.tasks.spawn(task);
+        self.running.insert(task.id(), name);
     }
 
     /// Where the doors listen: `sftp` or `ftp`, and the address.
@@ -242,95 +264,6 @@ impl App {
         self.replaceable.lay(&config);
         self.config = config;
         Ok(needing_restart)
-    }
-
-    /// Runs until a signal or the token asks to stop, or a station fails. SIGHUP calls `reread` for a
-    /// new configuration; a bad one leaves the old one in force.
-    pub async fn run(
-        mut self,
-        token: CancellationToken,
-        mut reread: impl FnMut() -> Option<Config>,
-    ) -> Result<(), AppError> {
-        let mut hangup = signal(SignalKind::hangup()).map_err(AppError::Signals)?;
-        let mut terminate = signal(SignalKind::terminate()).map_err(AppError::Signals)?;
-        let mut interrupt = signal(SignalKind::interrupt()).map_err(AppError::Signals)?;
-        let mut alive = tokio::time::interval(Duration::from_secs(5));
-        let failure = loop {
-            tokio::select! {
-                _ = terminate.recv() => break None,
-                _ = interrupt.recv() => break None,
-                () = token.cancelled() => break None,
-                Some(ended) = self.tasks.join_next() => break Some(failure_of(ended)),
-                _ = alive.tick() => self.prove_alive().await,
-                _ = hangup.recv() => self.take_new(reread()),
-            }
-        };
-        tracing::info!("stopping");
-        notify_systemd(&[sd_notify::NotifyState::Stopping]);
-        let stopping = async {
-            let stopped = self.stop().await;
-            match failure {
-                Some(error) => Err(error),
-                None => stopped,
-            }
-        };
-        tokio::select! {
-            result = stopping => result,
-            // A second signal ends the grace at once: a crash is an ordinary way to stop.
-            _ = terminate.recv() => Ok(()),
-            _ = interrupt.recv() => Ok(()),
-        }
-    }
-
-    fn take_new(&mut self, config: Option<Config>) {
-        let Some(config) = config else { return };
-        match self.reload(config) {
-            Ok(keys) if keys.is_empty() => tracing::info!("configuration read anew"),
-            Ok(keys) => tracing::warn!(
-                keys = keys.join(", "),
-                "configuration read anew; these keys take effect at the next start"
-            ),
-            Err(error) => tracing::error!(
-                error = &error as &dyn std::error::Error,
-                "new configuration cannot be taken; the old one stays in force"
-            ),
-        }
-    }
-
-    /// Feeds systemd's watchdog, but only while the store answers.
-    async fn prove_alive(&self) {
-        let store = self.store.clone();
-        if blocking(move || !store.health().failed && store.batches(None, 1).is_ok()).await {
-            notify_systemd(&[sd_notify::NotifyState::Watchdog]);
-        }
-    }
-
-    /// Stops in order: no new sessions, no new files, no new attempts, the answers to what is settled.
-    pub async fn stop(mut self) -> Result<(), AppError> {
-        let mut first_failure = None;
-        for (stage, token) in self.stages.clone() {
-            token.cancel();
-            let names: &[&str] = match stage {
-                "doors" => &["doors"],
-                "intake" => &["intake"],
-                "dispatch" => &["dispatch"],
-                _ => &["outbox", "admin"],
-            };
-            let mut left = names.len();
-            while left > 0 {
-                let Some(ended) = self.tasks.join_next().await else { break };
-                if let Ok((name, Ok(()))) = &ended {
-                    left -= usize::from(names.contains(name));
-                    continue;
-                }
-                let failure = failure_of(ended);
-                tracing::error!(error = &failure as &dyn std::error::Error, "station failed");
-                first_failure.get_or_insert(failure);
-                left = 0;
-            }
-        }
-        tracing::info!("stopped");
-        first_failure.map_or(Ok(()), Err)
     }
 }
 
@@ -359,22 +292,17 @@ impl Replaceable {
     }
 }
 
-fn failure_of(ended: Result<Ended, tokio::task::JoinError>) -> AppError {
-    match ended {
-        Ok((station, Ok(()))) => AppError::Ended { station },
-        Ok((station, Err(source))) => AppError::Station { station, source },
-        Err(error) => AppError::Station { station: "a task", source: Box::new(error) },
-    }
+fn make_data_dir(config: &Config) -> Result<(), AppError> {
+    let path = &config.data_dir;
+    std::fs::create_dir_all(path).map_err(|source| AppError::Folder { path: path.clone(), source })
 }
 
 fn prepare_folders(config: &Config) -> Result<(), AppError> {
-    let failed = |path: &Path| {
-        let path = path.to_owned();
-        move |source| AppError::Folder { path, source }
-    };
-    std::fs::create_dir_all(&config.data_dir).map_err(failed(&config.data_dir))?;
+    make_data_dir(config)?;
+    let path = &config.data_dir;
     for tenant in &config.tenants {
-        TenantTree::prepare(&config.data_dir, &tenant.id).map_err(failed(&config.data_dir))?;
+        TenantTree::prepare(path, &tenant.id)
+            .map_err(|source| AppError::Folder { path: path.clone(), source })?;
     }
     Ok(())
 }
@@ -387,11 +315,4 @@ fn journal(store: &Store, doorbell: &Arc<Doorbell>) -> crate::files::Journal {
         doorbell.ring(&evidence.tenant);
         Ok(())
     })
-}
-
-/// Tells systemd, where it started us.
-fn notify_systemd(states: &[sd_notify::NotifyState<'_>]) {
-    if let Err(error) = sd_notify::notify(states) {
-        tracing::debug!(%error, "systemd cannot be told");
-    }
 }

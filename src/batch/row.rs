@@ -45,7 +45,7 @@ pub fn after_attempt(
             settle(Status::Unknown, Some(ReasonCode::DeliveryOutcomeUnknown))
         }
         Outcome::Transient(_) if used_up => {
-            settle(Status::Failed, Some(ReasonCode::DeliveryAttemptsUsedUp))
+            settle(Status::Expired, Some(ReasonCode::DeliveryAttemptsUsedUp))
         }
         Outcome::Transient(UntilHint(hint)) => {
             let code = attempt.code.or(Some(ReasonCode::DeliveryNetwork));
@@ -82,7 +82,7 @@ mod tests {
         check(Outcome::Throttled(UntilHint(wait)), 99, false, throttled);
         let again = retry(ReasonCode::DeliveryNetwork, true, None);
         check(Outcome::Transient(none), 2, false, again);
-        let used_up = settle(Status::Failed, Some(ReasonCode::DeliveryAttemptsUsedUp));
+        let used_up = settle(Status::Expired, Some(ReasonCode::DeliveryAttemptsUsedUp));
         check(Outcome::Transient(none), 3, false, used_up);
         let unknown = settle(Status::Unknown, Some(ReasonCode::DeliveryOutcomeUnknown));
         check(Outcome::Unknown, 1, false, unknown.clone());

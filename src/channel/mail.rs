@@ -62,7 +62,17 @@ fn mailbox(text: &str, problem: &str) -> Result<Mailbox, Attempt> {
     if text.contains(char::is_control) {
         return Err(refused(problem));
     }
-    text.parse().map_err(|_| refused(problem))
+    // A name may hold commas and dots without quotes here; the address stands in the last brackets.
+    let (name, address) = match text.trim().strip_suffix('>').and_then(|t| t.rsplit_once('<')) {
+        Some((name, address)) => (name.trim(), address),
+        None => ("", text),
+    };
+    let name = match name.strip_prefix('"').and_then(|n| n.strip_suffix('"')) {
+        Some(quoted) => quoted.replace("\\\"", "\"").replace("\\\\", "\\"),
+        None => name.to_owned(),
+    };
+    let address = address.trim().parse().map_err(|_| refused(problem))?;
+    Ok(Mailbox::new((!name.is_empty()).then_some(name), address))
 }
 
 /// The id goes between angle brackets as it is: nothing in it may end them or the line.
@@ -117,6 +127,26 @@ mod tests {
         assert!(
             marketing.contains("Precedence: bulk\r\n") && !marketing.contains("Auto-Submitted")
         );
+    }
+
+    #[test]
+    fn a_senders_name_may_hold_commas_dots_and_quotes() {
+        for sender in [
+            "news@acme.example",
+            "Acme, Inc. <news@acme.example>",
+            "\"Acme, Inc.\" <news@acme.example>",
+            "Ümlaut, Q <news@acme.example>",
+            "a@b, c <news@acme.example>",
+            "x <eve@example.com> <news@acme.example>",
+        ] {
+            let message = OutgoingMessage { sender: sender.to_owned(), ..message() };
+            let composed = compose(&message).unwrap();
+            assert_eq!(composed.from.to_string(), "news@acme.example", "{sender}");
+            let email = String::from_utf8(composed.bytes).unwrap();
+            let from = email.lines().next().unwrap();
+            assert!(from.starts_with("From: ") && from.contains("news@acme.example"), "{email}");
+            assert!(!from.contains("<eve") && !from.contains("Inc. <"), "{email}");
+        }
     }
 
     #[test]

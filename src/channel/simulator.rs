@@ -16,8 +16,11 @@
 //! | `0109` | transient twice, then accepted | `delivery.mailbox_full` |
 //! | any other | accepted | |
 //!
-//! "Once" and "twice" go by the message's attempt number.
+//! "Once" and "twice" go by the message's attempt number; being throttled is no attempt, so the
+//! simulator remembers whom it told to slow down.
 
+use std::collections::HashSet;
+use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
 use super::answer::{clean_id, transient};
@@ -28,19 +31,54 @@ use crate::model::{Attempt, Outcome, OutgoingMessage, UntilHint};
 #[derive(Debug)]
 pub(super) struct Simulator {
     settings: SimulatorSettings,
+    /// Messages that were throttled and did not come again yet.
+    throttled: Mutex<HashSet<String>>,
 }
 
 impl Simulator {
     pub(super) fn new(settings: SimulatorSettings) -> Simulator {
-        Simulator { settings }
+        Simulator { settings, throttled: Mutex::default() }
     }
 
     pub(super) async fn send(&self, message: &OutgoingMessage) -> Attempt {
+        let attempt = self.answer(message);
+        // What would have left the house; journeys count on it.
+        tracing::debug!(
+            channel = message.channel.as_str(),
+            to = message.to,
+            sender = message.sender,
+            subject = message.subject,
+            text = message.text,
+            html = message.html,
+            message_id = message.message_id,
+            attempt = message.attempt,
+            outcome = attempt.outcome.as_str(),
+            "simulated"
+        );
         if !self.settings.delay.is_zero() {
             tokio::time::sleep(self.settings.delay).await;
         }
-        answer(message)
+        attempt
     }
+
+    fn answer(&self, message: &OutgoingMessage) -> Attempt {
+        let attempt = answer(message);
+        if !matches!(attempt.outcome, Outcome::Throttled(_)) {
+            return attempt;
+        }
+        let mut throttled = self.throttled.lock().unwrap_or_else(PoisonError::into_inner);
+        if throttled.remove(&message.message_id) {
+            return accepted(message);
+        }
+        throttled.insert(message.message_id.clone());
+        attempt
+    }
+}
+
+fn accepted(message: &OutgoingMessage) -> Attempt {
+    let mut accepted = Attempt::new(Outcome::Accepted, None, "the simulator took it");
+    accepted.provider_message_id = clean_id(&format!("sim-{}", message.message_id));
+    accepted
 }
 
 fn answer(message: &OutgoingMessage) -> Attempt {
@@ -54,16 +92,12 @@ fn answer(message: &OutgoingMessage) -> Attempt {
         "0102" => (Outcome::PermanentRecipient, ReasonCode::DeliveryBlockedByRecipient),
         "0103" => (Outcome::PermanentMessage, ReasonCode::DeliveryContentRefused),
         "0104" => (Outcome::Account, ReasonCode::DeliveryProviderCredentials),
-        "0105" if attempt <= 1 => (throttled, ReasonCode::DeliveryThrottled),
+        "0105" => (throttled, ReasonCode::DeliveryThrottled),
         "0106" if attempt <= 1 => (transient(), ReasonCode::DeliveryNetwork),
         "0107" => (transient(), ReasonCode::DeliveryNetwork),
         "0108" => (Outcome::Unknown, ReasonCode::DeliveryOutcomeUnknown),
         "0109" if attempt <= 2 => (transient(), ReasonCode::DeliveryMailboxFull),
-        _ => {
-            let mut accepted = Attempt::new(Outcome::Accepted, None, "the simulator took it");
-            accepted.provider_message_id = clean_id(&format!("sim-{}", message.message_id));
-            return accepted;
-        }
+        _ => return accepted(message),
     };
     let mut refused = Attempt::new(outcome, Some(code), "the simulator was asked for it");
     refused.provider_code = format!("sim:{ending}");
@@ -91,7 +125,6 @@ mod tests {
             ("ann0103@example.com", 1, ("permanent_message", Some("delivery.content_refused"))),
             ("+10104", 1, ("account", Some("delivery.provider_credentials"))),
             ("+10105", 1, ("throttled", Some("delivery.throttled"))),
-            ("+10105", 2, ("accepted", None)),
             ("+10106", 1, ("transient", Some("delivery.network"))),
             ("+10106", 2, ("accepted", None)),
             ("+10107", 9, ("transient", Some("delivery.network"))),
@@ -104,5 +137,17 @@ mod tests {
         ] {
             assert_eq!(outcome(to, attempt), want, "{to} {attempt}");
         }
+    }
+
+    /// A throttled message comes again with the same attempt number: it was throttled for ever.
+    #[tokio::test]
+    async fn a_throttled_message_is_taken_when_it_comes_again() {
+        let simulator = Simulator::new(SimulatorSettings::default());
+        let message = OutgoingMessage { to: "+10105".to_owned(), attempt: 1, ..message() };
+        let mut outcomes = Vec::new();
+        for _ in 0..3 {
+            outcomes.push(simulator.send(&message).await.outcome.as_str());
+        }
+        assert_eq!(outcomes, ["throttled", "accepted", "throttled"]);
     }
 }

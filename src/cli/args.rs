@@ -3,10 +3,11 @@
 use std::path::PathBuf;
 use std::process::ExitCode;
 
-use clap::{Args, Parser, Subcommand};
+use clap::{Args, CommandFactory, Parser, Subcommand};
+use clap_complete::Shell;
 
 use super::outcome::{Failure, exit_with};
-use super::{batch, check, password, serve, status, store};
+use super::{batch, check, demo, manual, password, serve, status, store};
 
 /// File-drop messaging daemon: CSV in over SFTP, FTPS or FTP; messages out; answers back as files.
 #[derive(Debug, Parser)]
@@ -38,6 +39,8 @@ pub(super) struct Global {
 enum Command {
     /// Run the daemon in the foreground until SIGTERM; SIGHUP reads the configuration anew.
     Serve,
+    /// Run a throw-away daemon, show a sample file's whole journey, then stay up to be tried.
+    Demo(demo::DemoArgs),
     /// Check the configuration as a start would; binds no port, writes nothing.
     Check,
     /// Read a password from stdin and print its argon2id hash for `password_hash`.
@@ -50,6 +53,10 @@ enum Command {
     /// Work on the store of a daemon that is not running.
     #[command(subcommand)]
     Store(StoreCommand),
+    /// Print what a shell needs to complete commands.
+    Completions { shell: Shell },
+    /// Print the manual page.
+    Man,
 }
 
 #[derive(Debug, Subcommand)]
@@ -95,6 +102,7 @@ pub fn run() -> ExitCode {
     let Cli { global, command } = Cli::parse();
     exit_with(match command {
         Command::Serve => serve::serve(&global),
+        Command::Demo(args) => demo::demo(args),
         Command::Check => check::check(&global),
         Command::HashPassword => password::hash_password(),
         Command::Status => status::status(&global),
@@ -103,6 +111,8 @@ pub fn run() -> ExitCode {
         }
         Command::Batch(BatchCommand::Show { batch_id }) => batch::show(&global, &batch_id),
         Command::Store(command) => store_command(&global, command),
+        Command::Completions { shell } => manual::completions(shell, Cli::command()),
+        Command::Man => manual::man(Cli::command()),
     })
 }
 
@@ -111,5 +121,25 @@ fn store_command(global: &Global, command: StoreCommand) -> Result<(), Failure> 
         StoreCommand::Check => store::check(global),
         StoreCommand::Dump { file } => store::dump(global, &file),
         StoreCommand::Load { file } => store::load(global, &file),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_readme_shows_commands_that_exist() {
+        let readme = include_str!("../../README.md");
+        let mut found = 0;
+        for line in readme.lines() {
+            let words = line.strip_prefix("sudo ").unwrap_or(line);
+            let words = words.strip_prefix("cargo run -- ").or(words.strip_prefix("dropchute "));
+            let Some(words) = words else { continue };
+            let words = ["dropchute"].into_iter().chain(words.split(' '));
+            assert!(Cli::try_parse_from(words).is_ok(), "{line}");
+            found += 1;
+        }
+        assert!(found >= 4, "the README shows how to begin");
     }
 }

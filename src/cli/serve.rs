@@ -14,21 +14,33 @@ use crate::config::{self, Config, Log};
 use crate::telemetry;
 use crate::world::World;
 
+/// Threads for disk and store. Each keeps memory of its own, and more of them do not make a disk
+/// faster.
+const BLOCKING_THREADS_MAX: usize = 16;
+
 pub(super) fn serve(global: &Global) -> Result<(), Failure> {
     let config = load(global)?;
     start_log(&config.log)?;
-    let runtime = tokio::runtime::Builder::new_multi_thread()
-        .enable_all()
-        .build()
-        .context("start runtime")?;
-    runtime.block_on(async {
+    let runtime = runtime()?;
+    let result = runtime.block_on(async {
         let app = App::start(config, Arc::new(World::real()), Options::default())
             .await
             .context("start")?;
         app.tell_ready();
         app.run(CancellationToken::new(), || reread(global)).await.context("run")
-    })?;
-    Ok(())
+    });
+    // A file that is still being read is read anew at the next start; nobody waits for it.
+    runtime.shutdown_background();
+    Ok(result?)
+}
+
+/// The threads that the daemon runs on.
+pub(super) fn runtime() -> anyhow::Result<tokio::runtime::Runtime> {
+    tokio::runtime::Builder::new_multi_thread()
+        .enable_all()
+        .max_blocking_threads(BLOCKING_THREADS_MAX)
+        .build()
+        .context("start runtime")
 }
 
 /// A bad new configuration leaves the old one running and says so.

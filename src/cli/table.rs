@@ -2,13 +2,17 @@
 
 use serde_json::Value;
 
-/// A value as people read it; control characters are shown, not obeyed.
+/// A value as people read it.
 pub(super) fn text_of(value: &Value) -> String {
-    let text = match value {
+    match value {
         Value::Null => String::new(),
-        Value::String(text) => text.clone(),
-        other => other.to_string(),
-    };
+        Value::String(text) => shown(text),
+        other => shown(&other.to_string()),
+    }
+}
+
+/// Control characters are shown, not obeyed.
+pub(super) fn shown(text: &str) -> String {
     text.chars()
         .flat_map(|c| if c.is_control() { c.escape_default().collect() } else { vec![c] })
         .collect()

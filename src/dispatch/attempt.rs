@@ -25,6 +25,8 @@ pub(super) struct Outbound {
     /// Attempts that counted so far.
     pub(super) attempts: u32,
     pub(super) expires_at: Timestamp,
+    /// From then on policy must be asked again: the row expires or its window closes.
+    pub(super) allowed_until: Timestamp,
     /// In order of failover.
     pub(super) providers: Vec<Arc<Provider>>,
 }
@@ -50,7 +52,8 @@ struct Refusal {
 }
 
 impl Sending {
-    /// Tries a row at its providers. `None`: stopped before anything left; the row is as it was.
+    /// Tries a row at its providers. `None`: nothing left, because of a stop or because the wait for a
+    /// turn was too long; the row is as it was.
     pub(super) async fn send(
         &self,
         mut row: Outbound,
@@ -119,6 +122,9 @@ impl Sending {
             Ok(ready) => ready,
             Err(attempt) => return Ok(Some(attempt)),
         };
+        if self.world.clock.now() >= row.allowed_until {
+            return Ok(None);
+        }
         row.message.attempt = row.attempts + 1;
         self.live.mark_started(self.chunk, self.window, row.index, provider.id())?;
         Ok(Some(ready.send(&row.message).await))

@@ -144,6 +144,7 @@ impl ChunkTask {
                 plan.waiting.insert(index, until);
             }
             Verdict::Send => {
+                let closes_at = question.window.map(|w| w.closes_at(now, question.zone));
                 let names = self.route.channels.get(&channel).map_or(&[][..], Vec::as_slice);
                 let providers: Vec<Arc<Provider>> =
                     names.iter().filter_map(|id| self.providers.get(id).cloned()).collect();
@@ -162,6 +163,7 @@ impl ChunkTask {
                             message,
                             attempts,
                             expires_at,
+                            allowed_until: closes_at.map_or(expires_at, |at| at.min(expires_at)),
                             providers,
                         }),
                         Err(Unrenderable(code)) => plan.settled.push(settle(Status::Failed, code)),

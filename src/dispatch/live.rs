@@ -48,8 +48,10 @@ impl LiveBatch {
         Ok(LiveBatch {
             duplicates: open_if_there(&folder.duplicates())?,
             outcome_reader: LogReader::open(&folder.outcomes())?,
-            // Above every number in use: released windows leave no trace, others are in `windows`.
-            next_window: AtomicU32::new(windows.iter().max().map_or(1, |w| w.wrapping_add(1))),
+            // Above every number ever used: the log keeps records of windows long released.
+            next_window: AtomicU32::new(
+                windows.iter().copied().fold(log.last_window(), u32::max).saturating_add(1),
+            ),
             record,
             head,
             rows,
@@ -59,7 +61,7 @@ impl LiveBatch {
     }
 
     pub(super) fn next_window(&self) -> u32 {
-        self.next_window.fetch_add(1, Ordering::Relaxed).max(1)
+        self.next_window.fetch_add(1, Ordering::Relaxed)
     }
 
     pub(super) fn chunk(&self, chunk: &ChunkRecord) -> Result<Chunk, DispatchError> {

@@ -85,7 +85,7 @@ impl<'a> Composer<'a> {
         let own = if own.iter().any(|part| needs_rendering(part)) {
             let key = (row.subject.to_owned(), row.text.to_owned(), row.html.to_owned());
             let template = self.inline.entry(key).or_insert_with(|| {
-                Template::compile(TemplateSource {
+                Template::compile_inline(TemplateSource {
                     name: "row".to_owned(),
                     subject: row.subject.to_owned(),
                     text: row.text.to_owned(),

@@ -22,7 +22,7 @@ use crate::batch::{BatchEvent, BatchState};
 use crate::channel::{Channel, ProviderSettings};
 use crate::model::{BatchId, TenantId};
 use crate::spool::Spool;
-use crate::store::{Acceptance, ChunkRecord, Store};
+use crate::store::{Acceptance, ChunkRecord, Store, StoreError};
 use crate::telemetry::Metrics;
 use crate::worker::{Progress, Worker, blocking};
 use crate::world::World;
@@ -172,7 +172,11 @@ impl Dispatch {
             if !store.timers(batch, 1)?.is_empty() {
                 return Ok(None);
             }
-            store.conclude(record, BatchEvent::RowsSettled, &Acceptance::default()).map(Some)
+            match store.conclude(record.clone(), BatchEvent::RowsSettled, &Acceptance::default()) {
+                // Intake closes batches without an open row itself, and may have been quicker.
+                Err(StoreError::Conflict) => Ok(Some(record)),
+                result => result.map(Some),
+            }
         })
         .await?;
         if let Some(record) = closed {

@@ -107,10 +107,9 @@ impl Home {
         if from.parent() != to.parent() {
             self.tree.root.sync_folder(&from.parent())?;
         }
-        if area == Area::Inbox {
+        if area == Area::Inbox && !is_temporary_name(to.name().unwrap_or_default()) {
             let was_temporary = is_temporary_name(from.name().unwrap_or_default());
-            let is_normal = !is_temporary_name(to.name().unwrap_or_default());
-            let proof = if was_temporary && is_normal { Proof::Rename } else { Proof::Close };
+            let proof = if was_temporary { Proof::Rename } else { Proof::Close };
             // The entry of before the rename: another upload may have replaced the name since.
             let evidence = evidence(&self.tree, &self.visitor, &to, proof, entry.version)?;
             (self.tree.journal)(evidence).map_err(HomeError::Journal)?;
@@ -380,6 +379,11 @@ mod tests {
             // The client may not notice and close calmly.
             assert!(matches!(upload.finish(), Err(HomeError::Incomplete)));
         }
+        let mut upload = begin();
+        upload.write_at(0, b"123").unwrap();
+        upload.write_at(10, b"late").unwrap();
+        upload.truncate(5).unwrap();
+        assert!(matches!(upload.finish(), Err(HomeError::Incomplete)));
         begin().finish().unwrap();
         assert_eq!(read(disk.real("inbox/a.csv")), "");
 
@@ -402,7 +406,8 @@ mod tests {
     #[test]
     fn a_rename_from_a_temporary_name_is_strong_proof() {
         let disk = Disk::new(true, true);
-        disk.put("inbox/a.csv.part", b"x").unwrap();
+        // The temporary name itself leaves no evidence that nobody would ever use up.
+        assert_eq!(disk.put("inbox/a.csv.part", b"x").unwrap(), None);
         let rename =
             |from, to, replace| disk.home.rename(&RelPath::of(from), &RelPath::of(to), replace);
         rename("inbox/a.csv.part", "IN/a.csv", false).unwrap();

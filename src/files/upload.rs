@@ -11,7 +11,7 @@ use super::area::Area;
 use super::home::Visitor;
 use super::root::version_of_file;
 use super::tree::in_progress_entry;
-use super::{Entry, HomeError, RelPath, TenantTree};
+use super::{Entry, HomeError, RelPath, TenantTree, is_temporary_name};
 use crate::model::{FileVersion, Proof, UploadEvidence};
 
 /// How far beyond the end a write may begin: pipelined writes can be reordered, sparse giants not.
@@ -197,18 +197,23 @@ impl Upload {
 
     /// The end of the upload: bytes synced, file under its final name, folder synced, evidence
     /// recorded, in this order. Only after `Ok` may the client hear "success". Evidence is returned
-    /// for files in the inbox.
+    /// for files in the inbox that can be taken.
     pub fn finish(mut self) -> Result<Option<UploadEvidence>, HomeError> {
         if self.broken || !self.pieces.is_whole() {
             return Err(HomeError::Incomplete);
         }
         self.file.sync_all()?;
         let version = version_of_file(&self.file)?;
+        if version.bytes != self.length() {
+            // Cut to a length beyond the last byte written: a hole at the end.
+            return Err(HomeError::Incomplete);
+        }
         self.tree.uploads.rename(&self.temp, &self.tree.root, &self.target, true)?;
         self.published = true;
         self.tree.end(&self.temp);
         self.tree.root.sync_folder(&self.target.parent())?;
-        if self.area != Area::Inbox {
+        // A file of a temporary name is never taken: the rename will be its evidence.
+        if self.area != Area::Inbox || is_temporary_name(self.target.name().unwrap_or_default()) {
             return Ok(None);
         }
         let evidence = evidence(&self.tree, &self.visitor, &self.target, Proof::Close, version)?;

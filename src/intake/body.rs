@@ -33,7 +33,7 @@ impl BodyCheck {
             self.compiled.clear();
         }
         let compiled = self.compiled.entry(key).or_insert_with(|| {
-            Template::compile(TemplateSource {
+            Template::compile_inline(TemplateSource {
                 name: "row".to_owned(),
                 subject: row.subject.clone(),
                 text: row.text.clone(),

@@ -20,36 +20,53 @@ impl Desk {
         record: BatchRecord,
         version: FileVersion,
     ) -> Result<Option<BatchRecord>, IntakeError> {
+        let record = self.store.open_batch(record)?;
+        match self.take(tree, &record, version) {
+            Ok(true) => Ok(Some(record)),
+            Ok(false) => {
+                self.forget(&record)?;
+                Ok(None)
+            }
+            Err(error) if error.is_fatal() => Err(error),
+            Err(error) => {
+                self.forget(&record)?;
+                Err(error)
+            }
+        }
+    }
+
+    /// The rename; false where the version that was found ready is not there any more. An error that
+    /// is not fatal came before the rename: the file is where it was.
+    fn take(
+        &self,
+        tree: &Root,
+        record: &BatchRecord,
+        version: FileVersion,
+    ) -> Result<bool, IntakeError> {
         let failed = |source| IntakeError::Claim { path: record.path.clone(), source };
-        let record = self.store.open_batch(record.clone())?;
+        let half_done = |source| IntakeError::HalfClaimed { path: record.path.clone(), source };
         let folder = self.spool.batch(record.id);
         folder.create()?;
         let from = RelPath::of(&record.path);
         let into = Root::open(folder.path()).map_err(failed)?;
         let input = RelPath::of("input");
         match tree.rename(&from, &into, &input, true) {
-            Ok(()) => {}
-            Err(error) if error.kind() == io::ErrorKind::NotFound => {
-                self.forget(&record)?;
-                return Ok(None);
-            }
-            Err(error) => return Err(failed(error)),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(false),
+            result => result.map_err(failed)?,
         }
-        if into.stat(&input).map_err(failed)?.version != version {
+        if into.stat(&input).map_err(half_done)?.version != version {
             // A newer version came in between: it goes back and is looked at anew, unless an even
             // newer one stands there, which then replaces it.
             match into.rename(&input, tree, &from, false) {
-                Err(error) if error.kind() != io::ErrorKind::AlreadyExists => {
-                    return Err(failed(error));
-                }
-                _ => {}
+                Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {}
+                result => result.map_err(half_done)?,
             }
-            self.forget(&record)?;
-            return Ok(None);
+            tree.sync_folder(&from.parent()).map_err(half_done)?;
+            return Ok(false);
         }
-        folder.sync()?;
-        tree.sync_folder(&from.parent()).map_err(failed)?;
-        Ok(Some(record))
+        into.sync_folder(&RelPath::root()).map_err(half_done)?;
+        tree.sync_folder(&from.parent()).map_err(half_done)?;
+        Ok(true)
     }
 
     /// After a start: true where the batch's file was taken, else the claim is taken back.
@@ -72,4 +89,62 @@ impl Desk {
 pub(super) fn input_version(input: &Path) -> Result<(u64, i64, i64), IntakeError> {
     let seen = fs::metadata(input).map_err(|source| IntakeError::Input { source })?;
     Ok((seen.len(), seen.mtime(), seen.mtime_nsec()))
+}
+
+#[cfg(test)]
+mod tests {
+    use jiff::Timestamp;
+
+    use super::*;
+    use crate::batch::BatchState;
+    use crate::model::BatchId;
+    use crate::spool::Spool;
+    use crate::store::{Facts, SimulatedDisk, Store};
+
+    fn record() -> BatchRecord {
+        BatchRecord {
+            id: BatchId::from_u64(1),
+            tenant: "acme".parse().unwrap(),
+            path: "inbox/a.csv".to_owned(),
+            state: BatchState::Claimed,
+            account: String::new(),
+            proof: None,
+            received_at: Timestamp::UNIX_EPOCH,
+            claimed_at: Timestamp::UNIX_EPOCH,
+            validated_at: None,
+            closed_at: None,
+            facts: Facts::default(),
+            chunks: 0,
+        }
+    }
+
+    #[test]
+    fn a_claim_that_does_not_come_about_leaves_nothing() {
+        let data = tempfile::tempdir().unwrap();
+        let store = Store::simulated(&SimulatedDisk::default()).unwrap();
+        let spool = Spool::open(data.path()).unwrap();
+        let desk = Desk { store: store.clone(), spool: spool.clone() };
+        let inbox = data.path().join("tenant/inbox");
+        fs::create_dir_all(&inbox).unwrap();
+        fs::write(inbox.join("a.csv"), "one").unwrap();
+        let tree = Root::open(&data.path().join("tenant")).unwrap();
+        let version = tree.stat(&RelPath::of("inbox/a.csv")).unwrap().version;
+        let batch = record().id;
+
+        // The batch's folder cannot be made.
+        fs::write(spool.batch(batch).path(), "in the way").unwrap();
+        assert!(desk.claim(&tree, record(), version).is_err());
+        assert_eq!(store.batch(batch).unwrap(), None);
+        assert_eq!(fs::read(inbox.join("a.csv")).unwrap(), b"one");
+        fs::remove_file(spool.batch(batch).path()).unwrap();
+
+        let other = FileVersion { bytes: 2, ..version };
+        assert_eq!(desk.claim(&tree, record(), other).unwrap(), None);
+        assert_eq!(store.batch(batch).unwrap(), None);
+        assert_eq!(fs::read(inbox.join("a.csv")).unwrap(), b"one");
+
+        assert!(desk.claim(&tree, record(), version).unwrap().is_some());
+        assert_eq!(fs::read(spool.batch(batch).input()).unwrap(), b"one");
+        assert!(!inbox.join("a.csv").exists());
+    }
 }

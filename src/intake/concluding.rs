@@ -20,11 +20,14 @@ use crate::codes::ReasonCode;
 use crate::model::{BatchId, FileState, Kind};
 use crate::records::{ReadSettings, RecordReader};
 use crate::spool::{BatchFolder, IdFile, Spool};
-use crate::store::{Acceptance, BatchRecord, ChunkRecord, Facts, Store};
+use crate::store::{Acceptance, BatchRecord, ChunkRecord, Facts, Store, StoreError};
 
-/// Texts that partners put into a record are cut to this many bytes: a record must stay small.
+/// Texts that partners put into a record are cut to this many bytes as they are stored: a record that
+/// is too large for the store could never be concluded.
 const STORED_TEXT_MAX_BYTES: usize = 256;
 const STORED_X_MAX_BYTES: usize = 1024;
+/// Brackets, quotes and commas around one `x_*` directive.
+const STORED_X_FRAME_BYTES: usize = 8;
 
 /// What concluding needs beside the file.
 #[derive(Debug, Clone)]
@@ -47,7 +50,7 @@ impl Desk {
         record.validated_at = Some(now);
         let pass = match self.prepare(tenant, &mut record, &folder) {
             Ok((profile, file_ref)) => {
-                record.facts.file_ref = file_ref;
+                record.facts.file_ref = cut(&file_ref);
                 let strong_proof = record.proof.is_some_and(|p| p.is_strong());
                 Pass { tenant, profile, strong_proof, folder: &folder, now }
             }
@@ -125,7 +128,7 @@ impl Desk {
         let mut room = STORED_X_MAX_BYTES;
         for (key, value) in reading.directives.iter().filter(|(key, _)| key.starts_with("x_")) {
             let (key, value) = (cut(key), cut(value));
-            let needed = key.len() + value.len();
+            let needed = stored_bytes(&key) + stored_bytes(&value) + STORED_X_FRAME_BYTES;
             if needed <= room {
                 room -= needed;
                 facts.x.push((key, value));
@@ -207,31 +210,22 @@ impl Desk {
         let first_send_at = reading.first_send_at;
         let marks = if duplicate > 0 { Some(marks.sorted()?) } else { None };
         let chunks = reading.writer.finish(pass.folder, marks)?;
+        let code = verdict.code.or(reading.first_error);
+        record.facts = Facts {
+            state: Some(verdict.state),
+            code,
+            message: code.map_or("", ReasonCode::meaning).to_owned(),
+            rows_total: counts.total,
+            rows_accepted: counts.accepted,
+            rows_rejected: counts.rejected,
+            rows_duplicate: counts.duplicate,
+            problems,
+            ..record.facts
+        };
         let facts = &mut record.facts;
-        facts.state = Some(verdict.state);
-        facts.code = verdict.code.or(reading.first_error);
-        facts.message = facts.code.map_or("", ReasonCode::meaning).to_owned();
-        facts.rows_total = counts.total;
-        facts.rows_accepted = counts.accepted;
-        facts.rows_rejected = counts.rejected;
-        facts.rows_duplicate = counts.duplicate;
-        facts.problems = problems;
         record.chunks = chunks.len() as u32;
         if verdict.state == FileState::Rejected {
-            facts.rows_rejected = counts.total - counts.duplicate;
-            facts.rows_accepted = 0;
-            self.remove_row_ids(&record)?;
-            // The rejected file is made from the chunks, so they are named; none of them is due.
-            let closed: Vec<ChunkRecord> = chunks
-                .into_iter()
-                .map(|chunk| ChunkRecord { open: 0, deferred: 0, due: None, ..chunk })
-                .collect();
-            self.store.put_chunks(record.id, &closed)?;
-            return Ok(self.store.conclude(
-                record,
-                BatchEvent::FileRefused,
-                &Acceptance::default(),
-            )?);
+            return self.refuse_rows(record, chunks);
         }
         // Duplicates were counted as suppressed or deferred when they were read.
         facts.rows_suppressed = suppressed.min(facts.rows_accepted);
@@ -244,7 +238,30 @@ impl Desk {
             return Ok(record);
         }
         let closed = BatchRecord { closed_at: record.validated_at, ..record };
-        Ok(self.store.conclude(closed, BatchEvent::RowsSettled, &Acceptance::default())?)
+        match self.store.conclude(closed.clone(), BatchEvent::RowsSettled, &Acceptance::default()) {
+            // Dispatch looks for such batches at start, and may have been quicker.
+            Err(StoreError::Conflict) => Ok(closed),
+            result => Ok(result?),
+        }
+    }
+
+    /// Refuses a file for its bad rows: every row that is no duplicate counts as rejected.
+    fn refuse_rows(
+        &self,
+        mut record: BatchRecord,
+        chunks: Vec<ChunkRecord>,
+    ) -> Result<BatchRecord, IntakeError> {
+        let facts = &mut record.facts;
+        facts.rows_rejected = facts.rows_total - facts.rows_duplicate;
+        facts.rows_accepted = 0;
+        self.remove_row_ids(&record)?;
+        // The rejected file is made from the chunks, so they are named; none of them is due.
+        let closed: Vec<ChunkRecord> = chunks
+            .into_iter()
+            .map(|chunk| ChunkRecord { open: 0, deferred: 0, due: None, ..chunk })
+            .collect();
+        self.store.put_chunks(record.id, &closed)?;
+        Ok(self.store.conclude(record, BatchEvent::FileRefused, &Acceptance::default())?)
     }
 
     fn duplicate_of(
@@ -363,9 +380,39 @@ fn directive_profile(input: &Path) -> Option<String> {
 }
 
 fn cut(text: &str) -> String {
-    if text.len() <= STORED_TEXT_MAX_BYTES {
-        return text.to_owned();
+    let mut bytes = 0;
+    let fits = |c: &char| {
+        bytes += stored_bytes_of(*c);
+        bytes <= STORED_TEXT_MAX_BYTES
+    };
+    text.chars().take_while(fits).collect()
+}
+
+fn stored_bytes(text: &str) -> usize {
+    text.chars().map(stored_bytes_of).sum()
+}
+
+/// Records are stored as JSON, which escapes.
+fn stored_bytes_of(c: char) -> usize {
+    match c {
+        '"' | '\\' => 2,
+        '\0'..='\x1f' => 6,
+        _ => c.len_utf8(),
     }
-    let end = (0..=STORED_TEXT_MAX_BYTES).rev().find(|at| text.is_char_boundary(*at));
-    text[..end.unwrap_or(0)].to_owned()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn texts_are_cut_by_what_they_take_in_the_store() {
+        assert_eq!(cut("plain"), "plain");
+        assert_eq!(cut(&"\"".repeat(300)).len(), 128);
+        assert_eq!(cut(&"\u{1}".repeat(300)).len(), 42);
+        assert_eq!(cut(&"ü".repeat(300)).len(), 256);
+        for text in ["\"\\/ü\u{7f}€", "a,b"] {
+            assert_eq!(stored_bytes(text) + 2, serde_json::to_string(text).unwrap().len());
+        }
+    }
 }

@@ -12,6 +12,9 @@ pub enum IntakeError {
     Inbox { tenant: String, source: io::Error },
     #[error("claim {path}")]
     Claim { path: String, source: io::Error },
+    /// The file has left the inbox, and it cannot be told whether that survives a power cut.
+    #[error("make claim of {path} durable")]
+    HalfClaimed { path: String, source: io::Error },
     #[error("read claimed file")]
     Input { source: io::Error },
     /// Somebody goes on writing into the claimed file.
@@ -27,8 +30,9 @@ pub enum IntakeError {
 }
 
 impl IntakeError {
-    /// Without the store nothing can be promised any more.
+    /// Without the store nothing can be promised any more; a claim in the middle is finished by the
+    /// next start.
     pub fn is_fatal(&self) -> bool {
-        matches!(self, IntakeError::Store(_))
+        matches!(self, IntakeError::Store(_) | IntakeError::HalfClaimed { .. })
     }
 }

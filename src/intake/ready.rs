@@ -65,13 +65,12 @@ pub(super) struct Readiness {
 }
 
 impl Sightings {
-    /// Notes what the watcher saw. The version is filled in at the next look, which is soon.
+    /// Notes what the watcher saw. It speaks of the version that the next look finds, whatever an
+    /// earlier look found.
     pub(super) fn sign(&mut self, tenant: &TenantId, path: &str, sign: Sign, now: Timestamp) {
-        let key = (tenant.clone(), path.to_owned());
         let unseen = FileVersion { device: 0, inode: 0, bytes: 0, modified_ns: 0 };
-        let sighting =
-            self.0.entry(key).or_insert(Sighting { version: unseen, since: now, sign: None });
-        sighting.sign = Some((sign, now));
+        let sighting = Sighting { version: unseen, since: now, sign: Some((sign, now)) };
+        self.0.insert((tenant.clone(), path.to_owned()), sighting);
     }
 
     /// Forgets what is no longer in a tenant's inbox.
@@ -202,6 +201,18 @@ mod tests {
         let grown = (&tenant.id, "inbox/a.csv", version(6));
         let ready = sightings.readiness(grown, None, &tenant.plain, at(1)).unwrap();
         assert_eq!(ready.proof, Proof::Quiet);
+    }
+
+    #[test]
+    fn a_close_counts_for_a_file_that_was_looked_at_while_it_grew() {
+        let tenant = testing::tenant("acme");
+        let mut sightings = Sightings::default();
+        let half = (&tenant.id, "inbox/a.csv", version(5));
+        sightings.readiness(half, None, &tenant.plain, at(0));
+        sightings.sign(&tenant.id, "inbox/a.csv", Sign::Closed, at(1));
+        let whole = (&tenant.id, "inbox/a.csv", version(10));
+        let ready = sightings.readiness(whole, None, &tenant.plain, at(1)).unwrap();
+        assert_eq!((ready.proof, ready.ready_at), (Proof::Close, at(3)));
     }
 
     #[test]

@@ -146,7 +146,7 @@ impl Intake {
             for tenant in self.settings.tenants.all().keys() {
                 self.looks.insert((now, tenant.clone()), ());
             }
-            self.watch.add_all(&self.settings.data_dir.join("tenants"));
+            self.watch.add_all();
             self.next_rescan = self.world.clock.instant() + self.settings.rescan;
         }
     }
@@ -323,6 +323,9 @@ impl Intake {
             code = facts.code.map_or("", ReasonCode::as_str), rows = facts.rows_total,
             accepted = facts.rows_accepted, rejected = facts.rows_rejected,
             duplicate = facts.rows_duplicate, "file judged");
+        if let Some(code) = facts.code.filter(|code| code.is_limit()) {
+            self.metrics.limit_hits.of([code.as_str()]).inc();
+        }
         self.metrics.rows.of(["accepted"]).inc_by(facts.rows_accepted);
         self.metrics.rows.of(["rejected"]).inc_by(facts.rows_rejected);
         self.metrics.rows.of(["duplicate"]).inc_by(facts.rows_duplicate);

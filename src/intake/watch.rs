@@ -1,6 +1,7 @@
 //! Events of the file system: what files that came another road were doing.
 
-use std::path::Path;
+use std::collections::HashSet;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use notify::event::{AccessKind, AccessMode, EventKind, ModifyKind, RenameMode};
@@ -26,6 +27,10 @@ pub(super) struct Seen {
 #[derive(Debug)]
 pub(super) struct InboxWatch {
     watcher: Option<RecommendedWatcher>,
+    /// The folder of all tenants, absolute.
+    tenants: PathBuf,
+    /// Inboxes that are watched or could not be: neither is tried again.
+    known: HashSet<PathBuf>,
     pub(super) signs: Receiver<Seen>,
 }
 
@@ -34,25 +39,31 @@ impl InboxWatch {
     /// rescan alone finds files, more slowly; that is said once.
     pub(super) fn start(tenants: &Path, doorbell: Arc<Doorbell>) -> InboxWatch {
         let (sender, signs) = channel(SIGNS_MAX);
-        let base = tenants.to_owned();
+        // Events name absolute paths whatever was asked to be watched.
+        let base = std::path::absolute(tenants).unwrap_or_else(|_| tenants.to_owned());
+        let all = base.clone();
         let watcher = notify::recommended_watcher(move |event: notify::Result<Event>| {
             if let Ok(event) = event {
                 pass_on(&base, &event, &sender, &doorbell);
             }
         });
-        let mut watch = InboxWatch { watcher: watcher.ok(), signs };
+        let mut watch =
+            InboxWatch { watcher: watcher.ok(), tenants: all, known: HashSet::new(), signs };
         if watch.watcher.is_none() {
             tracing::warn!("file system events are not available; only rescans find files");
         }
-        watch.add_all(tenants);
+        watch.add_all();
         watch
     }
 
-    /// Watches the inboxes of tenants that are there now.
-    pub(super) fn add_all(&mut self, tenants: &Path) {
+    /// Watches the inboxes of tenants that are there now and were not before.
+    pub(super) fn add_all(&mut self) {
         let Some(watcher) = &mut self.watcher else { return };
-        for entry in std::fs::read_dir(tenants).into_iter().flatten().flatten() {
+        for entry in std::fs::read_dir(&self.tenants).into_iter().flatten().flatten() {
             let inbox = entry.path().join("inbox");
+            if !self.known.insert(inbox.clone()) {
+                continue;
+            }
             if let Err(error) = watcher.watch(&inbox, RecursiveMode::Recursive) {
                 tracing::warn!(%error, "an inbox cannot be watched; only rescans find its files");
             }
@@ -61,7 +72,12 @@ impl InboxWatch {
 
     /// No watch at all: for simulations and journeys on paused time.
     pub(super) fn none() -> InboxWatch {
-        InboxWatch { watcher: None, signs: channel(1).1 }
+        InboxWatch {
+            watcher: None,
+            tenants: PathBuf::new(),
+            known: HashSet::new(),
+            signs: channel(1).1,
+        }
     }
 }
 
@@ -98,4 +114,32 @@ fn inbox_path(base: &Path, path: &Path) -> Option<(TenantId, String)> {
     let below = path.strip_prefix(base).ok()?.to_str()?;
     let (tenant, path) = below.split_once('/')?;
     Some((tenant.parse().ok()?, path.to_owned()))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+
+    #[tokio::test]
+    async fn a_local_writer_who_closes_and_one_who_renames_are_seen_below_a_relative_path() {
+        let folder = tempfile::tempdir_in(".").unwrap();
+        let tenants = Path::new(folder.path().file_name().unwrap()).join("tenants");
+        let inbox = tenants.join("acme/inbox");
+        std::fs::create_dir_all(&inbox).unwrap();
+        let mut watch = InboxWatch::start(&tenants, Arc::default());
+        std::fs::write(inbox.join("a.csv"), "x").unwrap();
+        std::fs::write(inbox.join("b.csv.tmp"), "x").unwrap();
+        #[allow(clippy::disallowed_methods, reason = "a local writer does as it likes")]
+        std::fs::rename(inbox.join("b.csv.tmp"), inbox.join("b.csv")).unwrap();
+        let mut seen = Vec::new();
+        while !seen.contains(&("inbox/b.csv".to_owned(), Sign::Renamed)) {
+            let next = tokio::time::timeout(Duration::from_secs(20), watch.signs.recv()).await;
+            let next = next.unwrap_or_else(|_| panic!("only {seen:?}")).unwrap();
+            assert_eq!(next.tenant.as_str(), "acme");
+            seen.push((next.path, next.sign));
+        }
+        assert!(seen.contains(&("inbox/a.csv".to_owned(), Sign::Closed)), "{seen:?}");
+    }
 }

@@ -90,6 +90,16 @@ impl Worker for Publisher {
         }
     }
 
+    /// What is settled is answered before the end, as far as the time allows.
+    async fn stop(&mut self, deadline: Instant) -> Result<(), Box<dyn Error + Send + Sync>> {
+        while self.world.clock.instant() < deadline {
+            if self.work().await? == worker::Progress::Idle {
+                break;
+            }
+        }
+        Ok(())
+    }
+
     async fn wait_for_work(&mut self) {
         tokio::select! {
             () = self.nudge.notified() => {}

@@ -49,6 +49,20 @@ impl Window {
         }
     }
 
+    /// When a window that is open at `now` closes.
+    pub fn closes_at(self, now: Timestamp, zone: &TimeZone) -> Timestamp {
+        let local = now.to_zoned(zone.clone());
+        let minute = local.hour() as u16 * 60 + local.minute() as u16;
+        let is_today = minute < self.until;
+        let date = if is_today { Ok(local.date()) } else { local.date().tomorrow() };
+        let closing = |date: jiff::civil::Date| {
+            let until = i64::from(self.until).minutes();
+            let end = date.to_datetime(Time::midnight()).checked_add(until)?;
+            zone.to_ambiguous_zoned(end).compatible()
+        };
+        date.and_then(closing).map_or(Timestamp::MAX, |end| end.timestamp())
+    }
+
     /// `None` where the window is open at `now`; else when it opens next. A start that daylight saving
     /// skips opens at the first moment after it.
     pub fn opens_at(self, now: Timestamp, zone: &TimeZone) -> Option<Timestamp> {
@@ -97,6 +111,21 @@ mod tests {
         check("02:30-05:00", "2026-03-29T00:30:00Z", Some("2026-03-29T01:30:00Z"));
         // 2026-10-25 02:30 comes twice: the first one opens it.
         check("02:30-05:00", "2026-10-25T00:00:00Z", Some("2026-10-25T00:30:00Z"));
+    }
+
+    #[test]
+    fn an_open_window_closes_at_its_end() {
+        let zone = TimeZone::get("Europe/Berlin").unwrap();
+        let rows = [
+            ("08:00-20:00", "2026-11-22T12:00:00Z", "2026-11-22T19:00:00Z"),
+            ("22:00-06:00", "2026-11-22T22:30:00Z", "2026-11-23T05:00:00Z"),
+            ("22:00-06:00", "2026-11-22T02:00:00Z", "2026-11-22T05:00:00Z"),
+            ("00:00-24:00", "2026-11-22T12:00:00Z", "2026-11-22T23:00:00Z"),
+        ];
+        for (window, now, expected) in rows {
+            let closes = Window::parse(window).unwrap().closes_at(now.parse().unwrap(), &zone);
+            assert_eq!(closes, expected.parse().unwrap(), "{window} at {now}");
+        }
     }
 
     #[test]

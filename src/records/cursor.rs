@@ -110,7 +110,9 @@ impl<R: Read> Cursor<R> {
             Some(offset) if self.source.window().len() == before => {
                 let name = self.source.encoding().name();
                 // A CR that waits for its LF is not counted yet, but the bad byte stands behind it.
-                let line = self.scanner.line + u64::from(self.scanner.scanned() < before);
+                let cr_waits =
+                    self.scanner.scanned() < before && self.source.window().last() == Some(&b'\r');
+                let line = self.scanner.line + u64::from(cr_waits);
                 let message = format!("byte {offset} of the file is not valid {name}");
                 Err(FileProblem::new(ReasonCode::FileEncodingInvalid, message).at_line(line).into())
             }

@@ -330,6 +330,20 @@ fn rows_do_not_depend_on_where_a_chunk_ends() {
     }
 }
 
+#[test]
+fn bytes_that_do_not_fit_are_named_by_the_line_they_stand_in() {
+    for (bytes, line) in [
+        (&b"em\xffail,text\na@x.example,x\n"[..], 1),
+        (b"#tz=UTC\nem\xffail,text\n", 2),
+        (b"email,text\na@x.example,\xff\n", 2),
+        (b"email,text\ra@x.example,x\r\xff", 3),
+    ] {
+        let found = story(bytes, &settings());
+        let last = found.last().unwrap();
+        assert_eq!(*last, format!("file.encoding_invalid line {line}"), "{found:?}");
+    }
+}
+
 /// A header and rows of exactly this many characters.
 fn rows_of(length: usize) -> String {
     let mut text = String::from("email,text\n");

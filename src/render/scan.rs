@@ -142,13 +142,13 @@ impl Scan<'_> {
     }
 }
 
-fn next_tag(text: &str) -> Option<usize> {
+pub(super) fn next_tag(text: &str) -> Option<usize> {
     let bytes = text.as_bytes();
     bytes.windows(2).position(|pair| pair[0] == b'{' && matches!(pair[1], b'{' | b'%' | b'#'))
 }
 
 /// The length of the tag that `text` begins with; quotes may hold the closing marks.
-fn end_of_tag(text: &str) -> Option<usize> {
+pub(super) fn end_of_tag(text: &str) -> Option<usize> {
     let bytes = text.as_bytes();
     let closing: &[u8; 2] = match bytes[1] {
         b'{' => b"}}",
@@ -206,6 +206,6 @@ fn simple_default(filters: &str) -> Option<String> {
     (!text.contains(quote) && !text.contains('\\')).then(|| text.to_owned())
 }
 
-fn words(text: &str) -> impl Iterator<Item = &str> {
+pub(super) fn words(text: &str) -> impl Iterator<Item = &str> {
     text.split(|c: char| !(c.is_alphanumeric() || c == '_')).filter(|word| !word.is_empty())
 }

@@ -77,6 +77,8 @@ impl IdSorter {
         let mut sources = vec![Source::Memory(self.memory.into_iter())];
         for path in &self.runs {
             let file = File::open(path).map_err(SpoolError::io("open", path))?;
+            // Nobody else needs the name: the space is given back when the merge is done.
+            fs::remove_file(path).map_err(SpoolError::io("remove", path))?;
             sources.push(Source::Run(BufReader::with_capacity(64 * 1024, file), path.clone()));
         }
         let mut heads = BinaryHeap::with_capacity(sources.len());

@@ -41,10 +41,8 @@ fn chunk(number: u32, due: Option<Timestamp>) -> ChunkRecord {
     }
 }
 
-/// Runs the whole journey of a batch through a store and opens it anew at every step.
-fn journey(reopen: &mut dyn FnMut(Option<Store>) -> Store) {
-    let store = reopen(None);
-    let upload = UploadEvidence {
+fn evidence() -> UploadEvidence {
+    UploadEvidence {
         tenant: "acme".parse().unwrap(),
         path: "inbox/a.csv".to_owned(),
         account: "erp".to_owned(),
@@ -53,7 +51,13 @@ fn journey(reopen: &mut dyn FnMut(Option<Store>) -> Store) {
         weak: false,
         version: FileVersion { device: 1, inode: 2, bytes: 3, modified_ns: 4 },
         at: at(0),
-    };
+    }
+}
+
+/// Runs the whole journey of a batch through a store and opens it anew at every step.
+fn journey(reopen: &mut dyn FnMut(Option<Store>) -> Store) {
+    let store = reopen(None);
+    let upload = evidence();
     store.record_upload(&upload).unwrap();
     let store = reopen(Some(store));
     assert_eq!(store.upload(&upload.tenant, "inbox/a.csv").unwrap(), Some(upload.clone()));
@@ -202,4 +206,68 @@ fn commits_from_many_threads_are_all_there_after_opening_anew() {
     });
     drop(store);
     assert_eq!(Store::open(&path).unwrap().batches(None, 1000).unwrap().len(), 160);
+}
+
+/// An engine under which a newer upload of the name is recorded right after the older one was read.
+#[derive(Debug)]
+struct Overtaken {
+    inner: simulated::SimulatedEngine,
+    newer: std::sync::Mutex<Option<Vec<Op>>>,
+}
+
+impl Engine for Overtaken {
+    fn commit(&self, ops: Vec<Op>, expected: Vec<Expect>) -> Result<(), StoreError> {
+        self.inner.commit(ops, expected)
+    }
+
+    fn get(&self, space: engine::Space, key: &[u8]) -> Result<Option<Vec<u8>>, StoreError> {
+        let found = self.inner.get(space, key);
+        if space == engine::Space::Uploads
+            && let Some(newer) = self.newer.lock().unwrap().take()
+        {
+            self.inner.commit(newer, Vec::new())?;
+        }
+        found
+    }
+
+    fn scan(
+        &self,
+        space: engine::Space,
+        from: &[u8],
+        until: &[u8],
+        limit: usize,
+    ) -> Result<Vec<engine::KeyValue>, StoreError> {
+        self.inner.scan(space, from, until, limit)
+    }
+
+    fn scan_back(
+        &self,
+        space: engine::Space,
+        until: &[u8],
+        limit: usize,
+    ) -> Result<Vec<engine::KeyValue>, StoreError> {
+        self.inner.scan_back(space, until, limit)
+    }
+
+    fn health(&self) -> Health {
+        self.inner.health()
+    }
+}
+
+#[test]
+fn evidence_that_comes_while_an_older_file_is_concluded_stays() {
+    let disk = SimulatedDisk::default();
+    let store = Store::simulated(&disk).unwrap();
+    let newer = UploadEvidence { at: at(9), ..evidence() };
+    store.record_upload(&newer).unwrap();
+    let key = keys::named(&newer.tenant, newer.path.as_bytes());
+    let recorded = store.engine.get(engine::Space::Uploads, &key).unwrap().unwrap();
+    store.record_upload(&evidence()).unwrap();
+    let record = store.open_batch(claimed(7)).unwrap();
+    let put = Op::Put(engine::Space::Uploads, key, recorded);
+    let newer_upload = std::sync::Mutex::new(Some(vec![put]));
+    let overtaken = Overtaken { inner: disk.open(), newer: newer_upload };
+    let store = Store::of(Arc::new(overtaken)).unwrap();
+    store.conclude(record, BatchEvent::FileRefused, &Acceptance::default()).unwrap();
+    assert_eq!(store.upload(&newer.tenant, &newer.path).unwrap(), Some(newer));
 }

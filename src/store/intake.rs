@@ -4,7 +4,7 @@ use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
 use super::Store;
-use super::engine::{Expect, Op, Space, StoreError, after_prefix};
+use super::engine::{Expect, KeyValue, Op, Space, StoreError, after_prefix};
 use super::keys;
 use super::records::{
     BatchRecord, ChunkRecord, RECORD_VERSION, batch_text, decode, encode, proof_text, tenant_text,
@@ -242,47 +242,34 @@ impl Store {
         let key = keys::batch(record.id);
         let before = self.engine.get(Space::Batches, &key)?.ok_or(StoreError::Conflict)?;
         let stored: BatchRecord = decode("batches", &before)?;
-        let moved = apply(stored.state, event).map_err(|_| StoreError::Conflict)?;
-        let mut ops = Vec::new();
-        let mut order = |publications: &[Publication]| {
-            for publication in publications {
-                let key = keys::publication(record.id, *publication);
-                ops.push(Op::Put(Space::Publications, key, vec![RECORD_VERSION]));
-            }
-        };
-        order(moved.1);
-        record.state = moved.0;
-        if event != BatchEvent::FileDuplicate && event != BatchEvent::RowsSettled {
-            let name = keys::named(&record.tenant, answer_name(&record).as_bytes());
-            ops.push(Op::Put(Space::Names, name, encode(&StoredName { batch: record.id })));
-        }
-        let at = record.validated_at.unwrap_or(record.claimed_at);
-        if let Some(content) = &acceptance.content {
-            let stored = StoredContent { batch: record.id, accepted_at: at };
-            let key = keys::named(&record.tenant, content);
-            ops.push(Op::Put(Space::Contents, key, encode(&stored)));
-        }
-        if let Some((scope, ids)) = &acceptance.row_ids {
-            let stored = StoredRowIds { batch: record.id, accepted_at: at, ids: *ids };
-            let mut key = row_id_prefix(&record.tenant, scope);
-            key.extend_from_slice(&keys::batch(record.id));
-            ops.push(Op::Put(Space::RowIds, key, encode(&stored)));
-        }
-        if stored.state == BatchState::Claimed {
-            let upload = keys::named(&record.tenant, record.path.as_bytes());
-            ops.extend(self.stale_upload(&upload, &record)?);
-        }
+        let (state, publications) = apply(stored.state, event).map_err(|_| StoreError::Conflict)?;
+        record.state = state;
+        let mut ops = consequences(&record, event, publications, acceptance);
         ops.push(Op::Put(Space::Batches, key.clone(), encode(&record)));
-        self.commit(ops, vec![Expect::Value(Space::Batches, key, before)])?;
-        Ok(record)
+        loop {
+            let (mut ops, mut expected) =
+                (ops.clone(), vec![Expect::Value(Space::Batches, key.clone(), before.clone())]);
+            if stored.state == BatchState::Claimed
+                && let Some((used_up, evidence)) = self.used_up_upload(&record)?
+            {
+                ops.push(Op::Delete(Space::Uploads, used_up.clone()));
+                expected.push(Expect::Value(Space::Uploads, used_up, evidence));
+            }
+            match self.commit(ops, expected) {
+                // Only the evidence changed: a newer upload of the name came in between.
+                Err(StoreError::Conflict)
+                    if self.engine.get(Space::Batches, &key)?.as_ref() == Some(&before) => {}
+                result => return result.map(|()| record),
+            }
+        }
     }
 
-    /// The evidence of the claimed version is used up; that of a newer upload of the name stays.
-    fn stale_upload(&self, key: &[u8], record: &BatchRecord) -> Result<Option<Op>, StoreError> {
-        let Some(bytes) = self.engine.get(Space::Uploads, key)? else { return Ok(None) };
+    /// Key and value of the claimed version's evidence; that of a newer upload of the name stays.
+    fn used_up_upload(&self, record: &BatchRecord) -> Result<Option<KeyValue>, StoreError> {
+        let key = keys::named(&record.tenant, record.path.as_bytes());
+        let Some(bytes) = self.engine.get(Space::Uploads, &key)? else { return Ok(None) };
         let stored: StoredUpload = decode("uploads", &bytes)?;
-        let is_ours = stored.at <= record.received_at;
-        Ok(is_ours.then(|| Op::Delete(Space::Uploads, key.to_vec())))
+        Ok((stored.at <= record.received_at).then_some((key, bytes)))
     }
 
     /// The newest file of an answer name that was no DUPLICATE.
@@ -325,6 +312,37 @@ impl Store {
             }
         }
     }
+}
+
+/// What is written beside the batch itself when it moves on.
+fn consequences(
+    record: &BatchRecord,
+    event: BatchEvent,
+    publications: &[Publication],
+    acceptance: &Acceptance,
+) -> Vec<Op> {
+    let order = |publication: &Publication| {
+        let key = keys::publication(record.id, *publication);
+        Op::Put(Space::Publications, key, vec![RECORD_VERSION])
+    };
+    let mut ops: Vec<Op> = publications.iter().map(order).collect();
+    if event != BatchEvent::FileDuplicate && event != BatchEvent::RowsSettled {
+        let name = keys::named(&record.tenant, answer_name(record).as_bytes());
+        ops.push(Op::Put(Space::Names, name, encode(&StoredName { batch: record.id })));
+    }
+    let at = record.validated_at.unwrap_or(record.claimed_at);
+    if let Some(content) = &acceptance.content {
+        let stored = StoredContent { batch: record.id, accepted_at: at };
+        let key = keys::named(&record.tenant, content);
+        ops.push(Op::Put(Space::Contents, key, encode(&stored)));
+    }
+    if let Some((scope, ids)) = &acceptance.row_ids {
+        let stored = StoredRowIds { batch: record.id, accepted_at: at, ids: *ids };
+        let mut key = row_id_prefix(&record.tenant, scope);
+        key.extend_from_slice(&keys::batch(record.id));
+        ops.push(Op::Put(Space::RowIds, key, encode(&stored)));
+    }
+    ops
 }
 
 fn answer_name(record: &BatchRecord) -> String {

@@ -174,6 +174,11 @@ impl Accounts {
         (fits && known.may_enter(protocol, peer)).then(|| known.login())
     }
 
+    /// Whether there is such an account, and it may come from there by this protocol.
+    pub(super) fn may_enter(&self, name: &str, protocol: &str, peer: IpAddr) -> bool {
+        self.table().accounts.get(name).is_some_and(|known| known.may_enter(protocol, peer))
+    }
+
     fn table(&self) -> Arc<Table> {
         self.table.read().unwrap_or_else(PoisonError::into_inner).clone()
     }

@@ -13,6 +13,7 @@ use russh::server::{
 };
 use russh::{Channel, ChannelId, MethodKind, MethodSet, Pty, SshId};
 use tokio::net::TcpStream;
+use tokio_util::task::TaskTracker;
 
 use super::accounts::Login;
 use super::counters::count;
@@ -63,7 +64,9 @@ pub(super) async fn serve(
     stream: TcpStream,
 ) {
     let peer = visit.peer;
-    let door = Door { house, visit, policy, login: None, channels: HashMap::new() };
+    let tasks = TaskTracker::new();
+    let door =
+        Door { house, visit, policy, login: None, channels: HashMap::new(), tasks: tasks.clone() };
     let ended = match russh::server::run_stream(config, stream, door).await {
         Ok(session) => session.await,
         Err(error) => Err(error),
@@ -72,6 +75,9 @@ pub(super) async fn serve(
         // Port scans and impatient clients; nothing an operator can do about.
         tracing::debug!(%peer, %error, "ssh connection ended");
     }
+    // What they have open ends with them: a stop must not leave an upload half undone.
+    tasks.close();
+    tasks.wait().await;
 }
 
 /// What one connection has come to.
@@ -82,6 +88,8 @@ struct Door {
     login: Option<Login>,
     /// Open channels; with an inlet once SFTP runs on them.
     channels: HashMap<ChannelId, Option<Arc<Inlet>>>,
+    /// The tasks of the channels; each ends when its inlet is closed.
+    tasks: TaskTracker,
 }
 
 impl Door {
@@ -116,7 +124,6 @@ impl Door {
     }
 
     /// Starts SFTP on a channel; false where that cannot be.
-    #[allow(clippy::disallowed_methods, reason = "one task per SFTP channel, ended by its inlet")]
     async fn start(&mut self, channel: ChannelId, client: Handle) -> bool {
         let (Some(login), Some(None)) = (self.login.clone(), self.channels.get(&channel)) else {
             return false;
@@ -138,7 +145,7 @@ impl Door {
             self.house.world.clone(),
             self.house.limits.handles_max,
         );
-        tokio::spawn(sftp::run(sftp, inlet, self.visit.clone(), client, channel));
+        self.tasks.spawn(sftp::run(sftp, inlet, self.visit.clone(), client, channel));
         true
     }
 }

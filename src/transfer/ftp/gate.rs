@@ -10,6 +10,7 @@ use unftp_core::auth::{
     UserDetailError, UserDetailProvider,
 };
 
+use super::clear::Clear;
 use crate::files::Home;
 use crate::transfer::counters::count;
 use crate::transfer::visit::{House, Visit};
@@ -19,6 +20,9 @@ use crate::worker::blocking;
 pub(super) struct Gate {
     house: Arc<House>,
     visit: Visit,
+    clear: Clear,
+    /// Whether anybody at all may log in without TLS.
+    clear_allowed: bool,
     attempts: AtomicUsize,
     /// The home of who has just logged in; the library passes on nothing but a name.
     admitted: Mutex<Option<Home>>,
@@ -32,13 +36,15 @@ pub(super) struct Guest {
 }
 
 impl Gate {
-    pub(super) fn new(house: Arc<House>, visit: Visit) -> Gate {
-        Gate { house, visit, attempts: AtomicUsize::new(0), admitted: Mutex::new(None) }
+    pub(super) fn new(house: Arc<House>, visit: Visit, clear: Clear, clear_allowed: bool) -> Gate {
+        let (attempts, admitted) = (AtomicUsize::new(0), Mutex::new(None));
+        Gate { house, visit, clear, clear_allowed, attempts, admitted }
     }
 
     async fn admit(&self, name: &str, credentials: &Credentials) -> Option<Home> {
         let protocol = match credentials.command_channel_security {
             ChannelEncryptionState::Tls => "ftps",
+            ChannelEncryptionState::Plaintext if !self.clear_allowed => return None,
             ChannelEncryptionState::Plaintext => "ftp",
         };
         let attempt = self.attempts.fetch_add(1, Ordering::Relaxed);
@@ -78,6 +84,19 @@ impl Authenticator for Gate {
         self.visit.login_succeeded();
         *self.admitted.lock().unwrap_or_else(PoisonError::into_inner) = Some(home);
         Ok(Principal { username: username.to_owned() })
+    }
+
+    /// Asked at USER. No certificate is ever enough; this is the moment to refuse in clear.
+    async fn cert_auth_sufficient(&self, username: &str) -> bool {
+        let (accounts, peer) = (&self.house.accounts, self.visit.peer);
+        let allowed = self.clear_allowed && accounts.may_enter(username, "ftp", peer);
+        if self.clear.is_in_clear() && !allowed {
+            count(&self.house.counters.logins_failed);
+            tracing::info!(%peer, "ftp login refused: not without TLS");
+            // Who has gone away in the meantime was not asked for a password either.
+            self.clear.refuse().ok();
+        }
+        false
     }
 }
 

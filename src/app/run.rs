@@ -1,0 +1,184 @@
+//! Watch and stop: signals, a station that fails, systemd's watchdog, the order of the end.
+
+use std::time::Duration;
+
+use tokio::signal::unix::{SignalKind, signal};
+use tokio::task::{Id, JoinError};
+use tokio_util::sync::CancellationToken;
+
+use super::error::AppError;
+use super::start::{App, TaskResult};
+use crate::config::Config;
+use crate::worker::blocking;
+
+impl App {
+    /// Tells systemd that every port is bound.
+    pub fn tell_ready(&self) {
+        notify_systemd(&[sd_notify::NotifyState::Ready]);
+    }
+
+    /// Runs until a signal or the token asks to stop, or a station fails. SIGHUP calls `reread` for a
+    /// new configuration; a bad one leaves the old one in force.
+    pub async fn run(
+        mut self,
+        token: CancellationToken,
+        mut reread: impl FnMut() -> Option<Config>,
+    ) -> Result<(), AppError> {
+        let mut hangup = signal(SignalKind::hangup()).map_err(AppError::Signals)?;
+        let mut terminate = signal(SignalKind::terminate()).map_err(AppError::Signals)?;
+        let mut interrupt = signal(SignalKind::interrupt()).map_err(AppError::Signals)?;
+        let mut alive = tokio::time::interval(Duration::from_secs(5));
+        let failure = loop {
+            tokio::select! {
+                _ = terminate.recv() => break None,
+                _ = interrupt.recv() => break None,
+                () = token.cancelled() => break None,
+                Some(ended) = self.tasks.join_next_with_id() => break Some(self.failure(ended)),
+                _ = alive.tick() => self.prove_alive().await,
+                _ = hangup.recv() => self.take_new(reread()),
+            }
+        };
+        tracing::info!("stopping");
+        notify_systemd(&[sd_notify::NotifyState::Stopping]);
+        let stopping = async {
+            let stopped = self.stop().await;
+            match failure {
+                Some(error) => Err(error),
+                None => stopped,
+            }
+        };
+        tokio::select! {
+            result = stopping => result,
+            // A second signal ends the grace at once: a crash is an ordinary way to stop.
+            _ = terminate.recv() => Ok(()),
+            _ = interrupt.recv() => Ok(()),
+        }
+    }
+
+    fn take_new(&mut self, config: Option<Config>) {
+        let Some(config) = config else { return };
+        match self.reload(config) {
+            Ok(keys) if keys.is_empty() => tracing::info!("configuration read anew"),
+            Ok(keys) => tracing::warn!(
+                keys = keys.join(", "),
+                "configuration read anew; these keys take effect at the next start"
+            ),
+            Err(error) => tracing::error!(
+                error = &error as &dyn std::error::Error,
+                "new configuration cannot be taken; the old one stays in force"
+            ),
+        }
+    }
+
+    /// Feeds systemd's watchdog, but only while the store answers.
+    async fn prove_alive(&self) {
+        let store = self.store.clone();
+        if blocking(move || !store.health().failed && store.batches(None, 1).is_ok()).await {
+            notify_systemd(&[sd_notify::NotifyState::Watchdog]);
+        }
+    }
+
+    /// Stops in order: no new sessions, no new files, no new attempts, the answers to what is settled.
+    pub async fn stop(mut self) -> Result<(), AppError> {
+        let mut first_failure = None;
+        for (names, token) in self.stages.clone() {
+            token.cancel();
+            // A task that failed before is not waited for.
+            while self.running.values().any(|name| names.contains(name)) {
+                let Some(ended) = self.tasks.join_next_with_id().await else { break };
+                if let Ok((id, Ok(()))) = &ended
+                    && self.running.get(id).is_some_and(|name| names.contains(name))
+                {
+                    self.running.remove(id);
+                    continue;
+                }
+                let failure = self.failure(ended);
+                tracing::error!(error = &failure as &dyn std::error::Error, "station failed");
+                first_failure.get_or_insert(failure);
+            }
+        }
+        tracing::info!("stopped");
+        first_failure.map_or(Ok(()), Err)
+    }
+
+    /// What it means that a task ended which nobody had asked to.
+    fn failure(&mut self, ended: Result<(Id, TaskResult), JoinError>) -> AppError {
+        let id = ended.as_ref().map_or_else(JoinError::id, |(id, _)| *id);
+        let station = self.running.remove(&id).unwrap_or("a task");
+        match ended {
+            Ok((_, Ok(()))) => AppError::Ended { station },
+            Ok((_, Err(source))) => AppError::Station { station, source },
+            Err(error) => AppError::Station { station, source: Box::new(error) },
+        }
+    }
+}
+
+/// Tells systemd, where it started us.
+fn notify_systemd(states: &[sd_notify::NotifyState<'_>]) {
+    if let Err(error) = sd_notify::notify(states) {
+        tracing::debug!(%error, "systemd cannot be told");
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use jiff::Timestamp;
+
+    use super::*;
+    use crate::app::Options;
+    use crate::batch::{BatchEvent, BatchState};
+    use crate::model::BatchId;
+    use crate::store::{Acceptance, BatchRecord, Facts, Store};
+    use crate::world::World;
+
+    const CONFIG: &str = r#"
+format = 1
+data_dir = "data"
+[sftp]
+listen = ["127.0.0.1:0"]
+[ftp]
+listen = []
+[admin]
+listen = "127.0.0.1:0"
+[tenant.acme]
+"#;
+
+    #[tokio::test(flavor = "multi_thread")]
+    async fn a_station_that_fails_ends_the_program() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("dropchute.toml");
+        std::fs::write(&path, CONFIG).unwrap();
+        let config = crate::config::load(&path).unwrap();
+        std::fs::create_dir(&config.data_dir).unwrap();
+        // A running batch without its rows: dispatch cannot go on.
+        let store = Store::open(&config.data_dir.join("store")).unwrap();
+        let record = store.open_batch(batch()).unwrap();
+        store.conclude(record, BatchEvent::FileAccepted, &Acceptance::default()).unwrap();
+        drop(store);
+        let world = Arc::new(World::real());
+        let app = App::start(config, world, Options::default()).await.unwrap();
+        let run = app.run(CancellationToken::new(), || None);
+        let ended = tokio::time::timeout(Duration::from_secs(60), run).await;
+        let error = ended.expect("the other stations are stopped").unwrap_err();
+        assert_eq!(error.to_string(), "dispatch stopped");
+    }
+
+    fn batch() -> BatchRecord {
+        BatchRecord {
+            id: BatchId::from_u64(1),
+            tenant: "acme".parse().unwrap(),
+            path: "inbox/messages/a.csv".to_owned(),
+            state: BatchState::Claimed,
+            account: String::new(),
+            proof: None,
+            received_at: Timestamp::UNIX_EPOCH,
+            claimed_at: Timestamp::UNIX_EPOCH,
+            validated_at: None,
+            closed_at: None,
+            facts: Facts::default(),
+            chunks: 0,
+        }
+    }
+}

@@ -1,0 +1,154 @@
+//! Crashes: the store fails at every commit, or the process dies at any moment, and starts again.
+//!
+//! What must hold after that: every file is answered, rows in equal rows out, nothing is sent twice,
+//! and what the partner reads is what he would have read without the crash, except for times, ids,
+//! and rows that were on the wire.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use jiff::Timestamp;
+
+use crate::stage::{End, Stage, files_below};
+
+/// Monday, 10:00 in Berlin.
+const START: &str = "2026-11-23T09:00:00Z";
+const PATIENCE: Duration = Duration::from_secs(3600);
+/// Between the end of a process and the start of the next.
+const PAUSE: Duration = Duration::from_secs(60);
+
+/// Good rows, a refused one, a duplicate, one that is tried again, one that fails; a file that is refused.
+fn files() -> BTreeMap<String, Vec<u8>> {
+    let good = "row_id,phone,email,subject,text,x_n\n\
+                r1,01701234567,,,One,1\n\
+                r2,,ann.0106@example.com,S,Two,2\n\
+                r3,12,,,Bad,3\n\
+                r1,01701234568,,,Again,4\n\
+                r4,,bob.0101@example.com,S,Gone,5\n\
+                r5,01701234569,,,Five,6\n";
+    let files = [("messages/good.csv", good), ("messages/bad.csv", "phone,text\n12,Bad\n")];
+    files.map(|(name, text)| (name.to_owned(), text.as_bytes().to_vec())).into()
+}
+
+/// The answers without what a crash may change: times, ids.
+type Answers = BTreeMap<String, Vec<BTreeMap<String, String>>>;
+
+fn answers(stage: &Stage) -> Answers {
+    let mut answers = Answers::new();
+    for (name, bytes) in files_below(&stage.tenant("outbox")) {
+        let mut reader = csv::Reader::from_reader(bytes.as_slice());
+        let header = reader.headers().unwrap().clone();
+        let rows = reader.records().map(|record| {
+            let record = record.unwrap();
+            let cells = header.iter().zip(&record).filter(|(column, _)| {
+                // The proof, too: a client that heard no success leaves only a quiet file.
+                !column.ends_with("_at")
+                    && !column.ends_with("_id")
+                    && !["deferred_until", "proof"].contains(column)
+            });
+            cells.map(|(column, cell)| (column.to_owned(), cell.to_owned())).collect()
+        });
+        answers.insert(name, rows.collect());
+    }
+    answers
+}
+
+fn check(stage: &Stage, whole: &Answers, when: &str) {
+    let found = answers(stage);
+    let names = |answers: &Answers| answers.keys().cloned().collect::<Vec<_>>();
+    assert_eq!(names(&found), names(whole), "{when}: every answer, once");
+    let mut unknown = 0;
+    for (name, rows) in whole {
+        assert_eq!(found[name].len(), rows.len(), "{when}: {name}: rows in are rows out");
+        for (row, expected) in found[name].iter().zip(rows) {
+            let on_the_wire = row.get("status").is_some_and(|status| status == "unknown");
+            unknown += usize::from(on_the_wire && name.ends_with(".final.csv"));
+            // A summary counts the rows that were on the wire, too; its sum is checked below.
+            if !on_the_wire && !name.ends_with(".summary.csv") {
+                assert_eq!(row, expected, "{when}: {name}");
+            }
+        }
+    }
+    let summary = &found["messages/good.csv.summary.csv"][0];
+    let number = |column: &str| summary[column].parse::<usize>().unwrap();
+    assert_eq!(number("unknown"), unknown, "{when}");
+    let sum: usize = summary
+        .iter()
+        .filter(|(column, _)| !["spec", "rows_total", "parts"].contains(&column.as_str()))
+        .filter_map(|(_, cell)| cell.parse::<usize>().ok())
+        .sum();
+    assert_eq!(number("rows_total"), sum, "{when}: {summary:?}");
+    let mut handed_over = BTreeMap::new();
+    for line in stage.log.sent().iter().filter(|line| line.field("outcome") != "transient") {
+        *handed_over.entry(line.field("to").to_owned()).or_insert(0) += 1;
+    }
+    assert!(handed_over.values().all(|times| *times == 1), "{when}: sent twice: {handed_over:?}");
+    let lost: Vec<_> = files_below(&stage.folder.path().join("data/batches")).into_keys().collect();
+    assert!(lost.iter().all(|name| !name.contains("input")), "{when}: left behind: {lost:?}");
+}
+
+/// The next process, which brings everything to rest.
+fn live_on(stage: &Stage, now: Timestamp, when: &str) {
+    let end = stage.live(now + PAUSE, async |life| life.rest(PATIENCE).await);
+    let log = || stage.log.lines().iter().map(|line| format!("{line}\n")).collect::<String>();
+    assert_eq!(end, End::Rest, "{when}:\n{}", log());
+}
+
+fn uninterrupted(differences: &str) -> (Stage, Answers) {
+    let stage = Stage::new(differences);
+    let end = stage.live(START.parse().unwrap(), async |life| {
+        life.drop_files(&files(), true);
+        life.rest(PATIENCE).await
+    });
+    assert_eq!(end, End::Rest);
+    let whole = answers(&stage);
+    (stage, whole)
+}
+
+#[test]
+fn a_store_that_fails_at_any_commit_loses_nothing_and_sends_nothing_twice() {
+    let (first, whole) = uninterrupted("");
+    let commits = first.disk.commits();
+    assert!(commits > 15, "the journey writes {commits} times");
+    for applied in [false, true] {
+        for nth in 1..=commits {
+            let when = format!("commit {nth} failed, applied: {applied}");
+            let stage = Stage::new("");
+            let (end, now) = stage.live(START.parse().unwrap(), async |life| {
+                // The version of the store is written before anything can fail.
+                stage.disk.fail_commit(nth, applied);
+                life.drop_files(&files(), true);
+                (life.rest(PATIENCE).await, life.world.clock.now())
+            });
+            if end == End::Rest {
+                // The journey was over before this commit.
+                check(&stage, &whole, &when);
+                continue;
+            }
+            assert_eq!(end, End::Crash, "{when}");
+            live_on(&stage, now, &when);
+            check(&stage, &whole, &when);
+        }
+    }
+}
+
+#[test]
+fn a_process_that_dies_at_any_moment_loses_nothing_and_sends_nothing_twice() {
+    // Each message takes a while, so that a death finds some on the wire.
+    let slow = "provider.sim.delay = \"700ms\"\nprovider.sim.concurrency = 2\n";
+    let (_, whole) = uninterrupted(slow);
+    let mut unknown = 0;
+    for tenths in (1..120).step_by(3) {
+        let (when, stage) = (format!("died after {tenths} tenths"), Stage::new(slow));
+        let now = stage.live(START.parse().unwrap(), async |life| {
+            life.drop_files(&files(), true);
+            tokio::time::sleep(Duration::from_millis(tenths * 100)).await;
+            life.world.clock.now()
+        });
+        live_on(&stage, now, &when);
+        check(&stage, &whole, &when);
+        let summary = &answers(&stage)["messages/good.csv.summary.csv"][0];
+        unknown += summary["unknown"].parse::<u32>().unwrap();
+    }
+    assert!(unknown > 0, "no death found a message on the wire");
+}

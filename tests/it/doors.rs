@@ -1,0 +1,5 @@
+//! The doors, seen by real clients.
+
+mod ftp;
+mod house;
+mod sftp;

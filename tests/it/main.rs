@@ -1,0 +1,14 @@
+//! Everything that needs more than one room: journeys, crashes, real protocols, the built binary.
+
+#![allow(
+    clippy::unwrap_used,
+    clippy::disallowed_methods,
+    reason = "a test that cannot go on fails there, and what it drives runs in real time"
+)]
+
+mod crashes;
+mod demo;
+mod doors;
+mod journeys;
+mod service;
+mod stage;

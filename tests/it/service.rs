@@ -1,0 +1,153 @@
+//! The built binary as systemd runs it: readiness, reload, watchdog, the end.
+
+use std::io::Read;
+use std::net::{SocketAddr, TcpStream};
+use std::os::unix::net::UnixDatagram;
+use std::path::Path;
+use std::process::{Child, Command, Stdio};
+use std::time::Duration;
+
+/// Longest wait for anything the daemon is asked to do.
+const DEADLINE: Duration = Duration::from_secs(30);
+
+struct Daemon {
+    child: Child,
+    notify: UnixDatagram,
+    folder: tempfile::TempDir,
+}
+
+impl Daemon {
+    fn start(config: &str) -> Daemon {
+        let folder = tempfile::tempdir().unwrap();
+        std::fs::write(folder.path().join("dropchute.toml"), config).unwrap();
+        let socket = folder.path().join("notify.sock");
+        let notify = UnixDatagram::bind(&socket).unwrap();
+        notify.set_read_timeout(Some(DEADLINE)).unwrap();
+        let child = Command::new(env!("CARGO_BIN_EXE_dropchute"))
+            .arg("--config")
+            .arg(folder.path().join("dropchute.toml"))
+            .arg("serve")
+            .env("NOTIFY_SOCKET", &socket)
+            .env("WATCHDOG_USEC", "20000000")
+            .stderr(Stdio::piped())
+            .stdout(Stdio::null())
+            .spawn()
+            .unwrap();
+        Daemon { child, notify, folder }
+    }
+
+    /// Waits until systemd would hear this word.
+    fn hears(&self, word: &str) {
+        let mut message = [0; 1024];
+        loop {
+            let len = self.notify.recv(&mut message).unwrap_or_else(|e| panic!("no {word}: {e}"));
+            if String::from_utf8_lossy(&message[..len]).lines().any(|line| line == word) {
+                return;
+            }
+        }
+    }
+
+    fn ask(&self, arguments: &[&str]) -> String {
+        let output = Command::new(env!("CARGO_BIN_EXE_dropchute"))
+            .arg("--config")
+            .arg(self.folder.path().join("dropchute.toml"))
+            .args(arguments)
+            .output()
+            .unwrap();
+        assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+        String::from_utf8(output.stdout).unwrap()
+    }
+
+    fn signal(&self, signal: rustix::process::Signal) {
+        let pid = rustix::process::Pid::from_child(&self.child);
+        rustix::process::kill_process(pid, signal).unwrap();
+    }
+
+    /// The exit code and the log.
+    fn end(mut self) -> (Option<i32>, String) {
+        let mut log = String::new();
+        self.child.stderr.take().unwrap().read_to_string(&mut log).unwrap();
+        (self.child.wait().unwrap().code(), log)
+    }
+
+    fn tenant_tree(&self, tenant: &str) -> bool {
+        Path::new(self.folder.path()).join("data/tenants").join(tenant).join("inbox").is_dir()
+    }
+}
+
+const CONFIG: &str = r#"
+format = 1
+data_dir = "data"
+[sftp]
+listen = ["127.0.0.1:0"]
+[ftp]
+listen = ["127.0.0.1:0"]
+[admin]
+listen = "127.0.0.1:0"
+[tenant.acme]
+"#;
+
+#[test]
+fn systemd_hears_when_every_port_is_bound_and_when_the_end_begins() {
+    let daemon = Daemon::start(CONFIG);
+    daemon.hears("READY=1");
+    daemon.hears("WATCHDOG=1");
+    let status: serde_json::Value =
+        serde_json::from_str(&daemon.ask(&["status", "--json"])).unwrap();
+    assert_eq!(status["not_ready"], serde_json::json!([]));
+    let listeners = status["listeners"].as_array().unwrap();
+    assert_eq!(listeners.len(), 2, "{status}");
+    for listener in listeners {
+        let address: SocketAddr = listener["address"].as_str().unwrap().parse().unwrap();
+        TcpStream::connect(address).unwrap();
+    }
+    assert!(daemon.ask(&["batch", "list"]).starts_with("BATCH_ID"));
+
+    let more = format!("{CONFIG}[tenant.globex]\n");
+    std::fs::write(daemon.folder.path().join("dropchute.toml"), more).unwrap();
+    daemon.signal(rustix::process::Signal::HUP);
+    wait_until("the new tenant has a tree", || daemon.tenant_tree("globex"));
+
+    std::fs::write(daemon.folder.path().join("dropchute.toml"), "format = 1\nnonsense = 1\n")
+        .unwrap();
+    daemon.signal(rustix::process::Signal::HUP);
+    daemon.signal(rustix::process::Signal::TERM);
+    daemon.hears("STOPPING=1");
+    let (code, log) = daemon.end();
+    assert_eq!(code, Some(0), "{log}");
+    assert!(log.contains("stopped"), "{log}");
+}
+
+#[test]
+fn a_bad_configuration_ends_with_78_so_that_systemd_does_not_try_again() {
+    let daemon = Daemon::start("format = 1\nnonsense = 1\n[sftp]\nlisten = 3\n");
+    let (code, log) = daemon.end();
+    assert_eq!(code, Some(78));
+    assert!(log.contains("nonsense") && log.contains("sftp.listen"), "all problems at once: {log}");
+}
+
+#[test]
+fn a_second_daemon_on_the_same_data_dir_is_refused() {
+    let daemon = Daemon::start(CONFIG);
+    daemon.hears("READY=1");
+    let second = Command::new(env!("CARGO_BIN_EXE_dropchute"))
+        .arg("--config")
+        .arg(daemon.folder.path().join("dropchute.toml"))
+        .arg("serve")
+        .output()
+        .unwrap();
+    assert_eq!(second.status.code(), Some(1));
+    let log = String::from_utf8_lossy(&second.stderr).into_owned();
+    assert!(log.contains("open store"), "{log}");
+    daemon.signal(rustix::process::Signal::TERM);
+    assert_eq!(daemon.end().0, Some(0));
+}
+
+/// Waits for a level, not for an event, with a deadline.
+fn wait_until(what: &str, holds: impl Fn() -> bool) {
+    let begin = std::time::Instant::now();
+    while !holds() {
+        assert!(begin.elapsed() < DEADLINE, "waited in vain until {what}");
+        std::thread::sleep(Duration::from_millis(10));
+    }
+}

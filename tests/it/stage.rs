@@ -1,0 +1,312 @@
+//! A whole program on paused time: what journeys and crash tests are played on.
+//!
+//! A stage is what outlives a process: the disk of the store, the folders, the log. A life is one
+//! process on it: a runtime of its own, which is dropped when the process "dies".
+
+use std::collections::BTreeMap;
+use std::fmt::{self, Debug, Write};
+use std::os::unix::fs::MetadataExt;
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use dropchute::app::{App, Options};
+use dropchute::batch::BatchState;
+use dropchute::config;
+use dropchute::files::is_temporary_name;
+use dropchute::model::{FileVersion, Proof, UploadEvidence};
+use dropchute::store::{SimulatedDisk, Store};
+use dropchute::world::World;
+use jiff::Timestamp;
+use tracing_subscriber::layer::{Context, Layer, SubscriberExt};
+
+/// What every journey starts from; a journey's `config.toml` is laid over it.
+const BASE: &str = r#"
+data_dir = "data"
+sftp.listen = []
+ftp.listen = []
+admin.listen = "off"
+
+[provider.sim]
+kind = "simulator"
+
+[tenant.acme]
+timezone = "Europe/Berlin"
+default_country = "DE"
+default_category = "transactional"
+
+[tenant.acme.sender]
+email = ["Acme <news@acme.example>"]
+sms = ["ACME"]
+
+[tenant.acme.channel]
+email = ["sim"]
+sms = ["sim"]
+"#;
+
+/// How often a life is asked whether it is at rest, in its own time.
+const LOOK: Duration = Duration::from_secs(5);
+
+pub(crate) struct Stage {
+    pub(crate) folder: tempfile::TempDir,
+    pub(crate) disk: SimulatedDisk,
+    pub(crate) log: Log,
+}
+
+/// How a life went.
+#[derive(Debug, PartialEq)]
+pub(crate) enum End {
+    /// Everything is answered, nothing is left to do.
+    Rest,
+    /// The store failed: the process ends.
+    Crash,
+    /// Not at rest in time; what was left.
+    Late(String),
+}
+
+impl Stage {
+    /// `differences` is laid over the base configuration.
+    pub(crate) fn new(differences: &str) -> Stage {
+        let mut table: toml::Table = BASE.parse().unwrap();
+        overlay(&mut table, differences.parse().unwrap());
+        let folder = tempfile::tempdir().unwrap();
+        let text = format!("format = 1\n{table}");
+        std::fs::write(folder.path().join("dropchute.toml"), text).unwrap();
+        Stage { folder, disk: SimulatedDisk::default(), log: Log::default() }
+    }
+
+    /// A folder of the tenant.
+    pub(crate) fn tenant(&self, path: &str) -> PathBuf {
+        self.folder.path().join("data/tenants/acme").join(path)
+    }
+
+    /// Runs one process that starts at `now`. Its time is paused: it jumps to whatever comes next.
+    pub(crate) fn live<T>(&self, now: Timestamp, play: impl AsyncFnOnce(Life<'_>) -> T) -> T {
+        let runtime = tokio::runtime::Builder::new_current_thread()
+            .enable_all()
+            .start_paused(true)
+            .build()
+            .unwrap();
+        let path = self.folder.path().join("dropchute.toml");
+        let config = config::load(&path).unwrap_or_else(|problems| panic!("{problems}"));
+        runtime.block_on(async {
+            let world = Arc::new(World::seeded(now, now.as_second() as u64));
+            let recorder = Recorder { log: self.log.clone(), world: Arc::clone(&world) };
+            let subscriber = tracing_subscriber::registry().with(recorder);
+            let _guard = tracing::subscriber::set_default(subscriber);
+            let store = Store::simulated(&self.disk).unwrap();
+            let options = Options { watch: false, rescan: Duration::from_secs(15) };
+            // A store that fails this early is a crash, too; the life then finds it dead.
+            let app = App::start_on(store.clone(), config, Arc::clone(&world), options).await;
+            play(Life { stage: self, store, world, app: app.unwrap() }).await
+        })
+    }
+}
+
+fn overlay(below: &mut toml::Table, above: toml::Table) {
+    for (key, value) in above {
+        match (below.get_mut(&key), value) {
+            (Some(toml::Value::Table(below)), toml::Value::Table(above)) => overlay(below, above),
+            (_, value) => {
+                below.insert(key, value);
+            }
+        }
+    }
+}
+
+/// One process.
+pub(crate) struct Life<'s> {
+    stage: &'s Stage,
+    store: Store,
+    pub(crate) world: Arc<World>,
+    app: App,
+}
+
+impl Life<'_> {
+    /// Drops files as a partner does whose upload the door saw end; `seen` false: as a local writer,
+    /// whose close nobody saw.
+    pub(crate) fn drop_files(&self, files: &BTreeMap<String, Vec<u8>>, seen: bool) {
+        for (name, bytes) in files {
+            let path = self.stage.tenant("inbox").join(name);
+            std::fs::write(&path, bytes).unwrap();
+            if seen {
+                // Where the store fails the client hears no success, and the file waits to be quiet.
+                let _failed = self.store.record_upload(&self.evidence(name, &path));
+            }
+        }
+    }
+
+    fn evidence(&self, name: &str, path: &Path) -> UploadEvidence {
+        let facts = std::fs::metadata(path).unwrap();
+        UploadEvidence {
+            tenant: "acme".parse().unwrap(),
+            path: format!("inbox/{name}"),
+            account: "erp".to_owned(),
+            protocol: "sftp",
+            proof: Proof::Close,
+            weak: false,
+            version: FileVersion {
+                device: facts.dev(),
+                inode: facts.ino(),
+                bytes: facts.len(),
+                modified_ns: i128::from(facts.mtime()) * 1_000_000_000
+                    + i128::from(facts.mtime_nsec()),
+            },
+            at: self.world.clock.now(),
+        }
+    }
+
+    /// Waits until every file is answered and nothing is left to do.
+    pub(crate) async fn rest(&self, patience: Duration) -> End {
+        let deadline = self.world.clock.instant() + patience;
+        loop {
+            tokio::time::sleep(LOOK).await;
+            if self.store.health().failed {
+                return End::Crash;
+            }
+            let left = self.left();
+            if left.is_empty() {
+                return End::Rest;
+            }
+            if self.world.clock.instant() >= deadline {
+                return End::Late(left);
+            }
+        }
+    }
+
+    /// What is still to be done; empty at rest.
+    fn left(&self) -> String {
+        let mut left = String::new();
+        for name in files_below(&self.stage.tenant("inbox")).keys() {
+            let last = name.rsplit('/').next().unwrap_or_default();
+            if !is_temporary_name(last.as_bytes()) {
+                writeln!(left, "in the inbox: {name}").unwrap();
+            }
+        }
+        for batch in self.store.batches_in(&[BatchState::Claimed, BatchState::Running]).unwrap() {
+            writeln!(left, "{}: {} {:?}", batch.id, batch.name(), batch.state).unwrap();
+            for (due, chunk) in self.store.timers(batch.id, 10).unwrap() {
+                writeln!(left, "  chunk {chunk} is due at {due}").unwrap();
+            }
+        }
+        for (batch, publication) in self.store.publications(100).unwrap() {
+            writeln!(left, "{batch}: {} is not published", publication.as_str()).unwrap();
+        }
+        left
+    }
+
+    /// An orderly end.
+    pub(crate) async fn stop(self) {
+        self.app.stop().await.unwrap();
+    }
+}
+
+/// Every file below a folder, by its path in it.
+pub(crate) fn files_below(folder: &Path) -> BTreeMap<String, Vec<u8>> {
+    let (mut files, mut folders) = (BTreeMap::new(), vec![folder.to_owned()]);
+    while let Some(next) = folders.pop() {
+        for entry in std::fs::read_dir(next).into_iter().flatten() {
+            let path = entry.unwrap().path();
+            if path.is_dir() {
+                folders.push(path);
+            } else {
+                let name = path.strip_prefix(folder).unwrap().to_str().unwrap().to_owned();
+                files.insert(name, std::fs::read(&path).unwrap());
+            }
+        }
+    }
+    files
+}
+
+/// What the program logged, over all its lives.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Log(Arc<Mutex<Vec<Line>>>);
+
+/// One line of the log.
+#[derive(Debug, Clone)]
+pub(crate) struct Line {
+    pub(crate) at: Timestamp,
+    pub(crate) level: tracing::Level,
+    room: String,
+    pub(crate) message: String,
+    fields: Vec<(&'static str, String)>,
+}
+
+impl Log {
+    pub(crate) fn lines(&self) -> Vec<Line> {
+        self.0.lock().unwrap().clone()
+    }
+
+    /// What the simulated provider was given.
+    pub(crate) fn sent(&self) -> Vec<Line> {
+        self.lines().into_iter().filter(|line| line.message == "simulated").collect()
+    }
+}
+
+impl Line {
+    pub(crate) fn field(&self, name: &str) -> &str {
+        self.fields.iter().find(|(n, _)| *n == name).map_or("", |(_, value)| value)
+    }
+}
+
+impl fmt::Display for Line {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} {} {}: {}", self.at, self.level, self.room, self.message)?;
+        for (name, value) in self.fields.iter().filter(|(_, value)| !value.is_empty()) {
+            let quoted = value.contains(|c: char| c.is_whitespace() || c == '"' || c == '\\');
+            if quoted { write!(f, " {name}={value:?}")? } else { write!(f, " {name}={value}")? }
+        }
+        Ok(())
+    }
+}
+
+/// Writes the program's log with the time of its world.
+struct Recorder {
+    log: Log,
+    world: Arc<World>,
+}
+
+impl<S: tracing::Subscriber> Layer<S> for Recorder {
+    fn on_event(&self, event: &tracing::Event<'_>, _: Context<'_, S>) {
+        let Some(path) = event.metadata().target().strip_prefix("dropchute::") else { return };
+        let mut line = Line {
+            at: self.world.clock.now(),
+            level: *event.metadata().level(),
+            room: path.split("::").next().unwrap_or_default().to_owned(),
+            message: String::new(),
+            fields: Vec::new(),
+        };
+        event.record(&mut line);
+        self.log.0.lock().unwrap().push(line);
+    }
+}
+
+impl tracing::field::Visit for Line {
+    fn record_debug(&mut self, field: &tracing::field::Field, value: &dyn Debug) {
+        self.note(field.name(), format!("{value:?}"));
+    }
+
+    fn record_str(&mut self, field: &tracing::field::Field, value: &str) {
+        self.note(field.name(), value.to_owned());
+    }
+
+    fn record_error(
+        &mut self,
+        field: &tracing::field::Field,
+        value: &(dyn std::error::Error + 'static),
+    ) {
+        let mut text = value.to_string();
+        let mut source = value.source();
+        while let Some(cause) = source {
+            write!(text, ": {cause}").unwrap();
+            source = cause.source();
+        }
+        self.note(field.name(), text);
+    }
+}
+
+impl Line {
+    fn note(&mut self, name: &'static str, value: String) {
+        if name == "message" { self.message = value } else { self.fields.push((name, value)) }
+    }
+}

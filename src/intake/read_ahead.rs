@@ -100,3 +100,60 @@ impl Load {
         Ok(true)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::thread;
+
+    use super::*;
+    use crate::records::ReadSettings;
+
+    const ROWS: u64 = 1000;
+
+    /// Reads a file of many loads, with `tail` behind its rows; what `take` saw and how it ended.
+    fn taken(tail: &str, stop_at: u64) -> (Vec<u64>, Result<(), String>) {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("input");
+        let rows: String = (0..ROWS).map(|row| format!("a{row}@example.com,hi\n")).collect();
+        std::fs::write(&path, format!("email,text\n{rows}{tail}")).unwrap();
+        let mut reader = RecordReader::new(File::open(&path).unwrap(), ReadSettings::default());
+        reader.open().unwrap();
+        let mut seen = Vec::new();
+        let result = thread::scope(|scope| {
+            ReadAhead::start(scope, &mut reader).for_each(|record, _| {
+                if record.row() == stop_at {
+                    return Err(Stop("taker".to_owned()));
+                }
+                seen.push(record.row());
+                Ok(())
+            })
+        });
+        (seen, result.map_err(|Stop(why)| why))
+    }
+
+    struct Stop(String);
+
+    impl From<ReadError> for Stop {
+        fn from(_: ReadError) -> Stop {
+            Stop("reader".to_owned())
+        }
+    }
+
+    #[test]
+    fn records_come_in_order_and_once() {
+        let (seen, result) = taken("", 0);
+        assert_eq!((seen, result), ((1..=ROWS).collect(), Ok(())));
+    }
+
+    #[test]
+    fn rows_before_a_fault_of_the_file_are_taken() {
+        let (seen, result) = taken("\"never closed,hi\n", 0);
+        assert_eq!((seen, result), ((1..=ROWS).collect(), Err("reader".to_owned())));
+    }
+
+    #[test]
+    fn whoever_takes_the_records_can_end_the_reading() {
+        let (seen, result) = taken("", 300);
+        assert_eq!((seen, result), ((1..300).collect(), Err("taker".to_owned())));
+    }
+}

@@ -18,7 +18,7 @@ use super::settings::{ProfileSettings, RowIdScope, TenantSettings};
 use crate::batch::{BatchEvent, Counts, Thresholds, judge};
 use crate::codes::ReasonCode;
 use crate::model::{BatchId, FileState, Kind};
-use crate::records::{ReadSettings, RecordReader};
+use crate::records::{FileProblem, ReadSettings, RecordReader};
 use crate::spool::{BatchFolder, IdFile, Spool};
 use crate::store::{Acceptance, BatchRecord, ChunkRecord, Facts, Store, StoreError};
 
@@ -64,7 +64,7 @@ impl Desk {
         self.fill(&mut record.facts, &reading);
         if let Some(problem) = reading.refused.first() {
             let (code, message) = (problem.code, problem.message.clone());
-            return self.refuse(record, reading, &folder, code, message);
+            return self.refuse(record, &reading.refused, &folder, code, message);
         }
         self.judge(pass, record, reading)
     }
@@ -150,23 +150,23 @@ impl Desk {
             .map_err(|source| IntakeError::Input { source })?;
         record.facts.bytes = read.bytes;
         record.facts.sha256 = hex::encode(read.sha256);
-        self.refusal(&mut record.facts, why.code, why.message.clone());
-        Ok(self.store.conclude(record, BatchEvent::FileRefused, &Acceptance::default())?)
+        let problem = FileProblem::new(why.code, why.message.clone());
+        self.refuse(record, &[problem], folder, why.code, why.message.clone())
     }
 
     /// Refuses a file as a whole: its rows do not count.
     fn refuse(
         &self,
         mut record: BatchRecord,
-        mut reading: Reading,
+        problems: &[FileProblem],
         folder: &BatchFolder,
         code: ReasonCode,
         message: String,
     ) -> Result<BatchRecord, IntakeError> {
         // Problems of single rows mean nothing where the whole file could not be read.
         let mut writer = super::writer::RowWriter::create(folder)?;
-        for problem in reading.refused.drain(..) {
-            writer.file_problem(&problem)?;
+        for problem in problems {
+            writer.file_problem(problem)?;
         }
         record.facts.problems = writer.problem_lines();
         record.facts.warnings = writer.warnings();

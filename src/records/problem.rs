@@ -26,7 +26,8 @@ pub struct FileProblem {
 }
 
 impl FileProblem {
-    pub(super) fn new(code: ReasonCode, message: impl Into<String>) -> FileProblem {
+    /// A problem of no particular place, with the code's own advice.
+    pub fn new(code: ReasonCode, message: impl Into<String>) -> FileProblem {
         FileProblem {
             code,
             line: None,

@@ -10,5 +10,6 @@ mod crashes;
 mod demo;
 mod doors;
 mod journeys;
+mod old_stores;
 mod service;
 mod stage;

@@ -84,8 +84,8 @@ async fn a_file_goes_in_over_ftps_and_an_answer_comes_out() {
     ftp.transfer_type(FileType::Binary).await.unwrap();
     let bytes: Vec<u8> = (0..2_000_000u32).map(|n| (n % 251) as u8).collect();
     ftp.put_file("/inbox/a.csv.tmp", &mut Cursor::new(bytes.clone())).await.unwrap();
-    assert_eq!((house.last().protocol, house.last().weak), ("ftps", false));
     ftp.rename("/inbox/a.csv.tmp", "/inbox/a.csv").await.unwrap();
+    assert_eq!((house.last().protocol, house.last().weak), ("ftps", false));
     let stored = std::fs::read(house.path("inbox/a.csv")).unwrap();
     assert!(stored == bytes);
     assert_eq!(house.last().proof, Proof::Rename);

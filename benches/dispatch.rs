@@ -141,7 +141,7 @@ async fn bare(house: &House, tasks: usize) -> Run {
     let provider = house.config.providers[0].clone();
     let channel = Arc::new(Channel::new(provider, Arc::clone(&house.world)).unwrap());
     let next = Arc::new(AtomicU64::new(0));
-    let (start, cpu) = (Instant::now(), house::cpu_seconds());
+    let (start, cpu) = (Instant::now(), house::cpu_seconds("self"));
     let mut senders = Vec::new();
     for _ in 0..tasks {
         let (channel, next) = (Arc::clone(&channel), Arc::clone(&next));
@@ -161,7 +161,7 @@ async fn bare(house: &House, tasks: usize) -> Run {
     for sender in senders {
         sender.await.unwrap();
     }
-    Run { seconds: start.elapsed().as_secs_f64(), cpu_seconds: house::cpu_seconds() - cpu }
+    Run { seconds: start.elapsed().as_secs_f64(), cpu_seconds: house::cpu_seconds("self") - cpu }
 }
 
 /// The message that the station makes of a row.
@@ -209,7 +209,7 @@ async fn station(house: &House) -> Run {
         Arc::clone(&done),
     )
     .unwrap();
-    let (start, cpu) = (Instant::now(), house::cpu_seconds());
+    let (start, cpu) = (Instant::now(), house::cpu_seconds("self"));
     loop {
         if dispatch.work().await.unwrap() == Progress::Idle {
             tokio::select! {
@@ -219,8 +219,10 @@ async fn station(house: &House) -> Run {
             }
         }
     }
-    let run =
-        Run { seconds: start.elapsed().as_secs_f64(), cpu_seconds: house::cpu_seconds() - cpu };
+    let run = Run {
+        seconds: start.elapsed().as_secs_f64(),
+        cpu_seconds: house::cpu_seconds("self") - cpu,
+    };
     let settled = house.metrics.rows_settled.of(["sent"]).get()
         + house.metrics.rows_settled.of(["submitted"]).get();
     assert_eq!(settled, MESSAGES);

@@ -25,14 +25,17 @@ fn main() {
     std::fs::write(&config, configuration()).unwrap();
     for start in 0..STARTS {
         let (seconds, mut daemon) = start_daemon(&config);
+        let cpu = house::cpu_seconds(&daemon.id().to_string());
         // Long enough for the first look into every inbox to be over.
         std::thread::sleep(Duration::from_secs(3));
         let pid = daemon.id().to_string();
         let (now, peak) = (house::memory_mb(&pid, "VmRSS"), house::memory_mb(&pid, "VmHWM"));
         println!(
-            "{TENANTS} tenants, {} start: listening after {:.0} ms; idle RSS {now:.1} MB, peak {peak:.1} MB",
+            "{TENANTS} tenants, {} start: listening after {:.0} ms ({:.0} ms of CPU); idle RSS {now:.1} MB, \
+             peak {peak:.1} MB",
             if start == 0 { "first" } else { "later" },
-            seconds * 1e3
+            seconds * 1e3,
+            cpu * 1e3,
         );
         daemon.kill().unwrap();
         daemon.wait().unwrap();

@@ -49,17 +49,22 @@ fn main() {
 
 fn run(name: &str) {
     let (_, rows, recipients) = *CASES.iter().find(|(case, ..)| *case == name).unwrap();
-    let house = House::with_simulator();
-    let file = house.inbox("messages_large.csv");
-    house::write_messages(&file, rows, recipients);
-    let bytes = std::fs::metadata(&file).unwrap().len();
-    let bare = (0..3).map(|_| bare_parse(&file, rows)).fold(f64::MAX, f64::min);
-    let runtime = tokio::runtime::Runtime::new().unwrap();
     let before = house::memory_mb("self", "VmHWM");
-    let cpu = house::cpu_seconds();
-    let (seconds, batch) = runtime.block_on(house.take_in("messages_large.csv"));
-    let cpu = house::cpu_seconds() - cpu;
-    assert_eq!((batch.facts.rows_accepted, batch.facts.rows_rejected), (rows, 0), "{batch:?}");
+    let (mut bare, mut intake, mut cpu, mut bytes) = (f64::MAX, f64::MAX, f64::MAX, 0);
+    // Other work on the machine disturbs short runs: the best of some counts, for both.
+    for _ in 0..if rows > MILLION { 1 } else { 3 } {
+        let house = House::with_simulator();
+        let file = house.inbox("messages_large.csv");
+        house::write_messages(&file, rows, recipients);
+        bytes = std::fs::metadata(&file).unwrap().len();
+        bare = bare.min(bare_parse(&file, rows));
+        let runtime = tokio::runtime::Runtime::new().unwrap();
+        let used = house::cpu_seconds("self");
+        let (seconds, batch) = runtime.block_on(house.take_in("messages_large.csv"));
+        cpu = cpu.min(house::cpu_seconds("self") - used);
+        intake = intake.min(seconds);
+        assert_eq!((batch.facts.rows_accepted, batch.facts.rows_rejected), (rows, 0), "{batch:?}");
+    }
     let peak = house::memory_mb("self", "VmHWM");
     let thousands = |seconds: f64| rows as f64 / seconds / 1e3;
     println!(
@@ -67,8 +72,8 @@ fn run(name: &str) {
          {:.2} us CPU a row; peak RSS {peak:.0} MB ({before:.0} MB before)",
         bytes / rows,
         thousands(bare),
-        thousands(seconds),
-        bare / seconds,
+        thousands(intake),
+        bare / intake,
         cpu * 1e6 / rows as f64,
     );
 }

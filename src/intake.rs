@@ -10,6 +10,7 @@ mod claim;
 mod concluding;
 mod error;
 mod identify;
+mod read_ahead;
 mod reading;
 mod ready;
 mod same_again;

@@ -190,9 +190,9 @@ pub fn write_messages(path: &Path, rows: u64, recipients: Recipients) {
     out.flush().unwrap();
 }
 
-/// CPU seconds that this process has used, all threads, user and system.
-pub fn cpu_seconds() -> f64 {
-    let stat = std::fs::read_to_string("/proc/self/stat").unwrap();
+/// CPU seconds that a process has used, all threads, user and system.
+pub fn cpu_seconds(process: &str) -> f64 {
+    let stat = std::fs::read_to_string(format!("/proc/{process}/stat")).unwrap();
     // The name in parentheses may hold anything; fields are counted behind it.
     let fields: Vec<&str> = stat.rsplit_once(')').unwrap().1.split_whitespace().collect();
     let ticks = |at: usize| fields[at].parse::<f64>().unwrap();

@@ -180,6 +180,24 @@ impl Root {
         Ok(())
     }
 
+    /// Makes every folder on the way that is not there, and syncs nothing; true where it made one.
+    pub(super) fn make_folders(&self, path: &RelPath) -> io::Result<bool> {
+        match self.create_folder(path) {
+            Ok(()) => Ok(true),
+            Err(error) if error.kind() == io::ErrorKind::AlreadyExists => Ok(false),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {
+                self.make_folders(&path.parent())?;
+                self.create_folder(path).map(|()| true)
+            }
+            Err(error) => Err(error),
+        }
+    }
+
+    /// Makes all that was written to the file system survive a power cut: for many folders at once.
+    pub(super) fn sync_file_system(&self) -> io::Result<()> {
+        Ok(rustix::fs::syncfs(self.open_folder(&RelPath::root())?)?)
+    }
+
     /// Makes the names in a folder survive a power cut.
     pub fn sync_folder(&self, path: &RelPath) -> io::Result<()> {
         // O_PATH-free handle: fsync needs a descriptor opened for reading.

@@ -62,13 +62,14 @@ impl TenantTree {
         std::fs::create_dir_all(data_dir)?;
         let data = Root::open(data_dir)?;
         let home = RelPath::of(&format!("tenants/{tenant}"));
-        data.create_folders(&home)?;
-        data.create_folders(&RelPath::of(&format!("uploads/{tenant}")))?;
+        let mut made = data.make_folders(&home)?;
+        made |= data.make_folders(&RelPath::of(&format!("uploads/{tenant}")))?;
         let root = data.sub(&home)?;
         for folder in fixed_folders() {
-            root.create_folders(&folder)?;
+            made |= root.make_folders(&folder)?;
         }
-        Ok(())
+        // One sync for a tenant's folders: with one for each, a first start takes many seconds.
+        if made { root.sync_file_system() } else { Ok(()) }
     }
 
     /// Opens the tenant's folders and sweeps the temporary files an earlier process left. Once per

@@ -9,6 +9,7 @@ use jiff::tz::TimeZone;
 
 use super::IntakeError;
 use super::body::BodyCheck;
+use super::read_ahead::ReadAhead;
 use super::same_again::digest_of;
 use super::settings::{ProfileSettings, TenantSettings};
 use super::writer::RowWriter;
@@ -171,21 +172,21 @@ impl Rows<'_> {
             x_columns: checker.layout().x_columns().map(str::to_owned).collect(),
             variables: checker.layout().variable_names().map(str::to_owned).collect(),
         })?;
-        let (mut record, mut message) = (Record::new(), MessageRow::default());
-        let mut errors = Vec::new();
-        while let Some(step) = reader.next(&mut record)? {
-            self.counts.total += 1;
-            errors.clear();
-            match step {
-                Step::Bad(error) => errors.push(error),
-                Step::Row => {
-                    checker.check(&record, &mut message, &mut errors);
-                    self.body.check(&message, checker.layout(), &record, &mut errors);
+        let (mut message, mut errors) = (MessageRow::default(), Vec::new());
+        std::thread::scope(|scope| {
+            ReadAhead::start(scope, reader).for_each(|record, step| {
+                self.counts.total += 1;
+                errors.clear();
+                match step {
+                    Step::Bad(error) => errors.push(error),
+                    Step::Row => {
+                        checker.check(record, &mut message, &mut errors);
+                        self.body.check(&message, checker.layout(), record, &mut errors);
+                    }
                 }
-            }
-            self.row(&checker, &record, &message, &errors)?;
-        }
-        Ok(())
+                Ok(self.row(&checker, record, &message, &errors)?)
+            })
+        })
     }
 
     fn row(

@@ -74,23 +74,40 @@ fn is_valid(address: &str) -> bool {
 /// The common case, settled without asking the grammar: letters, digits and the few signs of a
 /// dot-atom (RFC 5322, 3.2.3) before a host name of at least two labels.
 fn is_plain(local: &str, domain: &str) -> bool {
-    let atom = |b: u8| b.is_ascii_alphanumeric() || b"!#$%&'*+-/=?^_`{|}~".contains(&b);
-    let host = |b: u8| b.is_ascii_alphanumeric() || b == b'-';
     local.len() <= 64
-        && dotted(local.as_bytes(), 64, atom).is_some()
-        && dotted(domain.as_bytes(), 63, host).is_some_and(|labels| labels >= 2)
+        && dotted(local.as_bytes(), 64, &ATOM).is_some()
+        && dotted(domain.as_bytes(), 63, &HOST).is_some_and(|labels| labels >= 2)
         // A label neither begins nor ends with a hyphen.
         && !(domain.contains('-')
             && (domain.split('.').any(|label| label.starts_with('-') || label.ends_with('-'))))
 }
 
+/// Which bytes may stand in a part between dots; looked up, since every address passes here.
+const ATOM: [bool; 256] = letters_digits_and(b"!#$%&'*+-/=?^_`{|}~");
+const HOST: [bool; 256] = letters_digits_and(b"-");
+
+const fn letters_digits_and(signs: &[u8]) -> [bool; 256] {
+    let mut fits = [false; 256];
+    let mut byte = 0;
+    while byte < 128 {
+        fits[byte] = (byte as u8).is_ascii_alphanumeric();
+        byte += 1;
+    }
+    let mut at = 0;
+    while at < signs.len() {
+        fits[signs[at] as usize] = true;
+        at += 1;
+    }
+    fits
+}
+
 /// The number of parts between dots, if each is of the right bytes, not empty and not too long.
-fn dotted(text: &[u8], longest: usize, fits: impl Fn(u8) -> bool) -> Option<usize> {
+fn dotted(text: &[u8], longest: usize, fits: &[bool; 256]) -> Option<usize> {
     let (mut parts, mut length) = (1, 0);
     for byte in text {
         if *byte != b'.' {
             length += 1;
-            if length > longest || !fits(*byte) {
+            if length > longest || !fits[usize::from(*byte)] {
                 return None;
             }
         } else if length == 0 {

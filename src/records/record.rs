@@ -32,6 +32,11 @@ impl Record {
         self.has_controls
     }
 
+    /// Bytes of all cells together.
+    pub fn bytes(&self) -> usize {
+        self.text.len()
+    }
+
     pub fn len(&self) -> usize {
         self.ends.len()
     }

@@ -300,12 +300,15 @@ impl IdEntries {
     }
 }
 
-/// The block and the four bits in it that stand for a digest. The digest is a hash already; its tail
-/// is used, since its head decides the order of the file.
+/// The block and the four bits in it that stand for a digest. The digest is a hash already. Its head
+/// chooses the block: digests that come in order then fill the filter from front to back, and do not
+/// jump about in memory.
 fn probe(blocks: u64, digest: &IdDigest) -> (u64, [usize; 4]) {
-    let tail = u64::from_be_bytes(digest[8..].try_into().expect("eight bytes are left"));
-    let bit = |shift: u32| ((tail >> shift) & 511) as usize;
-    ((tail >> 36) % blocks, [bit(0), bit(9), bit(18), bit(27)])
+    let word =
+        |at: usize| u64::from_be_bytes(digest[at..at + 8].try_into().expect("eight bytes are cut"));
+    let bit = |shift: u32| ((word(8) >> shift) & 511) as usize;
+    let block = (u128::from(word(0)) * u128::from(blocks)) >> 64;
+    (block as u64, [bit(0), bit(9), bit(18), bit(27)])
 }
 
 fn mark(filter: &mut [u8], blocks: u64, digest: &IdDigest) {

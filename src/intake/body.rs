@@ -61,8 +61,10 @@ impl BodyCheck {
             Ok(variables) => {
                 for name in variables.iter().filter(|n| layout.variable(n, record).is_none()) {
                     let message =
-                        format!("the text uses {{{{ {name} }}}}, which has no value in this row");
-                    errors.push(fault(ReasonCode::RowVariableMissing, name, message));
+                        format!("the text uses {{{{ {name} }}}}, a variable with no value here");
+                    let hint = format!("fill the column {}", Layout::columns_for(name));
+                    let fault = fault(ReasonCode::RowVariableMissing, name, message);
+                    errors.push(RowError { hint, ..fault });
                 }
             }
         }

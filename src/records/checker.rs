@@ -414,7 +414,7 @@ impl<'a> RowCheck<'a> {
         let layout = &self.checker.layout;
         for variable in templates.missing(at, layout, self.record) {
             let text = format!("the template {name} needs a value for {variable}");
-            let hint = format!("fill the column {variable} or var_{variable}");
+            let hint = format!("fill the column {}", Layout::columns_for(variable));
             self.push(
                 None,
                 variable.to_owned(),

@@ -149,6 +149,16 @@ impl Layout {
         Some(variable.value(record)).filter(|value| !value.is_empty())
     }
 
+    /// The columns that can give a template's variable: standard columns, `x_*` and `_*` keep their
+    /// own meaning, so only `var_…` gives a variable of such a name.
+    pub fn columns_for(variable: &str) -> String {
+        if is_known(variable) {
+            format!("var_{variable}")
+        } else {
+            format!("{variable} or var_{variable}")
+        }
+    }
+
     /// Where a standard column stands, 0-based.
     pub fn position(&self, column: Column) -> Option<usize> {
         self.positions[column as usize]
@@ -394,6 +404,18 @@ mod tests {
             ..ReadSettings::default()
         };
         Layout::build(&cells, &settings, &Directives::default())
+    }
+
+    #[test]
+    fn a_variable_named_like_a_standard_column_comes_from_var() {
+        for (variable, columns) in [
+            ("first_name", "first_name or var_first_name"),
+            ("email", "var_email"),
+            ("row_id", "var_row_id"),
+            ("x_note", "var_x_note"),
+        ] {
+            assert_eq!(Layout::columns_for(variable), columns);
+        }
     }
 
     #[test]

@@ -7,11 +7,13 @@
 mod attempt;
 mod ids;
 mod message;
+mod name;
 mod upload;
 mod words;
 
 pub use attempt::{Attempt, Outcome, UntilHint};
 pub use ids::{BatchId, InvalidId, TenantId};
 pub use message::{OutgoingMessage, message_id_for};
+pub use name::normalise_name;
 pub use upload::{FileVersion, UploadEvidence};
 pub use words::{Category, ChannelKind, FileState, Kind, Proof, Status};

@@ -53,7 +53,7 @@ mod speed;
 
 pub use checker::MessageChecker;
 pub use directives::{Dedupe, Directives};
-pub use layout::{Column, Layout, normalise_name};
+pub use layout::{Column, Layout};
 pub use message::{MessageRow, TenantContext};
 pub use nearest::nearest;
 pub use problem::{FileProblem, ReadError, RowError};

@@ -11,7 +11,6 @@ mod name;
 mod scan;
 mod template;
 
-pub use name::normalise_name;
 pub use template::{
     RenderError, Rendered, Template, TemplateError, TemplateSource, needs_rendering,
 };

@@ -12,13 +12,9 @@ use crate::config::Config;
 use crate::worker::blocking;
 
 impl App {
-    /// Tells systemd that every port is bound.
-    pub fn tell_ready(&self) {
-        notify_systemd(&[sd_notify::NotifyState::Ready]);
-    }
-
-    /// Runs until a signal or the token asks to stop, or a station fails. SIGHUP calls `reread` for a
-    /// new configuration; a bad one leaves the old one in force.
+    /// Tells systemd that all is ready, then runs until a signal or the token asks to stop, or a
+    /// station fails. SIGHUP calls `reread` for a new configuration; a bad one leaves the old one in
+    /// force.
     pub async fn run(
         mut self,
         token: CancellationToken,
@@ -27,6 +23,8 @@ impl App {
         let mut hangup = signal(SignalKind::hangup()).map_err(AppError::Signals)?;
         let mut terminate = signal(SignalKind::terminate()).map_err(AppError::Signals)?;
         let mut interrupt = signal(SignalKind::interrupt()).map_err(AppError::Signals)?;
+        // Every port is bound, and from here on a signal finds its handler: before, SIGHUP would kill.
+        notify_systemd(&[sd_notify::NotifyState::Ready]);
         let mut alive = tokio::time::interval(Duration::from_secs(5));
         let failure = loop {
             tokio::select! {

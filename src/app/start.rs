@@ -281,11 +281,13 @@ impl Replaceable {
     }
 
     fn lay(&self, config: &Config) {
-        self.accounts.replace(config.accounts.clone(), config.for_doors());
-        self.tenants.replace(config.for_intake());
-        self.routes.replace(config.for_dispatch());
+        // From the end of a file's journey to its beginning: what comes in by new words finds a way
+        // out that knows them.
         *self.answers.write().unwrap_or_else(PoisonError::into_inner) =
             Arc::new(wiring::answers(config));
+        self.routes.replace(config.for_dispatch());
+        self.tenants.replace(config.for_intake());
+        self.accounts.replace(config.accounts.clone(), config.for_doors());
         for tenant in &config.tenants {
             self.doorbell.ring(&tenant.id);
         }

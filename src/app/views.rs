@@ -9,7 +9,7 @@ use serde_json::{Value, json};
 use crate::admin::{BatchQuery, Views};
 use crate::batch::BatchState;
 use crate::codes::ReasonCode;
-use crate::files::Root;
+use crate::files::{Entry, EntryKind, RelPath, Root};
 use crate::model::{BatchId, FileState, Kind, Proof};
 use crate::store::{BatchRecord, Store};
 use crate::telemetry::Metrics;
@@ -63,12 +63,28 @@ impl Sights {
             Ok(_) => {}
             Err(error) => reasons.push(format!("the data folder cannot be read: {error}")),
         }
+        match self.closed_outboxes() {
+            Ok(0) => {}
+            Ok(count) => reasons.push(format!("{count} outboxes cannot be written")),
+            Err(error) => reasons.push(format!("the tenants' folders cannot be read: {error}")),
+        }
         if let Some(newest) = self.newest_time()
             && newest > self.world.clock.now()
         {
             reasons.push(format!("the clock is earlier than the newest stored time, {newest}"));
         }
         reasons
+    }
+
+    /// How many tenants' outboxes are not there or not ours to write.
+    fn closed_outboxes(&self) -> std::io::Result<usize> {
+        let tenants = Root::open(&self.data_dir)?.sub(&RelPath::of("tenants"))?;
+        let entries = tenants.entries(&RelPath::root())?;
+        let outbox = |entry: &Entry| RelPath::root().join(&entry.name).join(b"outbox");
+        let closed = |entry: &&Entry| {
+            entry.kind == EntryKind::Folder && !tenants.writable(&outbox(entry)).unwrap_or(false)
+        };
+        Ok(entries.iter().filter(closed).count())
     }
 
     fn newest_time(&self) -> Option<Timestamp> {
@@ -86,7 +102,7 @@ impl Sights {
         metrics.uploads_aborted.inc_by(since(|c| c.uploads_aborted));
         metrics.upload_bytes.inc_by(since(|c| c.bytes_in));
         metrics.logins.of(["all", "ok"]).inc_by(since(|c| c.logins_ok));
-        metrics.logins.of(["all", "failed"]).inc_by(since(|c| c.logins_failed));
+        metrics.logins.of(["all", "refused"]).inc_by(since(|c| c.logins_failed));
         metrics.connections_refused.of(["limit"]).inc_by(since(|c| c.refused_connections));
         metrics.sessions.of(["all"]).set(i64::try_from(now.connections).unwrap_or(i64::MAX));
         metrics.store_blobs.set(i64::try_from(self.store.health().blobs).unwrap_or(i64::MAX));

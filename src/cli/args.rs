@@ -100,6 +100,8 @@ enum StoreCommand {
 pub fn run() -> ExitCode {
     // Clap ends the process itself on a bad command line, with exit code 2.
     let Cli { global, command } = Cli::parse();
+    // Rows, keys and the store hold people's addresses: nothing made here is open to everybody.
+    rustix::process::umask(rustix::fs::Mode::from_raw_mode(0o027));
     exit_with(match command {
         Command::Serve => serve::serve(&global),
         Command::Demo(args) => demo::demo(args),

@@ -20,13 +20,13 @@ const BLOCKING_THREADS_MAX: usize = 16;
 
 pub(super) fn serve(global: &Global) -> Result<(), Failure> {
     let config = load(global)?;
+    keep_private();
     start_log(&config.log)?;
     let runtime = runtime()?;
     let result = runtime.block_on(async {
         let app = App::start(config, Arc::new(World::real()), Options::default())
             .await
             .context("start")?;
-        app.tell_ready();
         app.run(CancellationToken::new(), || reread(global)).await.context("run")
     });
     // A file that is still being read is read anew at the next start; nobody waits for it.
@@ -41,6 +41,11 @@ pub(super) fn runtime() -> anyhow::Result<tokio::runtime::Runtime> {
         .max_blocking_threads(BLOCKING_THREADS_MAX)
         .build()
         .context("start runtime")
+}
+
+/// What is made from now on, nobody but the daemon's user and group may look into.
+pub(super) fn keep_private() {
+    rustix::process::umask(rustix::fs::Mode::from_raw_mode(0o027));
 }
 
 /// A bad new configuration leaves the old one running and says so.

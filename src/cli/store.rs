@@ -10,6 +10,7 @@ use anyhow::Context;
 use super::args::Global;
 use super::check::load as load_config;
 use super::outcome::{Failure, print};
+use super::serve::keep_private;
 use crate::store::Store;
 
 pub(super) fn check(global: &Global) -> Result<(), Failure> {
@@ -45,6 +46,7 @@ pub(super) fn load(global: &Global, file: &Path) -> Result<(), Failure> {
 
 fn open(global: &Global) -> Result<Store, Failure> {
     let config = load_config(global)?;
+    keep_private();
     std::fs::create_dir_all(&config.data_dir).context("make data_dir")?;
     let folder = config.data_dir.join("store");
     Ok(Store::open(&folder).context("open store; a running daemon holds it")?)

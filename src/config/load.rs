@@ -67,7 +67,10 @@ pub(super) fn load_with(path: &Path, credentials: Option<PathBuf>) -> Result<Con
     let base = path.parent().map_or_else(PathBuf::new, Path::to_owned);
     let sources = sources(path, &base, &findings);
     let tables: Vec<_> = sources.iter().map(|source| parse(source, &findings)).collect();
-    stop_on_problems(&findings, &sources)?;
+    // Half a main file has no more to tell; a tenant's broken file hides nobody else's problems.
+    if findings.problems.borrow().iter().any(|problem| problem.file == sources[0].name) {
+        stop_on_problems(&findings, &sources)?;
+    }
     let places = Places { base, credentials };
     let config = read(&sources, &tables, &places, &findings);
     stop_on_problems(&findings, &sources)?;

@@ -241,9 +241,11 @@ fn tenants_may_stand_in_files_of_their_own() {
 
     folder.write("tenants.d/a.toml", "", 0o640);
     folder.write("tenants.d/C.toml", "grcae = \"1s\"", 0o640);
+    folder.write("tenants.d/d.toml", "no toml", 0o640);
     let messages = folder.messages();
     assert!(messages.contains("tenants.d/a.toml: holds the tenant a a second time"), "{messages}");
     assert!(messages.contains("tenants.d/C.toml: names a tenant \"C\" that must be"), "{messages}");
+    assert!(messages.contains("tenants.d/d.toml:1: is not TOML"), "{messages}");
 }
 
 #[test]

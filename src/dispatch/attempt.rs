@@ -123,6 +123,7 @@ impl Sending {
             Err(attempt) => return Ok(Some(attempt)),
         };
         if self.world.clock.now() >= row.allowed_until {
+            ready.release();
             return Ok(None);
         }
         row.message.attempt = row.attempts + 1;

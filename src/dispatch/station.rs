@@ -312,7 +312,8 @@ impl Worker for Dispatch {
     }
 }
 
-/// Wake-ups are at least this far apart.
-const MOMENT: Duration = Duration::from_millis(1);
+/// Wake-ups are at least this far apart: what is due and cannot start, because its tenant is suspended
+/// or at a limit, must not keep a processor busy.
+const MOMENT: Duration = Duration::from_millis(50);
 /// Without anything due the station looks up this often all the same: the wall clock may jump.
 const REST: Duration = Duration::from_secs(30);

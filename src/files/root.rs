@@ -10,7 +10,9 @@ use std::os::fd::OwnedFd;
 use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
 
-use rustix::fs::{AtFlags, FileType, Mode, OFlags, RenameFlags, ResolveFlags};
+use rustix::fs::{Access, AtFlags, FileType, Mode, OFlags, RenameFlags, ResolveFlags};
+
+use rustix::io::Errno;
 
 use super::RelPath;
 use crate::model::FileVersion;
@@ -184,6 +186,17 @@ impl Root {
         Ok(rustix::fs::fsync(self.open_folder(path)?)?)
     }
 
+    /// Whether new entries can be made in a folder.
+    pub fn writable(&self, path: &RelPath) -> io::Result<bool> {
+        let folder = self.open_folder(path)?;
+        let allowed = Access::WRITE_OK | Access::EXEC_OK;
+        match rustix::fs::accessat(&folder, ".", allowed, AtFlags::EACCESS) {
+            Ok(()) => Ok(true),
+            Err(Errno::ACCESS | Errno::PERM | Errno::ROFS) => Ok(false),
+            Err(error) => Err(error.into()),
+        }
+    }
+
     /// Bytes free for us on the file system, and its size.
     pub fn space(&self) -> io::Result<(u64, u64)> {
         let stat = rustix::fs::fstatvfs(&self.dir)?;
@@ -214,6 +227,17 @@ fn last_name(path: &RelPath) -> io::Result<&[u8]> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_folder_that_is_gone_or_closed_is_not_writable() {
+        let tenant = tempfile::tempdir().unwrap();
+        let root = Root::open(tenant.path()).unwrap();
+        assert!(root.writable(&RelPath::of("outbox")).is_err());
+        root.create_folder(&RelPath::of("outbox")).unwrap();
+        assert!(root.writable(&RelPath::of("outbox")).unwrap());
+        std::fs::write(tenant.path().join("file"), "x").unwrap();
+        assert!(root.writable(&RelPath::of("file")).is_err());
+    }
 
     #[test]
     fn links_and_parents_never_lead_out() {

@@ -69,9 +69,6 @@ pub struct Bucket {
 /// What may go at once, as a part of a second.
 const BURST_SECONDS: f64 = 0.1;
 
-/// However often a provider says "too fast", something still goes: once an hour.
-const SLOWEST_PER_SECOND: f64 = 1.0 / 3600.0;
-
 impl Bucket {
     pub fn new(rate: Rate, now: Instant) -> Bucket {
         let per_second = rate.per_second();
@@ -89,23 +86,6 @@ impl Bucket {
         // A nanosecond too early would only ask again: round up.
         let wait = Duration::from_secs_f64((1.0 - self.tokens) / self.per_second);
         Err(wait + Duration::from_nanos(1))
-    }
-
-    /// Gives back a token that was taken for a message that did not go.
-    pub fn give_back(&mut self) {
-        self.tokens = (self.tokens + 1.0).min(self.burst);
-    }
-
-    /// Another speed from now on, for a provider that says "too fast" or has recovered.
-    pub fn set_per_second(&mut self, per_second: f64, now: Instant) {
-        self.refill(now);
-        self.per_second = per_second.max(SLOWEST_PER_SECOND);
-        self.burst = (self.per_second * BURST_SECONDS).max(1.0);
-        self.tokens = self.tokens.min(self.burst);
-    }
-
-    pub fn per_second(&self) -> f64 {
-        self.per_second
     }
 
     fn refill(&mut self, now: Instant) {
@@ -147,8 +127,6 @@ mod tests {
             }
         }
         assert!((1000..=1010).contains(&taken), "{taken}");
-        bucket.give_back();
-        assert_eq!(bucket.take(now), Ok(()));
     }
 
     #[test]
@@ -160,9 +138,6 @@ mod tests {
         let wait = bucket.take(now).unwrap_err();
         assert_eq!(wait.as_secs(), 60);
         assert_eq!(bucket.take(now + wait), Ok(()));
-        bucket.set_per_second(1.0, now + wait);
-        assert_eq!(bucket.take(now + wait).unwrap_err().as_secs(), 1);
-        bucket.set_per_second(0.0, now + wait);
-        assert_eq!(bucket.take(now + wait).unwrap_err().as_secs(), 3600);
+        assert_eq!(bucket.take(now + wait).unwrap_err().as_secs(), 60);
     }
 }

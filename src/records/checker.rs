@@ -5,11 +5,11 @@ use jiff::{SignedDuration, Timestamp};
 use rlibphonenumber::Region;
 
 use crate::codes::ReasonCode;
-use crate::model::{Category, ChannelKind};
+use crate::model::{Category, ChannelKind, normalise_name};
 
 use super::address;
 use super::directives::Directives;
-use super::layout::{Column, Layout, normalise_name, standard_name, unwrapped};
+use super::layout::{Column, Layout, standard_name, unwrapped};
 use super::message::{MessageRow, TenantContext};
 use super::moment::{self, Zones};
 use super::problem::{FileProblem, RowError, cut_value, either};

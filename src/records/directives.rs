@@ -1,9 +1,8 @@
 //! Lines `#key=value` before the header: what the file says about itself.
 
 use crate::codes::ReasonCode;
-use crate::model::{Category, ChannelKind};
+use crate::model::{Category, ChannelKind, normalise_name};
 
-use super::layout::normalise_name;
 use super::moment::{self, Zones};
 use super::nearest::nearest;
 use super::problem::{FileProblem, cut_value, either};

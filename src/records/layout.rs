@@ -3,6 +3,7 @@
 use std::collections::HashMap;
 
 use crate::codes::ReasonCode;
+use crate::model::normalise_name;
 
 use super::address;
 use super::directives::Directives;
@@ -84,12 +85,6 @@ impl Column {
     ];
 
     const BODIES: [Column; 3] = [Column::Template, Column::Text, Column::Html];
-}
-
-/// The name as it is compared: trimmed, lower case, space and hyphen as underscore.
-pub fn normalise_name(name: &str) -> String {
-    let underscore = |c: char| if matches!(c, ' ' | '-') { '_' } else { c };
-    name.trim().chars().map(underscore).flat_map(char::to_lowercase).collect()
 }
 
 /// The standard name that common exports use another word for.

@@ -5,10 +5,11 @@ use std::io::Read;
 use encoding_rs::Encoding;
 
 use crate::codes::ReasonCode;
+use crate::model::normalise_name;
 
 use super::cursor::{Cursor, Found};
 use super::directives::DirectiveLine;
-use super::layout::{is_known, looks_like_data, normalise_name, standard_name};
+use super::layout::{is_known, looks_like_data, standard_name};
 use super::problem::{FileProblem, ReadError};
 use super::scan::Scanner;
 use super::settings::{DELIMITERS, HeaderMode, ReadSettings};

@@ -9,9 +9,9 @@ use std::io::{self, Read, Write};
 use encoding_rs::{EncoderResult, Encoding, UTF_8, UTF_16BE, UTF_16LE};
 
 use crate::codes::ReasonCode;
+use crate::model::normalise_name;
 
 use super::cursor::{Cursor, Found};
-use super::layout::normalise_name;
 use super::preamble::{self, Preamble, REJECT_COLUMNS, trailer};
 use super::problem::ReadError;
 use super::scan::Field;

@@ -9,9 +9,9 @@ use std::sync::Arc;
 use minijinja::value::Object;
 use minijinja::{AutoEscape, Environment, ErrorKind, UndefinedBehavior, Value};
 
-use super::name::normalise_name;
 use super::scan::{ALIAS_PREFIX, Complex};
 use super::template::{Lookup, MAX_OUTPUT_BYTES, RenderError, TemplateError};
+use crate::model::normalise_name;
 
 /// Steps one rendering may take; a loop over a loop uses it up at once.
 const FUEL: u64 = 50_000;

@@ -1,13 +1,6 @@
-//! One spelling for a name, wherever people write it.
+//! What in a placeholder is a name.
 
-/// The name of a column or placeholder: trimmed, lower case, space and hyphen as underscore.
-pub fn normalise_name(name: &str) -> String {
-    name.trim()
-        .chars()
-        .map(|c| if c == ' ' || c == '-' { '_' } else { c })
-        .flat_map(char::to_lowercase)
-        .collect()
-}
+use crate::model::normalise_name;
 
 /// Words that make a run of words an expression instead of a name with blanks in it.
 const OPERATORS: &[&str] = &["and", "or", "not", "if", "else", "in", "is", "-"];
@@ -34,18 +27,6 @@ pub(super) fn placeholder_name(head: &str) -> Option<String> {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn names_are_spelled_like_headers() {
-        for (given, want) in [
-            (" First Name ", "first_name"),
-            ("first-name", "first_name"),
-            ("STRASSE", "strasse"),
-            ("Größe", "größe"),
-        ] {
-            assert_eq!(normalise_name(given), want);
-        }
-    }
 
     #[test]
     fn expressions_are_not_names() {

@@ -5,8 +5,9 @@
 
 use std::collections::BTreeSet;
 
-use super::name::{normalise_name, placeholder_name};
+use super::name::placeholder_name;
 use super::template::TemplateError;
+use crate::model::normalise_name;
 
 /// One piece of a simple template.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -41,7 +41,8 @@ impl Metrics {
         Metrics {
             start_time_seconds: desk.gauge("start_time_seconds", "Unix time of the start."),
             uploads: desk.counter_by("uploads", ["protocol"], "Uploads that ended whole."),
-            upload_bytes: desk.counter("upload_bytes", "Bytes of whole uploads."),
+            upload_bytes: desk
+                .counter("upload_bytes", "Bytes of files received, also of uploads cut later."),
             uploads_aborted: desk.counter("uploads_aborted", "Uploads cut before their end."),
             logins: desk.counter_by(
                 "logins",

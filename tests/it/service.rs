@@ -143,6 +143,56 @@ fn a_second_daemon_on_the_same_data_dir_is_refused() {
     assert_eq!(daemon.end().0, Some(0));
 }
 
+#[test]
+fn a_reload_or_stop_right_after_readiness_finds_its_handler() {
+    for _ in 0..3 {
+        let daemon = Daemon::start(CONFIG);
+        daemon.hears("READY=1");
+        daemon.signal(rustix::process::Signal::HUP);
+        daemon.signal(rustix::process::Signal::TERM);
+        assert_eq!(daemon.end().0, Some(0));
+    }
+}
+
+#[test]
+fn nothing_the_daemon_makes_is_open_to_every_user_of_the_machine() {
+    use std::os::unix::fs::PermissionsExt;
+    let daemon = Daemon::start(CONFIG);
+    daemon.hears("READY=1");
+    let mut folders = vec![daemon.folder.path().join("data")];
+    let mut seen = 0;
+    while let Some(folder) = folders.pop() {
+        let entries = std::fs::read_dir(&folder).unwrap().map(|entry| entry.unwrap().path());
+        for path in entries.chain([folder.clone()]) {
+            let metadata = std::fs::symlink_metadata(&path).unwrap();
+            let mode = metadata.permissions().mode() & 0o777;
+            assert_eq!(mode & 0o007, 0, "{} {mode:o}", path.display());
+            seen += 1;
+            if metadata.is_dir() && path != folder {
+                folders.push(path);
+            }
+        }
+    }
+    assert!(seen > 20, "{seen}");
+    daemon.signal(rustix::process::Signal::TERM);
+    assert_eq!(daemon.end().0, Some(0));
+}
+
+#[test]
+fn an_outbox_that_is_gone_shows_in_readiness() {
+    let daemon = Daemon::start(CONFIG);
+    daemon.hears("READY=1");
+    let tree = daemon.folder.path().join("data/tenants/acme");
+    std::fs::rename(tree.join("outbox"), tree.join("outbox_")).unwrap();
+    let status = daemon.ask(&["status", "--json"]);
+    assert!(status.contains("1 outboxes cannot be written"), "{status}");
+    std::fs::rename(tree.join("outbox_"), tree.join("outbox")).unwrap();
+    let status = daemon.ask(&["status", "--json"]);
+    assert!(!status.contains("cannot be written"), "{status}");
+    daemon.signal(rustix::process::Signal::TERM);
+    assert_eq!(daemon.end().0, Some(0));
+}
+
 /// Waits for a level, not for an event, with a deadline.
 fn wait_until(what: &str, holds: impl Fn() -> bool) {
     let begin = std::time::Instant::now();

@@ -126,6 +126,12 @@ fn a_store_that_fails_at_any_commit_loses_nothing_and_sends_nothing_twice() {
                 continue;
             }
             assert_eq!(end, End::Crash, "{when}");
+            // The next process fails as well, early on: in the middle of picking up the pieces.
+            let now = stage.live(now + PAUSE, async |life| {
+                stage.disk.fail_commit(nth % 5 + 1, applied);
+                life.rest(PATIENCE).await;
+                life.world.clock.now()
+            });
             live_on(&stage, now, &when);
             check(&stage, &whole, &when);
         }

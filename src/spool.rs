@@ -17,7 +17,7 @@ mod row;
 
 pub use duplicate::{Chunk, DuplicateMark};
 pub use folder::{BatchFolder, Spool};
-pub use ids::{IdDigest, IdEntries, IdEntry, IdFile, IdSorter, SortedIds};
+pub use ids::{IdDigest, IdEntries, IdEntry, IdFile, IdJudge, IdSorter, SortedIds};
 pub use log::{LogReader, LogWriter, Position, SpoolError};
 pub use outcome::{OutcomeRecord, RowOutcome};
 pub use outcome_log::OutcomeLog;

@@ -13,7 +13,7 @@ use sha2::{Digest, Sha256};
 use super::IntakeError;
 use super::identify::{Unidentified, identify};
 use super::reading::{Pass, Reading, read_file};
-use super::same_again::{EarlierIds, MarkSorter};
+use super::same_again::{EarlierIds, MarkSorter, UsedIds};
 use super::settings::{ProfileSettings, RowIdScope, TenantSettings};
 use crate::batch::{BatchEvent, Counts, Thresholds, judge};
 use crate::codes::ReasonCode;
@@ -322,18 +322,10 @@ impl Desk {
             RowIdScope::File => format!("file:{}", record.id),
         };
         let since = pass.now - pass.tenant.row_id_window;
-        let mut earlier =
-            EarlierIds::open(&self.store, &self.spool, &record.tenant, &scope, since, ids.len())?;
+        let earlier =
+            EarlierIds::of_scope(&self.store, &self.spool, &record.tenant, &scope, since)?;
         let path = self.spool.row_ids(&record.tenant, record.id);
-        let file = IdFile::create::<IntakeError>(&path, ids, |(digest, row), first| {
-            if let Some(first) = first {
-                marks.push(row, true, None, first)?;
-            } else if let Some((batch, used)) = earlier.find(&digest)? {
-                marks.push(row, true, Some(batch), used)?;
-                return Ok(false);
-            }
-            Ok(true)
-        })?;
+        let file = IdFile::create(&path, ids, &mut UsedIds { earlier, marks })?;
         Ok(Some((scope, file.len())))
     }
 

@@ -8,9 +8,7 @@ use sha2::{Digest, Sha256};
 use super::IntakeError;
 use crate::codes::ReasonCode;
 use crate::model::{BatchId, TenantId};
-use crate::spool::{
-    DuplicateMark, IdDigest, IdEntries, IdEntry, IdFile, IdSorter, SortedIds, Spool,
-};
+use crate::spool::{DuplicateMark, IdDigest, IdEntry, IdFile, IdJudge, IdSorter, SortedIds, Spool};
 use crate::store::Store;
 
 /// The digest of some texts, told apart by their lengths.
@@ -25,67 +23,79 @@ pub(super) fn digest_of<'a>(texts: impl IntoIterator<Item = &'a str>) -> IdDiges
     digest
 }
 
-/// The digest files of earlier batches in a scope, to look ids up in ascending order.
+/// The digest files of earlier batches in a scope: any number of them, opened one at a time.
 #[derive(Debug)]
 pub(super) struct EarlierIds {
-    files: Vec<(BatchId, IdFile, Option<Cursor>)>,
-}
-
-#[derive(Debug)]
-struct Cursor {
-    entries: IdEntries,
-    head: Option<IdEntry>,
+    files: Vec<(BatchId, PathBuf)>,
 }
 
 impl EarlierIds {
-    /// Opens the files of a scope accepted since `since`. Where many ids are to be looked up, a file is
-    /// walked along in order instead of searched.
-    pub(super) fn open(
+    /// The files of a scope accepted since `since`.
+    pub(super) fn of_scope(
         store: &Store,
         spool: &Spool,
         tenant: &TenantId,
         scope: &str,
         since: Timestamp,
-        lookups: u64,
     ) -> Result<EarlierIds, IntakeError> {
-        let mut files = Vec::new();
-        for named in store.row_id_files(tenant, scope)? {
-            if named.accepted_at < since || named.ids == 0 {
-                continue;
-            }
-            let file = IdFile::open(&spool.row_ids(tenant, named.batch))?;
-            let cursor = if lookups.saturating_mul(16) > file.len() {
-                let mut entries = file.entries()?;
-                let head = entries.next_entry()?;
-                Some(Cursor { entries, head })
-            } else {
-                None
-            };
-            files.push((named.batch, file, cursor));
-        }
-        Ok(EarlierIds { files })
+        let named = store.row_id_files(tenant, scope)?.into_iter();
+        let files = named
+            .filter(|file| file.accepted_at >= since && file.ids > 0)
+            .map(|file| (file.batch, spool.row_ids(tenant, file.batch)));
+        Ok(EarlierIds { files: files.collect() })
     }
 
-    /// The batch and row that used a digest. Digests must be asked for in ascending order.
-    pub(super) fn find(
-        &mut self,
-        digest: &IdDigest,
-    ) -> Result<Option<(BatchId, u64)>, IntakeError> {
-        for (batch, file, cursor) in &mut self.files {
-            let row = match cursor {
-                None => file.find(digest)?,
-                Some(cursor) => {
-                    while cursor.head.is_some_and(|(head, _)| head < *digest) {
-                        cursor.head = cursor.entries.next_entry()?;
+    /// The batch and row that used each of some ascending digests, where one did.
+    pub(super) fn find(&self, ids: &[IdEntry]) -> Result<Vec<Option<(BatchId, u64)>>, IntakeError> {
+        let mut found = vec![None; ids.len()];
+        for (batch, path) in &self.files {
+            let file = IdFile::open(path)?;
+            // Where many ids are looked up, the file is walked along in order instead of searched.
+            if (ids.len() as u64).saturating_mul(16) > file.len() {
+                let mut entries = file.entries()?;
+                let mut head = entries.next_entry()?;
+                for ((digest, _), found) in ids.iter().zip(&mut found) {
+                    while head.is_some_and(|(earlier, _)| earlier < *digest) {
+                        head = entries.next_entry()?;
                     }
-                    cursor.head.filter(|(head, _)| head == digest).map(|(_, row)| row)
+                    if let Some((_, row)) = head.filter(|(earlier, _)| earlier == digest) {
+                        *found = found.or(Some((*batch, row)));
+                    }
                 }
-            };
-            if let Some(row) = row {
-                return Ok(Some((*batch, row)));
+            } else {
+                for ((digest, _), found) in ids.iter().zip(&mut found) {
+                    if found.is_none() {
+                        *found = file.find(digest)?.map(|row| (*batch, row));
+                    }
+                }
             }
         }
-        Ok(None)
+        Ok(found)
+    }
+}
+
+/// Marks the rows whose `row_id` was used before, in this file or in an earlier one.
+#[derive(Debug)]
+pub(super) struct UsedIds<'a> {
+    pub(super) earlier: EarlierIds,
+    pub(super) marks: &'a mut MarkSorter,
+}
+
+impl IdJudge for UsedIds<'_> {
+    type Error = IntakeError;
+
+    fn repeated(&mut self, (_, row): IdEntry, first: u64) -> Result<(), IntakeError> {
+        self.marks.push(row, true, None, first)
+    }
+
+    fn keep(&mut self, entries: &[IdEntry]) -> Result<Vec<bool>, IntakeError> {
+        let found = self.earlier.find(entries)?;
+        for ((_, row), used) in entries.iter().zip(&found) {
+            if let Some((batch, first)) = used {
+                self.marks.push(*row, true, Some(*batch), *first)?;
+            }
+        }
+        Ok(found.iter().map(Option::is_none).collect())
     }
 }
 

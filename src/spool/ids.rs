@@ -146,6 +146,20 @@ fn read_entry(file: &mut impl Read) -> io::Result<Option<IdEntry>> {
     }
 }
 
+/// Entries that are judged together while a file is written: 6 MiB of them.
+const JUDGED_AT_ONCE: usize = 256 * 1024;
+
+/// Who says which digests a new file keeps.
+pub trait IdJudge {
+    type Error: From<SpoolError>;
+
+    /// This entry repeats the digest of row `first`.
+    fn repeated(&mut self, entry: IdEntry, first: u64) -> Result<(), Self::Error>;
+
+    /// Which of these ascending entries are kept.
+    fn keep(&mut self, entries: &[IdEntry]) -> Result<Vec<bool>, Self::Error>;
+}
+
 /// An immutable file of sorted digests: head, entries, then a blocked Bloom filter.
 ///
 /// `"DCID" | version u8 | filter blocks u32 | entries u64`, entries of 24 bytes, blocks of 64 bytes.
@@ -164,14 +178,14 @@ const BLOCK_BYTES: u64 = 64;
 const ENTRIES_A_BLOCK: u64 = 51;
 
 impl IdFile {
-    /// Writes the distinct digests of `ids` durably, each with its first row. `keep` is asked about
-    /// every entry in order, with the first row where the entry repeats one; a first entry that it
-    /// does not keep is left out.
-    pub fn create<E: From<SpoolError>>(
+    /// Writes the distinct digests of `ids` durably, each with its first row. Every entry that repeats
+    /// one is handed to `judge.repeated` with that first row; `judge.keep` is asked about the first
+    /// ones in order, many at a time, and those it does not keep are left out.
+    pub fn create<J: IdJudge>(
         path: &Path,
         ids: IdSorter,
-        mut keep: impl FnMut(IdEntry, Option<u64>) -> Result<bool, E>,
-    ) -> Result<IdFile, E> {
+        judge: &mut J,
+    ) -> Result<IdFile, J::Error> {
         let folder = path.parent().expect("id files stand in a folder");
         create_folder(folder)?;
         let blocks = ids.len().div_ceil(ENTRIES_A_BLOCK).max(1);
@@ -182,22 +196,30 @@ impl IdFile {
         let body = path.with_extension("body");
         let file = File::create(&body).map_err(SpoolError::io("create", &body))?;
         let mut out = BufWriter::with_capacity(256 * 1024, file);
+        let (mut firsts, mut more): (Vec<IdEntry>, bool) = (Vec::new(), true);
         let mut last: Option<IdEntry> = None;
-        while let Some(entry) = sorted.next_entry()? {
-            match last {
-                Some((digest, row)) if digest == entry.0 => {
-                    keep(entry, Some(row))?;
-                }
-                _ => {
-                    last = Some(entry);
-                    if keep(entry, None)? {
-                        mark(&mut filter, blocks, &entry.0);
-                        out.write_all(&entry_bytes(&entry))
-                            .map_err(SpoolError::io("write", &body))?;
-                        entries += 1;
+        while more {
+            match sorted.next_entry()? {
+                Some(entry) => match last {
+                    Some((digest, row)) if digest == entry.0 => judge.repeated(entry, row)?,
+                    _ => {
+                        last = Some(entry);
+                        firsts.push(entry);
                     }
+                },
+                None => more = false,
+            }
+            if firsts.len() < JUDGED_AT_ONCE && more {
+                continue;
+            }
+            for (entry, kept) in firsts.iter().zip(judge.keep(&firsts)?) {
+                if kept {
+                    mark(&mut filter, blocks, &entry.0);
+                    out.write_all(&entry_bytes(entry)).map_err(SpoolError::io("write", &body))?;
+                    entries += 1;
                 }
             }
+            firsts.clear();
         }
         out.flush().map_err(SpoolError::io("write", &body))?;
         write_whole(path, |out| {
@@ -331,6 +353,21 @@ mod tests {
         bytes
     }
 
+    struct Repeats<'a>(&'a mut Vec<(u64, u64)>);
+
+    impl IdJudge for Repeats<'_> {
+        type Error = SpoolError;
+
+        fn repeated(&mut self, entry: IdEntry, first: u64) -> Result<(), SpoolError> {
+            self.0.push((entry.1, first));
+            Ok(())
+        }
+
+        fn keep(&mut self, entries: &[IdEntry]) -> Result<Vec<bool>, SpoolError> {
+            Ok(vec![true; entries.len()])
+        }
+    }
+
     #[test]
     fn ids_are_found_again_and_repeats_are_told() {
         let folder = tempfile::tempdir().unwrap();
@@ -340,11 +377,7 @@ mod tests {
         }
         let mut repeats = Vec::new();
         let path = folder.path().join("tenant/b.ids");
-        let file = IdFile::create::<SpoolError>(&path, sorter, |entry, first| {
-            repeats.extend(first.map(|first| (entry.1, first)));
-            Ok(true)
-        })
-        .unwrap();
+        let file = IdFile::create(&path, sorter, &mut Repeats(&mut repeats)).unwrap();
         repeats.sort_unstable();
         assert_eq!(repeats, (900..1000).map(|row| (row, row - 900)).collect::<Vec<_>>());
         assert_eq!(file.len(), 900);

@@ -56,6 +56,8 @@ impl ServerCertVerifier for AnyCertificate {
     }
 }
 
+/// libunftp answers AUTH TLS a moment before it listens for TLS: a quick client may lose that race,
+/// and tries again as people's clients do.
 async fn secure(house: &House) -> AsyncRustlsFtpStream {
     let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
     let config = rustls::ClientConfig::builder_with_provider(provider)
@@ -65,8 +67,16 @@ async fn secure(house: &House) -> AsyncRustlsFtpStream {
         .with_custom_certificate_verifier(Arc::new(AnyCertificate))
         .with_no_client_auth();
     let connector = tokio_rustls::TlsConnector::from(Arc::new(config));
-    let ftp = AsyncRustlsFtpStream::connect(house.ftp).await.unwrap();
-    ftp.into_secure(AsyncRustlsConnector::from(connector), "localhost").await.unwrap()
+    let mut lost = None;
+    for _ in 0..5 {
+        let ftp = AsyncRustlsFtpStream::connect(house.ftp).await.unwrap();
+        let connector = AsyncRustlsConnector::from(connector.clone());
+        match ftp.into_secure(connector, "localhost").await {
+            Ok(ftp) => return ftp,
+            Err(error) => lost = Some(error),
+        }
+    }
+    panic!("no TLS in five tries: {lost:?}")
 }
 
 fn code(error: FtpError) -> Status {

@@ -16,7 +16,7 @@ use super::message::{Composer, Unrenderable};
 use super::provider::Provider;
 use super::settings::Route;
 use crate::codes::ReasonCode;
-use crate::model::{Category, Status};
+use crate::model::{Category, ChannelKind, Status};
 use crate::policy::{Question, Verdict, Window, decide};
 use crate::spool::{RowOutcome, RowState, StoredRow};
 use crate::store::{ChunkRecord, Store, WindowRecord};
@@ -24,8 +24,8 @@ use crate::telemetry::Metrics;
 use crate::worker::blocking;
 use crate::world::World;
 
-/// How long rows wait whose channel has no provider any more.
-const PROVIDER_ABSENT_WAIT: Duration = Duration::from_secs(60);
+/// How long rows wait whose channel has no provider, or whose template is not there, any more.
+const ABSENCE_WAIT: Duration = Duration::from_secs(60);
 
 pub(super) type Providers = Arc<BTreeMap<String, Arc<Provider>>>;
 
@@ -145,14 +145,12 @@ impl ChunkTask {
             }
             Verdict::Send => {
                 let closes_at = question.window.map(|w| w.closes_at(now, question.zone));
-                let names = self.route.channels.get(&channel).map_or(&[][..], Vec::as_slice);
-                let providers: Vec<Arc<Provider>> =
-                    names.iter().filter_map(|id| self.providers.get(id).cloned()).collect();
+                let providers = self.providers_of(channel);
+                // Where the configuration changed since the row was accepted, the row waits for its
+                // provider or template to come back, at the latest until it expires.
+                let again = now.saturating_add(ABSENCE_WAIT).unwrap_or(expires_at).min(expires_at);
                 if providers.is_empty() {
-                    // The configuration changed since the row was accepted. It waits for a provider
-                    // to come back, at the latest until it expires.
-                    let again = now.saturating_add(PROVIDER_ABSENT_WAIT).unwrap_or(expires_at);
-                    plan.waiting.insert(index, again.min(expires_at));
+                    plan.waiting.insert(index, again);
                 } else if let Some(until) = all_resting(&providers, now) {
                     // Nothing is written for rows that only wait for a provider to wake.
                     plan.waiting.insert(index, until.min(expires_at));
@@ -166,11 +164,20 @@ impl ChunkTask {
                             allowed_until: closes_at.map_or(expires_at, |at| at.min(expires_at)),
                             providers,
                         }),
+                        Err(Unrenderable(ReasonCode::RowTemplateUnknown)) => {
+                            plan.waiting.insert(index, again);
+                        }
                         Err(Unrenderable(code)) => plan.settled.push(settle(Status::Failed, code)),
                     }
                 }
             }
         }
+    }
+
+    /// The channel's providers, in order of failover.
+    fn providers_of(&self, channel: ChannelKind) -> Vec<Arc<Provider>> {
+        let names = self.route.channels.get(&channel).into_iter().flatten();
+        names.filter_map(|id| self.providers.get(id).cloned()).collect()
     }
 
     /// Claims a window durably, sends its rows, and syncs their outcomes.

@@ -46,8 +46,16 @@ struct Done {
     tenant: TenantId,
     batch: BatchRecord,
     result: Result<BatchRecord, IntakeError>,
-    panicked: bool,
+    /// How much nearer a failure brought the file to being given up.
+    strikes: u32,
 }
+
+/// Names that cannot be answered are remembered so far, to be said once.
+const UNANSWERABLE_MAX: usize = 1000;
+
+/// A file is answered `file.internal` after so many strikes: two panics, or a minute in which its
+/// bytes could not be read.
+const STRIKES_MAX: u32 = 12;
 
 /// The station.
 pub struct Intake {
@@ -66,7 +74,10 @@ pub struct Intake {
     /// Tenants of which a file is being read: one at a time, so that "same again" is well defined.
     busy: HashSet<TenantId>,
     reading: FuturesUnordered<BoxFuture<'static, Done>>,
-    panics: HashMap<BatchId, u32>,
+    /// Of files that failed and are tried again.
+    strikes: HashMap<BatchId, u32>,
+    /// Files whose names cannot be answered; each is said once.
+    unanswerable: HashSet<(TenantId, String)>,
     finished: Vec<Done>,
     recovered: bool,
     next_rescan: Instant,
@@ -108,7 +119,8 @@ impl Intake {
             waiting: VecDeque::new(),
             busy: HashSet::new(),
             reading: FuturesUnordered::new(),
-            panics: HashMap::new(),
+            strikes: HashMap::new(),
+            unanswerable: HashSet::new(),
             finished: Vec::new(),
             recovered: false,
             next_rescan,
@@ -238,18 +250,26 @@ impl Intake {
         now: Timestamp,
     ) -> Result<Vec<(String, FileVersion, Readiness)>, IntakeError> {
         let (tree, store, id) = (self.tree(&tenant.id), self.desk.store.clone(), tenant.id.clone());
-        let files = blocking(move || -> Result<_, IntakeError> {
+        let (files, unanswerable) = blocking(move || -> Result<_, IntakeError> {
             let failed = |source| IntakeError::Inbox { tenant: id.to_string(), source };
-            let mut found = Vec::new();
-            for (path, version) in
-                inbox_files(&Root::open(&tree).map_err(failed)?).map_err(failed)?
-            {
+            let found = inbox_files(&Root::open(&tree).map_err(failed)?).map_err(failed)?;
+            let mut files = Vec::new();
+            for (path, version) in found.files {
                 let evidence = store.upload(&id, &path)?;
-                found.push((path, version, evidence));
+                files.push((path, version, evidence));
             }
-            Ok(found)
+            Ok((files, found.unanswerable))
         })
         .await?;
+        if self.unanswerable.len() > UNANSWERABLE_MAX {
+            self.unanswerable.clear();
+        }
+        for path in unanswerable {
+            if self.unanswerable.insert((tenant.id.clone(), path.clone())) {
+                tracing::warn!(tenant = %tenant.id, path = ?path,
+                    "file in an inbox has a name that cannot be answered; it is never taken");
+            }
+        }
         let paths: HashSet<String> = files.iter().map(|(path, ..)| path.clone()).collect();
         self.sightings.keep_only(&tenant.id, &paths);
         let mut candidates = Vec::new();
@@ -284,8 +304,8 @@ impl Intake {
                 continue;
             };
             self.busy.insert(record.tenant.clone());
-            let panics = self.panics.get(&record.id).copied().unwrap_or(0);
-            self.reading.push(Box::pin(read(self.desk.clone(), tenant, record, now, panics)));
+            let given_up = self.strikes.get(&record.id).is_some_and(|s| *s >= STRIKES_MAX);
+            self.reading.push(Box::pin(read(self.desk.clone(), tenant, record, now, given_up)));
             started = true;
         }
         started
@@ -298,16 +318,14 @@ impl Intake {
         let batch = done.batch.id;
         match done.result {
             Ok(record) => {
-                self.panics.remove(&batch);
+                self.strikes.remove(&batch);
                 self.count(&record);
                 self.nudges.outbox.notify_one();
                 self.nudges.dispatch.notify_one();
             }
             Err(error) if error.is_fatal() => return Err(error),
             Err(error) => {
-                if done.panicked {
-                    *self.panics.entry(batch).or_default() += 1;
-                }
+                *self.strikes.entry(batch).or_default() += done.strikes;
                 tracing::error!(tenant = %done.tenant, %batch, error = &error as &dyn Error,
                     "file cannot be taken through; it is tried again");
                 self.waiting.push_back((now + REST, done.batch));
@@ -332,11 +350,18 @@ impl Intake {
     }
 }
 
-/// Files of an inbox and its kind folders that could ever be taken.
-fn inbox_files(tree: &Root) -> std::io::Result<Vec<(String, FileVersion)>> {
+/// What lies in an inbox and its kind folders.
+#[derive(Debug, Default)]
+struct InboxFiles {
+    files: Vec<(String, FileVersion)>,
+    /// Paths that cannot be answered: not UTF-8, too long, or with control characters.
+    unanswerable: Vec<String>,
+}
+
+fn inbox_files(tree: &Root) -> std::io::Result<InboxFiles> {
     let mut folders = vec!["inbox".to_owned()];
     folders.extend(Kind::ALL.iter().map(|kind| format!("inbox/{kind}")));
-    let mut files = Vec::new();
+    let mut found = InboxFiles::default();
     for folder in folders {
         let entries = match tree.entries(&RelPath::of(&folder)) {
             Ok(entries) => entries,
@@ -349,36 +374,41 @@ fn inbox_files(tree: &Root) -> std::io::Result<Vec<(String, FileVersion)>> {
             }
             match std::str::from_utf8(&entry.name) {
                 Ok(name) if name.len() <= 200 && !name.chars().any(char::is_control) => {
-                    files.push((format!("{folder}/{name}"), entry.version));
+                    found.files.push((format!("{folder}/{name}"), entry.version));
                 }
-                _ => tracing::warn!(name = ?String::from_utf8_lossy(&entry.name),
-                    "file in an inbox has a name that cannot be answered"),
+                _ => {
+                    let name = String::from_utf8_lossy(&entry.name);
+                    found.unanswerable.push(format!("{folder}/{name}"));
+                }
             }
         }
     }
-    Ok(files)
+    Ok(found)
 }
 
-/// Reads one claimed file. A panic is a fault of ours: once it is tried again, then answered.
+/// Reads one claimed file, or answers one that was given up.
 async fn read(
     desk: Desk,
     tenant: Arc<TenantSettings>,
     record: BatchRecord,
     now: Timestamp,
-    panics: u32,
+    given_up: bool,
 ) -> Done {
     let (id, batch) = (tenant.id.clone(), record.clone());
-    let (result, panicked) = blocking(move || {
-        if panics > 1 {
-            return (desk.refuse_internal(record), false);
+    let result = blocking(move || {
+        if given_up {
+            return desk.refuse_internal(record);
         }
-        match catch_unwind(AssertUnwindSafe(|| desk.read_unchanged(&tenant, record, now))) {
-            Ok(result) => (result, false),
-            Err(_) => (Err(IntakeError::Panicked), true),
-        }
+        catch_unwind(AssertUnwindSafe(|| desk.read_unchanged(&tenant, record, now)))
+            .unwrap_or(Err(IntakeError::Panicked))
     })
     .await;
-    Done { tenant: id, batch, result, panicked }
+    let strikes = match &result {
+        Err(IntakeError::Panicked) => STRIKES_MAX / 2,
+        Err(IntakeError::Input { .. }) => 1,
+        _ => 0,
+    };
+    Done { tenant: id, batch, result, strikes }
 }
 
 impl Desk {

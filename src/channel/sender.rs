@@ -91,8 +91,9 @@ impl Channel {
             )
         })?;
         let link = match &self.driver {
-            Driver::Smtp(smtp) => Link::Smtp(Box::new(smtp.checkout().await?)),
-            Driver::Http(http) => Link::Http { token: http.token().await? },
+            // Boxed: many wait for a permit, and only those that have one need this much room.
+            Driver::Smtp(smtp) => Link::Smtp(Box::new(Box::pin(smtp.checkout()).await?)),
+            Driver::Http(http) => Link::Http { token: Box::pin(http.token()).await? },
             Driver::Simulator(_) | Driver::Directory(_) => Link::Nothing,
         };
         Ok(Ready { driver: &self.driver, _permit: permit, link })

@@ -128,7 +128,8 @@ impl Sending {
         }
         row.message.attempt = row.attempts + 1;
         self.live.mark_started(self.chunk, self.window, row.index, provider.id())?;
-        Ok(Some(ready.send(&row.message).await))
+        // Boxed, since it is large and few rows of a window are this far at the same time.
+        Ok(Some(Box::pin(ready.send(&row.message)).await))
     }
 
     fn settled(

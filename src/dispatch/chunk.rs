@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 use std::time::Duration;
 
-use futures_util::stream::{FuturesUnordered, StreamExt};
+use futures_util::stream::{self, FuturesUnordered, StreamExt};
 use jiff::Timestamp;
 use jiff::tz::TimeZone;
 use tokio_util::sync::CancellationToken;
@@ -63,15 +63,18 @@ impl ChunkTask {
         if !plan.settled.is_empty() {
             self.live.append(self.number, 0, std::mem::take(&mut plan.settled))?;
         }
-        let mut windows = Vec::new();
         let mut outbound = std::mem::take(&mut plan.outbound).into_iter();
-        loop {
+        let groups = std::iter::from_fn(|| {
             let rows: Vec<Outbound> = outbound.by_ref().take(self.window_rows).collect();
-            if rows.is_empty() || self.stopping.is_cancelled() {
-                break;
-            }
-            windows.push(self.window(rows).await?);
+            (!rows.is_empty() && !self.stopping.is_cancelled()).then_some(rows)
+        });
+        // The next window is claimed while the last rows of the one before are still under way.
+        let mut sending = stream::iter(groups).map(|rows| self.window(rows)).buffer_unordered(2);
+        let mut windows = Vec::new();
+        while let Some(number) = sending.next().await {
+            windows.push(number?);
         }
+        drop(sending);
         blocking(move || self.release(&before, &windows, &plan.waiting)).await
     }
 

@@ -25,6 +25,9 @@ use super::engine::{
 const CACHE_BYTES: u64 = 32 * 1024 * 1024;
 /// Commits that may wait for the committer.
 const WAITING_MAX: usize = 1024;
+/// The lock of the database is tried so often, so far apart: two seconds.
+const LOCK_TRIES: u32 = 40;
+const LOCK_WAIT: Duration = Duration::from_millis(50);
 /// A commit that takes longer means the engine hangs.
 const COMMIT_MAX: Duration = Duration::from_secs(30);
 
@@ -55,7 +58,7 @@ impl SledEngine {
             .cache_capacity(CACHE_BYTES)
             .flush_every_ms(Some(500))
             .mode(sled::Mode::HighThroughput);
-        let db = catch_unwind(AssertUnwindSafe(|| config.open()))
+        let db = catch_unwind(AssertUnwindSafe(|| open_unlocked(&config)))
             .map_err(|_| failed("open store", "the engine panicked; restore a backup"))?
             .map_err(|error| failed("open store", error))?;
         let mut trees = Vec::new();
@@ -89,6 +92,22 @@ impl SledEngine {
             return Err(StoreError::Failed("an earlier commit failed".to_owned()));
         }
         Ok(())
+    }
+}
+
+/// Opens the database; waits a little for its lock, since the threads of a handle that was just dropped,
+/// or a daemon that is just ending, may hold it a moment longer.
+fn open_unlocked(config: &sled::Config) -> sled::Result<sled::Db> {
+    let mut tries = LOCK_TRIES;
+    loop {
+        match config.open() {
+            // sled gives its lock's refusal no kind of its own.
+            Err(sled::Error::Io(error)) if error.kind() == io::ErrorKind::Other && tries > 0 => {
+                tries -= 1;
+                std::thread::sleep(LOCK_WAIT);
+            }
+            result => return result,
+        }
     }
 }
 

@@ -9,6 +9,7 @@ mod counters;
 mod doors;
 mod ftp;
 mod host_key;
+mod house;
 mod network;
 mod password;
 mod policy;

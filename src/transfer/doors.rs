@@ -14,7 +14,8 @@ use tokio_util::task::TaskTracker;
 
 use super::counters::count;
 use super::ftp::{self, FtpDoor};
-use super::visit::{House, Visit};
+use super::house::House;
+use super::visit::Visit;
 use super::{
     Accounts, AlgorithmPolicy, Counters, FtpSettings, Settings, SftpSettings, TlsMode, host_key,
     ssh, tls,
@@ -280,10 +281,19 @@ async fn attend(
         tracing::info!(%peer, "connection cut: no login in time");
     };
     let stopped = async {
-        token.cancelled().await;
-        let rest = timeout(house.limits.drain_grace, visit.at_rest()).await;
-        if rest.is_err() {
-            tracing::warn!(%peer, "connection cut in the middle of a transfer");
+        tokio::select! {
+            () = token.cancelled() => {}
+            () = visit.ending() => {}
+        }
+        visit.end();
+        let cut = async {
+            sleep(house.limits.drain_grace).await;
+            visit.cut();
+        };
+        tokio::select! {
+            () = visit.at_rest() => {}
+            () = visit.being_cut() => {}
+            () = cut => tracing::warn!(%peer, "connection cut in the middle of a transfer"),
         }
         sleep(LINGER).await;
     };

@@ -1,4 +1,4 @@
-//! The doors: SFTP, FTP and explicit FTPS, the accounts behind them, and finished uploads.
+//! The doors: SFTP, FTP and FTPS, the accounts behind them, and finished uploads.
 //!
 //! Owns listeners, logins and the protocols' engines. Never touches a tenant's disk except through
 //! `files::Home`, never says "success" before the evidence of an upload is recorded, and lets nobody
@@ -23,4 +23,7 @@ pub use accounts::{Account, Accounts, Protocols, Rights, Tenant};
 pub use counters::{Counters, CountersSnapshot};
 pub use doors::{Doors, TransferError};
 pub use network::{InvalidNetwork, Network};
-pub use settings::{AlgorithmPolicy, FtpSettings, Limits, Settings, SftpSettings, TlsMode};
+pub use settings::{
+    AlgorithmPolicy, FtpSettings, Limits, SessionReuse, Settings, SftpSettings, TlsMode,
+};
+pub use tls::Certificates;

@@ -23,7 +23,7 @@ use crate::outbox::{self, Publisher, TenantAnswers};
 use crate::spool::Spool;
 use crate::store::Store;
 use crate::telemetry::Metrics;
-use crate::transfer::{Accounts, Counters, Doors};
+use crate::transfer::{Accounts, Certificates, Counters, Doors};
 use crate::worker::{Worker, blocking};
 use crate::world::World;
 
@@ -64,6 +64,7 @@ pub struct App {
     addresses: Vec<(&'static str, SocketAddr)>,
     admin_address: Option<SocketAddr>,
     replaceable: Replaceable,
+    certificates: Option<Certificates>,
     pub(super) store: Store,
     pub(super) tasks: JoinSet<TaskResult>,
     /// The tasks that have not ended, by name.
@@ -149,6 +150,7 @@ impl App {
             started_with: config.clone(),
             config,
             replaceable,
+            certificates: doors.certificates(),
             store: ground.store.clone(),
             tasks: JoinSet::new(),
             running: HashMap::new(),
@@ -265,8 +267,20 @@ impl App {
         config.data_dir.clone_from(&self.config.data_dir);
         prepare_folders(&config)?;
         self.replaceable.lay(&config);
+        self.renew_certificate();
         self.config = config;
         Ok(needing_restart)
+    }
+
+    /// Certificates are replaced under their name, long before the program is.
+    fn renew_certificate(&self) {
+        match self.certificates.as_ref().map(Certificates::reload) {
+            Some(Err(error)) => {
+                tracing::error!(%error, "read the FTP certificate again; the old one stays");
+            }
+            Some(Ok(())) => tracing::info!("FTP certificate read again"),
+            None => {}
+        }
     }
 }
 

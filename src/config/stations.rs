@@ -20,6 +20,7 @@ impl Config {
         let tenant = |tenant: &Tenant| transfer::Tenant {
             id: tenant.id.clone(),
             aliases: tenant.settings.aliases.clone(),
+            settle: tenant.settings.rules.settle,
         };
         self.tenants.iter().map(tenant).collect()
     }

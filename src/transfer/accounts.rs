@@ -4,6 +4,7 @@ use std::collections::HashMap;
 use std::fmt;
 use std::net::IpAddr;
 use std::sync::{Arc, PoisonError, RwLock};
+use std::time::Duration;
 
 use russh::keys::PublicKey;
 use russh::keys::ssh_key::authorized_keys::Entry;
@@ -79,6 +80,8 @@ impl fmt::Debug for Account {
 pub struct Tenant {
     pub id: TenantId,
     pub aliases: Aliases,
+    /// How long an ended upload may still prove to be cut.
+    pub settle: Duration,
 }
 
 /// All logins; cheap to clone, replaced as a whole at reload.
@@ -98,6 +101,7 @@ struct Known {
     account: Arc<Account>,
     keys: Vec<PublicKey>,
     aliases: Arc<Aliases>,
+    settle: Duration,
 }
 
 /// A login that was allowed.
@@ -105,6 +109,7 @@ struct Known {
 pub(super) struct Login {
     pub(super) account: Arc<Account>,
     pub(super) aliases: Arc<Aliases>,
+    pub(super) settle: Duration,
 }
 
 impl Accounts {
@@ -119,15 +124,17 @@ impl Accounts {
     /// Puts new accounts in the place of all earlier ones; sessions that are open go on.
     pub fn replace(&self, accounts: Vec<Account>, tenants: Vec<Tenant>) {
         let ids = tenants.iter().map(|tenant| tenant.id.clone()).collect();
-        let aliases: HashMap<TenantId, Arc<Aliases>> =
-            tenants.into_iter().map(|tenant| (tenant.id, Arc::new(tenant.aliases))).collect();
+        let tenants: HashMap<TenantId, (Arc<Aliases>, Duration)> = tenants
+            .into_iter()
+            .map(|tenant| (tenant.id, (Arc::new(tenant.aliases), tenant.settle)))
+            .collect();
         let mut known = HashMap::new();
         for account in accounts {
             let keys =
                 account.ssh_keys.iter().filter_map(|line| read_key(&account, line)).collect();
-            let aliases = aliases.get(&account.tenant).cloned().unwrap_or_default();
+            let (aliases, settle) = tenants.get(&account.tenant).cloned().unwrap_or_default();
             let name = account.name.clone();
-            known.insert(name, Known { account: Arc::new(account), keys, aliases });
+            known.insert(name, Known { account: Arc::new(account), keys, aliases, settle });
         }
         let table = Arc::new(Table { accounts: known, tenants: ids });
         *self.table.write().unwrap_or_else(PoisonError::into_inner) = table;
@@ -197,7 +204,7 @@ impl Known {
     }
 
     fn login(&self) -> Login {
-        Login { account: self.account.clone(), aliases: self.aliases.clone() }
+        Login { account: self.account.clone(), aliases: self.aliases.clone(), settle: self.settle }
     }
 }
 

@@ -15,10 +15,11 @@ use tokio_util::task::TaskTracker;
 use super::counters::count;
 use super::ftp::{self, FtpDoor};
 use super::house::House;
+use super::tls::FtpTls;
 use super::visit::Visit;
 use super::{
-    Accounts, AlgorithmPolicy, Counters, FtpSettings, Settings, SftpSettings, TlsMode, host_key,
-    ssh, tls,
+    Accounts, AlgorithmPolicy, Certificates, Counters, FtpSettings, Settings, SftpSettings,
+    TlsMode, host_key, ssh,
 };
 use crate::files::{Journal, TreeSettings};
 use crate::world::World;
@@ -50,6 +51,7 @@ pub struct Doors {
     house: Arc<House>,
     places: Arc<Places>,
     listeners: Vec<Listener>,
+    certificates: Option<Certificates>,
 }
 
 struct Listener {
@@ -60,8 +62,13 @@ struct Listener {
 /// What is spoken behind a listener.
 #[derive(Clone)]
 enum Door {
-    Sftp { config: Arc<russh::server::Config>, policy: AlgorithmPolicy },
+    Sftp {
+        config: Arc<russh::server::Config>,
+        policy: AlgorithmPolicy,
+    },
     Ftp(Arc<FtpDoor>),
+    /// TLS from the first byte.
+    ImplicitFtps(Arc<FtpDoor>),
 }
 
 impl Door {
@@ -69,6 +76,7 @@ impl Door {
         match self {
             Door::Sftp { .. } => "sftp",
             Door::Ftp(_) => "ftp",
+            Door::ImplicitFtps(_) => "ftps",
         }
     }
 }
@@ -101,15 +109,18 @@ impl Doors {
             }
         }
         let mut listeners = Vec::new();
+        let mut certificates = None;
         if let Some(sftp) = &settings.sftp {
             listeners.extend(bind_sftp(sftp, &house)?);
         }
         if let Some(ftp) = &settings.ftp {
-            listeners.extend(bind_ftp(ftp, &house)?);
+            let door = ftp_door(ftp, &house)?;
+            certificates = door.tls.as_ref().map(|tls| tls.certificates.clone());
+            listeners.extend(bind_ftp(&door)?);
         }
         let limits = &settings.limits;
         let places = Places::new(limits.connections_max, limits.connections_per_address);
-        Ok(Doors { house, places: Arc::new(places), listeners })
+        Ok(Doors { house, places: Arc::new(places), listeners, certificates })
     }
 
     /// Where clients can come in.
@@ -117,6 +128,11 @@ impl Doors {
         let address =
             |listener: &Listener| Some((listener.door.name(), listener.socket.local_addr().ok()?));
         self.listeners.iter().filter_map(address).collect()
+    }
+
+    /// The certificate of the FTP doors, where they speak TLS.
+    pub fn certificates(&self) -> Option<Certificates> {
+        self.certificates.clone()
     }
 
     pub fn counters(&self) -> Arc<Counters> {
@@ -145,41 +161,34 @@ fn bind_sftp(settings: &SftpSettings, house: &House) -> Result<Vec<Listener>, Tr
         .map_err(|source| TransferError::HostKey { path: path.clone(), source })?;
     let config = ssh::config(key, settings.policy, &house.limits);
     let door = Door::Sftp { config, policy: settings.policy };
-    settings.listen.iter().map(|address| listen(&door, *address, false)).collect()
+    settings.listen.iter().map(|address| listen(&door, *address)).collect()
 }
 
-fn bind_ftp(settings: &FtpSettings, house: &House) -> Result<Vec<Listener>, TransferError> {
+fn bind_ftp(door: &Arc<FtpDoor>) -> Result<Vec<Listener>, TransferError> {
+    let settings = &door.settings;
+    let explicit = settings.listen.iter().map(|address| (Door::Ftp(door.clone()), address));
+    let implicit = settings.implicit_listen.iter();
+    let implicit = implicit.map(|address| (Door::ImplicitFtps(door.clone()), address));
+    explicit.chain(implicit).map(|(door, address)| listen(&door, *address)).collect()
+}
+
+fn ftp_door(settings: &FtpSettings, house: &House) -> Result<Arc<FtpDoor>, TransferError> {
     let tls = match settings.tls {
         TlsMode::Off => None,
         TlsMode::Required | TlsMode::Optional => Some(
-            tls::server_config(settings, &house.data_dir)
+            FtpTls::new(settings, &house.data_dir)
                 .map_err(|source| TransferError::Certificate { source })?,
         ),
     };
-    let door = Door::Ftp(Arc::new(FtpDoor { settings: settings.clone(), tls }));
-    let mut listeners = Vec::new();
-    for address in &settings.listen {
-        // PASV tells an IPv4 address, which a connection over a dual-stack socket does not have: two
-        // sockets of one family each in place of one for both.
-        let everywhere = address.is_ipv6() && address.ip().is_unspecified();
-        let listener = listen(&door, *address, everywhere)?;
-        let bound = listener.socket.local_addr().unwrap_or(*address);
-        listeners.push(listener);
-        let v4 = SocketAddr::from((Ipv4Addr::UNSPECIFIED, bound.port()));
-        if everywhere && bound.is_ipv6() && !settings.listen.contains(&v4) {
-            listeners.push(listen(&door, v4, false)?);
-        }
-    }
-    Ok(listeners)
+    Ok(Arc::new(FtpDoor { settings: settings.clone(), tls }))
 }
 
-/// A listener; one on `[::]` takes IPv4 as well unless `only_v6`, and is one on `0.0.0.0` where the
-/// machine has no IPv6.
-fn listen(door: &Door, address: SocketAddr, only_v6: bool) -> Result<Listener, TransferError> {
+/// A listener; one on `[::]` takes IPv4 as well, and is one on `0.0.0.0` where the machine has no IPv6.
+fn listen(door: &Door, address: SocketAddr) -> Result<Listener, TransferError> {
     let everywhere = address.is_ipv6() && address.ip().is_unspecified();
-    let socket = match bind(address, only_v6) {
+    let socket = match bind(address) {
         Err(error) if everywhere && has_no_ipv6(&error) => {
-            bind(SocketAddr::from((Ipv4Addr::UNSPECIFIED, address.port())), false)
+            bind(SocketAddr::from((Ipv4Addr::UNSPECIFIED, address.port())))
         }
         other => other,
     };
@@ -196,11 +205,11 @@ fn has_no_ipv6(error: &io::Error) -> bool {
     codes.iter().any(|code| error.raw_os_error() == Some(code.raw_os_error()))
 }
 
-fn bind(address: SocketAddr, only_v6: bool) -> io::Result<TcpListener> {
+fn bind(address: SocketAddr) -> io::Result<TcpListener> {
     use socket2::{Domain, Protocol, Socket, Type};
     let socket = Socket::new(Domain::for_address(address), Type::STREAM, Some(Protocol::TCP))?;
     if address.is_ipv6() {
-        socket.set_only_v6(only_v6)?;
+        socket.set_only_v6(false)?;
     }
     socket.set_reuse_address(true)?;
     socket.set_nonblocking(true)?;
@@ -269,7 +278,10 @@ async fn attend(
             Door::Sftp { config, policy } => {
                 ssh::serve(house.clone(), visit.clone(), config, policy, stream).await;
             }
-            Door::Ftp(door) => ftp::serve(house.clone(), visit.clone(), door, stream).await,
+            Door::Ftp(door) => ftp::serve(house.clone(), visit.clone(), door, stream, false).await,
+            Door::ImplicitFtps(door) => {
+                ftp::serve(house.clone(), visit.clone(), door, stream, true).await;
+            }
         }
     };
     tokio::pin!(session);

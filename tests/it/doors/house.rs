@@ -78,7 +78,8 @@ impl House {
         let secure = Protocols { sftp: true, ftps: true, ftp: false };
         let all = Protocols { ftp: true, ..secure };
         let aliases = Aliases::from([("IN".to_owned(), RelPath::of("inbox"))]);
-        let tenant = Tenant { id: "acme".parse().unwrap(), aliases };
+        let settle = Duration::from_secs(2);
+        let tenant = Tenant { id: "acme".parse().unwrap(), aliases, settle };
         accounts.replace(vec![account("erp", secure), account("old", all)], vec![tenant]);
         let recorded = Arc::new(Mutex::new(Vec::new()));
         let journal = recorded.clone();

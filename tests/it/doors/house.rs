@@ -62,6 +62,12 @@ impl House {
     }
 
     pub(crate) fn at(local: SocketAddr, tls: TlsMode, limits: Limits) -> House {
+        let ftp = FtpSettings { listen: vec![local], tls, ..FtpSettings::default() };
+        House::speaking(local, ftp, limits)
+    }
+
+    /// A house with FTP of a kind; where it has only implicit TLS, that is its FTP door.
+    pub(crate) fn speaking(local: SocketAddr, ftp: FtpSettings, limits: Limits) -> House {
         let folder = tempfile::tempdir().unwrap();
         let settings = Settings {
             data_dir: folder.path().to_owned(),
@@ -70,7 +76,7 @@ impl House {
                 host_key_file: folder.path().join("host_key"),
                 ..SftpSettings::default()
             }),
-            ftp: Some(FtpSettings { listen: vec![local], tls, ..FtpSettings::default() }),
+            ftp: Some(ftp),
             limits,
             disk_reserve: 0.0,
         };
@@ -89,7 +95,9 @@ impl House {
         };
         let world = Arc::new(World::real());
         let doors = Doors::bind(settings, accounts, Arc::new(journal), world).unwrap();
-        let address = |door| doors.addresses().iter().find(|(name, _)| *name == door).unwrap().1;
+        let address = |door: &str| {
+            doors.addresses().iter().find(|(name, _)| name.starts_with(door)).unwrap().1
+        };
         let (sftp, ftp, counters) = (address("sftp"), address("ftp"), doors.counters());
         let token = CancellationToken::new();
         let served = tokio::spawn(doors.serve(token.clone()));

@@ -8,6 +8,7 @@
 mod drive;
 mod error;
 mod run;
+mod sessions;
 mod start;
 mod views;
 mod wiring;

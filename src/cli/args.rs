@@ -7,7 +7,7 @@ use clap::{Args, CommandFactory, Parser, Subcommand};
 use clap_complete::Shell;
 
 use super::outcome::{Failure, exit_with};
-use super::{batch, check, demo, manual, password, serve, status, store};
+use super::{batch, check, demo, manual, password, serve, session, status, store};
 
 /// File-drop messaging daemon: CSV in over SFTP, FTPS or FTP; messages out; answers back as files.
 #[derive(Debug, Parser)]
@@ -50,6 +50,9 @@ enum Command {
     /// Look at batches of the running daemon.
     #[command(subcommand)]
     Batch(BatchCommand),
+    /// Look at open sessions of the running daemon, or end them.
+    #[command(subcommand)]
+    Session(SessionCommand),
     /// Work on the store of a daemon that is not running.
     #[command(subcommand)]
     Store(StoreCommand),
@@ -77,6 +80,20 @@ enum BatchCommand {
     Show {
         /// The batch_id, as the ACK gives it.
         batch_id: String,
+    },
+}
+
+#[derive(Debug, Subcommand)]
+enum SessionCommand {
+    /// List the connections at the doors, oldest first.
+    List(session::Whose),
+    /// End sessions at once; their clients are told.
+    Kill {
+        /// The id, as `session list` gives it.
+        #[arg(required_unless_present_any = ["account", "tenant"])]
+        id: Option<String>,
+        #[command(flatten)]
+        whose: session::Whose,
     },
 }
 
@@ -112,6 +129,10 @@ pub fn run() -> ExitCode {
             batch::list(&global, tenant.as_deref(), state.as_deref(), limit)
         }
         Command::Batch(BatchCommand::Show { batch_id }) => batch::show(&global, &batch_id),
+        Command::Session(SessionCommand::List(whose)) => session::list(&global, &whose),
+        Command::Session(SessionCommand::Kill { id, whose }) => {
+            session::kill(&global, id.as_deref(), &whose)
+        }
         Command::Store(command) => store_command(&global, command),
         Command::Completions { shell } => manual::completions(shell, Cli::command()),
         Command::Man => manual::man(Cli::command()),

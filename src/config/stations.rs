@@ -20,6 +20,8 @@ impl Config {
         let tenant = |tenant: &Tenant| transfer::Tenant {
             id: tenant.id.clone(),
             aliases: tenant.settings.aliases.clone(),
+            sessions_max: tenant.settings.sessions_max,
+            bandwidth: tenant.settings.bandwidth,
         };
         self.tenants.iter().map(tenant).collect()
     }

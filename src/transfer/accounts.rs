@@ -79,6 +79,10 @@ impl fmt::Debug for Account {
 pub struct Tenant {
     pub id: TenantId,
     pub aliases: Aliases,
+    /// Sessions of all its accounts together.
+    pub sessions_max: Option<usize>,
+    /// Bytes a second of all its sessions together, in each direction.
+    pub bandwidth: Option<u64>,
 }
 
 /// All logins; cheap to clone, replaced as a whole at reload.
@@ -91,20 +95,20 @@ pub struct Accounts {
 #[derive(Default)]
 struct Table {
     accounts: HashMap<String, Known>,
-    tenants: Vec<TenantId>,
+    tenants: HashMap<TenantId, Arc<Tenant>>,
 }
 
 struct Known {
     account: Arc<Account>,
     keys: Vec<PublicKey>,
-    aliases: Arc<Aliases>,
+    tenant: Arc<Tenant>,
 }
 
 /// A login that was allowed.
 #[derive(Debug, Clone)]
 pub(super) struct Login {
     pub(super) account: Arc<Account>,
-    pub(super) aliases: Arc<Aliases>,
+    pub(super) tenant: Arc<Tenant>,
 }
 
 impl Accounts {
@@ -116,25 +120,33 @@ impl Accounts {
         }
     }
 
-    /// Puts new accounts in the place of all earlier ones; sessions that are open go on.
+    /// Puts new accounts in the place of all earlier ones; an account without its tenant is none.
     pub fn replace(&self, accounts: Vec<Account>, tenants: Vec<Tenant>) {
-        let ids = tenants.iter().map(|tenant| tenant.id.clone()).collect();
-        let aliases: HashMap<TenantId, Arc<Aliases>> =
-            tenants.into_iter().map(|tenant| (tenant.id, Arc::new(tenant.aliases))).collect();
+        let tenants: HashMap<TenantId, Arc<Tenant>> =
+            tenants.into_iter().map(|tenant| (tenant.id.clone(), Arc::new(tenant))).collect();
         let mut known = HashMap::new();
         for account in accounts {
+            let Some(tenant) = tenants.get(&account.tenant).cloned() else { continue };
             let keys =
                 account.ssh_keys.iter().filter_map(|line| read_key(&account, line)).collect();
-            let aliases = aliases.get(&account.tenant).cloned().unwrap_or_default();
             let name = account.name.clone();
-            known.insert(name, Known { account: Arc::new(account), keys, aliases });
+            known.insert(name, Known { account: Arc::new(account), keys, tenant });
         }
-        let table = Arc::new(Table { accounts: known, tenants: ids });
+        let table = Arc::new(Table { accounts: known, tenants });
         *self.table.write().unwrap_or_else(PoisonError::into_inner) = table;
     }
 
     pub(super) fn tenants(&self) -> Vec<TenantId> {
-        self.table().tenants.clone()
+        self.table().tenants.keys().cloned().collect()
+    }
+
+    pub(super) fn tenant(&self, id: &TenantId) -> Option<Arc<Tenant>> {
+        self.table().tenants.get(id).cloned()
+    }
+
+    /// The tenant whose account this is.
+    pub(super) fn tenant_of(&self, name: &str) -> Option<TenantId> {
+        Some(self.table().accounts.get(name)?.account.tenant.clone())
     }
 
     /// The login for this name and password; an unknown account takes as long as a wrong password.
@@ -197,7 +209,7 @@ impl Known {
     }
 
     fn login(&self) -> Login {
-        Login { account: self.account.clone(), aliases: self.aliases.clone() }
+        Login { account: self.account.clone(), tenant: self.tenant.clone() }
     }
 }
 
@@ -240,10 +252,19 @@ mod tests {
         }
     }
 
+    fn acme() -> Tenant {
+        Tenant {
+            id: "acme".parse().unwrap(),
+            aliases: Aliases::new(),
+            sessions_max: None,
+            bandwidth: None,
+        }
+    }
+
     #[tokio::test]
     async fn password_protocol_and_network_must_all_fit() {
         let accounts = Accounts::new(2);
-        accounts.replace(vec![account("erp")], Vec::new());
+        accounts.replace(vec![account("erp")], vec![acme()]);
         let rows = [
             ("erp", "secret", "sftp", "192.0.2.7", true),
             ("erp", "wrong", "sftp", "192.0.2.7", false),
@@ -266,7 +287,7 @@ mod tests {
         let accounts = Accounts::new(2);
         let erp = account("erp");
         let key = PublicKey::from_openssh(&erp.ssh_keys[0]).unwrap();
-        accounts.replace(vec![erp.clone()], Vec::new());
+        accounts.replace(vec![erp.clone()], vec![acme()]);
         let peer = "192.0.2.7".parse().unwrap();
         assert!(accounts.authenticate_key("erp", &key, "sftp", peer).is_some());
         assert!(accounts.authenticate_key("other", &key, "sftp", peer).is_none());

@@ -3,12 +3,13 @@
 use std::collections::HashMap;
 use std::io;
 use std::path::PathBuf;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError, RwLock};
 
 use russh::keys::PublicKey;
 
 use super::accounts::Login;
 use super::counters::count;
+use super::sessions::Sessions;
 use super::visit::Visit;
 use super::{Accounts, Counters, Limits};
 use crate::files::{Home, Journal, TenantTree, TreeSettings, Visitor};
@@ -18,7 +19,9 @@ use crate::world::World;
 /// Shared by all connections of all doors.
 pub(super) struct House {
     pub(super) accounts: Accounts,
-    pub(super) limits: Limits,
+    /// Replaced at reload; read anew for each connection.
+    pub(super) limits: RwLock<Arc<Limits>>,
+    pub(super) sessions: Arc<Sessions>,
     pub(super) counters: Arc<Counters>,
     pub(super) world: Arc<World>,
     pub(super) journal: Journal,
@@ -35,6 +38,11 @@ pub(super) enum Denied {
 }
 
 impl House {
+    /// The limits in force.
+    pub(super) fn limits(&self) -> Arc<Limits> {
+        self.limits.read().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
     /// The tenant's tree, opened at its first use in this process. Blocks.
     pub(super) fn tree(&self, tenant: &TenantId) -> io::Result<Arc<TenantTree>> {
         let mut trees = self.trees.lock().unwrap_or_else(PoisonError::into_inner);
@@ -61,7 +69,7 @@ impl House {
             may_drop: account.rights.drop,
             may_collect: account.rights.collect,
         };
-        Ok(Home::new(self.tree(&account.tenant)?, visitor, login.aliases.clone()))
+        Ok(Home::new(self.tree(&account.tenant)?, visitor, Arc::new(login.tenant.aliases.clone())))
     }
 
     /// The account this password opens; takes as long for strangers as for wrong passwords.
@@ -93,16 +101,17 @@ impl House {
         login: &Login,
         protocol: &'static str,
     ) -> Result<(), Denied> {
-        count(&self.counters.logins_ok);
+        self.sessions.enter(visit, login, protocol)?;
+        count(&self.counters.of(protocol).logins_ok);
         let account = &login.account;
         tracing::info!(
+            session = %visit.id,
             account = account.name,
             tenant = %account.tenant,
             peer = %visit.peer,
             protocol,
             "login"
         );
-        visit.login_succeeded();
         Ok(())
     }
 
@@ -110,7 +119,7 @@ impl House {
     pub(super) async fn refuse(&self, visit: &Visit, name: &str, protocol: &'static str) {
         // The name is not logged: people type passwords there.
         let _ = name;
-        count(&self.counters.logins_failed);
+        count(&self.counters.of(protocol).logins_failed);
         tracing::info!(peer = %visit.peer, protocol, "login refused");
     }
 }

@@ -49,7 +49,7 @@ impl Gate {
             ChannelEncryptionState::Plaintext => "ftp",
         };
         let attempt = self.attempts.fetch_add(1, Ordering::Relaxed);
-        if attempt >= self.house.limits.auth_attempts_max {
+        if attempt >= self.house.limits().auth_attempts_max {
             return None;
         }
         let password = credentials.password.as_deref().unwrap_or_default();
@@ -86,7 +86,7 @@ impl Authenticator for Gate {
         let (accounts, peer) = (&self.house.accounts, self.visit.peer);
         let allowed = self.clear_allowed && accounts.may_enter(username, "ftp", peer);
         if self.clear.is_in_clear() && !allowed {
-            count(&self.house.counters.logins_failed);
+            count(&self.house.counters.of("ftp").logins_failed);
             tracing::info!(%peer, "ftp login refused: not without TLS");
             // Who has gone away in the meantime was not asked for a password either.
             self.clear.refuse().ok();

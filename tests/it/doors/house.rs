@@ -78,7 +78,8 @@ impl House {
         let secure = Protocols { sftp: true, ftps: true, ftp: false };
         let all = Protocols { ftp: true, ..secure };
         let aliases = Aliases::from([("IN".to_owned(), RelPath::of("inbox"))]);
-        let tenant = Tenant { id: "acme".parse().unwrap(), aliases };
+        let tenant =
+            Tenant { id: "acme".parse().unwrap(), aliases, sessions_max: None, bandwidth: None };
         accounts.replace(vec![account("erp", secure), account("old", all)], vec![tenant]);
         let recorded = Arc::new(Mutex::new(Vec::new()));
         let journal = recorded.clone();

@@ -14,7 +14,7 @@ use crate::files::{Entry, EntryKind, RelPath, Root};
 use crate::model::{BatchId, FileState, Kind, Proof};
 use crate::store::{BatchRecord, Store};
 use crate::telemetry::{DoorMetrics, Metrics};
-use crate::transfer::{Counters, CountersSnapshot, DoorControl};
+use crate::transfer::{Counters, CountersSnapshot, DoorControl, Guard};
 use crate::world::World;
 
 /// Everything the views look at.
@@ -24,6 +24,7 @@ pub(super) struct Sights {
     pub(super) metrics: Arc<Metrics>,
     pub(super) counters: Arc<Counters>,
     pub(super) doors: DoorControl,
+    pub(super) guard: Guard,
     pub(super) data_dir: PathBuf,
     pub(super) disk_reserve: f64,
     pub(super) addresses: Vec<(&'static str, std::net::SocketAddr)>,
@@ -108,6 +109,7 @@ impl Sights {
             let open = open.get(protocol).copied().unwrap_or(0);
             metrics.doors.sessions.of([protocol]).set(i64::try_from(open).unwrap_or(i64::MAX));
         }
+        metrics.doors.bans.set(i64::try_from(self.guard.bans()).unwrap_or(i64::MAX));
         metrics.store_blobs.set(i64::try_from(self.store.health().blobs).unwrap_or(i64::MAX));
         if let Ok((free, _)) = Root::open(&self.data_dir).and_then(|root| root.space()) {
             metrics.disk_free_bytes.set(i64::try_from(free).unwrap_or(i64::MAX));
@@ -133,7 +135,8 @@ impl Sights {
             "listeners": listeners,
             "sessions": self.doors.sessions_by_protocol().values().sum::<usize>(),
             "uploads": counters.total(|tally| tally.uploads),
-            "logins_failed": counters.total(|tally| tally.logins_failed),
+            "logins_failed": counters.logins_failed(),
+            "bans": self.guard.bans(),
             "batches_open": self.metrics.batches_open.get(),
         })
     }
@@ -237,5 +240,8 @@ fn count_doors(metrics: &DoorMetrics, before: &CountersSnapshot, now: &CountersS
     for ((reason, before), (_, now)) in before.refused().zip(now.refused()) {
         metrics.connections_refused.of([reason]).inc_by(now - before);
     }
+    metrics.password_checks.inc_by(now.password_checks - before.password_checks);
+    metrics.guard_delays.inc_by(now.guard_delays - before.guard_delays);
+    metrics.guard_delay_ms.inc_by(now.guard_delay_ms - before.guard_delay_ms);
     metrics.accept_errors.inc_by(now.accept_errors - before.accept_errors);
 }

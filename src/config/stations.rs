@@ -22,6 +22,7 @@ impl Config {
             aliases: tenant.settings.aliases.clone(),
             sessions_max: tenant.settings.sessions_max,
             bandwidth: tenant.settings.bandwidth,
+            suspended: tenant.settings.suspended,
         };
         self.tenants.iter().map(tenant).collect()
     }

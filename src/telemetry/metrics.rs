@@ -110,6 +110,10 @@ pub struct DoorMetrics {
     pub logins: CounterBy<2>,
     pub sessions: GaugeBy<1>,
     pub connections_refused: CounterBy<1>,
+    pub bans: Gauge,
+    pub password_checks: Counter,
+    pub guard_delays: Counter,
+    pub guard_delay_ms: Counter,
 }
 
 impl DoorMetrics {
@@ -152,6 +156,11 @@ impl DoorMetrics {
                 ["reason"],
                 "Connections closed before a login, by the limit or rule that did it.",
             ),
+            bans: desk.gauge("bans", "Sources of logins that are banned now."),
+            password_checks: desk
+                .counter("password_checks", "Passwords verified, also those of strangers."),
+            guard_delays: desk.counter("guard_delays", "Refused logins that had to wait."),
+            guard_delay_ms: desk.counter("guard_delay_ms", "How long refused logins waited."),
         }
     }
 }

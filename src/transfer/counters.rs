@@ -1,12 +1,13 @@
 //! What the doors count, for metrics.
 
+use std::ops::Deref;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 macro_rules! counters {
     ($(#[$about:meta])* $live:ident, $snapshot:ident { $($(#[$meta:meta])* $name:ident,)+ }) => {
         $(#[$about])*
         #[derive(Debug, Default)]
-        pub(super) struct $live { $($(#[$meta])* pub(super) $name: AtomicU64,)+ }
+        pub struct $live { $($(#[$meta])* pub(super) $name: AtomicU64,)+ }
 
         /// The counters at one moment.
         #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -40,12 +41,26 @@ counters! {
     }
 }
 
+counters! {
+    /// What is counted for all protocols together.
+    HouseTally, HouseSnapshot {
+        /// Errors of accepting itself, such as too many open files.
+        accept_errors,
+        /// Passwords verified, also those of strangers.
+        password_checks,
+        /// Refused logins that were delayed.
+        guard_delays,
+        /// How long they were delayed, together.
+        guard_delay_ms,
+    }
+}
+
 /// The protocols by the names that labels, evidence and accounts give them.
 const PROTOCOLS: [&str; 3] = ["sftp", "ftps", "ftp"];
 
 /// Why a connection was not taken in, or was closed before its login.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Refusal {
+pub(super) enum TurnedAway {
     /// All places are taken.
     All,
     /// The places of its source are taken.
@@ -58,18 +73,23 @@ pub(super) enum Refusal {
     Banned,
 }
 
-impl Refusal {
-    const ALL: [Refusal; 5] =
-        [Refusal::All, Refusal::Source, Refusal::Pending, Refusal::Proxy, Refusal::Banned];
+impl TurnedAway {
+    const ALL: [TurnedAway; 5] = [
+        TurnedAway::All,
+        TurnedAway::Source,
+        TurnedAway::Pending,
+        TurnedAway::Proxy,
+        TurnedAway::Banned,
+    ];
 
     /// The limit or rule that refused it.
     pub(super) fn as_str(self) -> &'static str {
         match self {
-            Refusal::All => "connections_max",
-            Refusal::Source => "connections_per_address",
-            Refusal::Pending => "logins_pending_max",
-            Refusal::Proxy => "from_proxy",
-            Refusal::Banned => "banned",
+            TurnedAway::All => "connections_max",
+            TurnedAway::Source => "connections_per_address",
+            TurnedAway::Pending => "logins_pending_max",
+            TurnedAway::Proxy => "from_proxy",
+            TurnedAway::Banned => "banned",
         }
     }
 }
@@ -79,8 +99,7 @@ impl Refusal {
 pub struct Counters {
     tallies: [Tally; 3],
     refused: [AtomicU64; 5],
-    /// Errors of accepting itself, such as too many open files.
-    pub(super) accept_errors: AtomicU64,
+    house: HouseTally,
 }
 
 /// All counters at one moment.
@@ -88,8 +107,23 @@ pub struct Counters {
 pub struct CountersSnapshot {
     tallies: [TallySnapshot; 3],
     refused: [u64; 5],
-    /// Errors of accepting itself.
-    pub accept_errors: u64,
+    house: HouseSnapshot,
+}
+
+impl Deref for Counters {
+    type Target = HouseTally;
+
+    fn deref(&self) -> &HouseTally {
+        &self.house
+    }
+}
+
+impl Deref for CountersSnapshot {
+    type Target = HouseSnapshot;
+
+    fn deref(&self) -> &HouseSnapshot {
+        &self.house
+    }
 }
 
 impl Counters {
@@ -99,15 +133,21 @@ impl Counters {
         &self.tallies[at.expect("the doors speak no other protocol")]
     }
 
-    pub(super) fn refused(&self, refusal: Refusal) {
-        count(&self.refused[refusal as usize]);
+    /// Logins by a protocol that succeeded, or those that failed.
+    pub(super) fn logins(&self, protocol: &str, ok: bool) -> &AtomicU64 {
+        let tally = self.of(protocol);
+        if ok { &tally.logins_ok } else { &tally.logins_failed }
+    }
+
+    pub(super) fn refused(&self, why: TurnedAway) {
+        count(&self.refused[why as usize]);
     }
 
     pub fn snapshot(&self) -> CountersSnapshot {
         CountersSnapshot {
             tallies: std::array::from_fn(|at| self.tallies[at].snapshot()),
             refused: std::array::from_fn(|at| self.refused[at].load(Ordering::Relaxed)),
-            accept_errors: self.accept_errors.load(Ordering::Relaxed),
+            house: self.house.snapshot(),
         }
     }
 }
@@ -120,7 +160,17 @@ impl CountersSnapshot {
 
     /// Connections refused, by the limit or rule that did it.
     pub fn refused(&self) -> impl Iterator<Item = (&'static str, u64)> {
-        Refusal::ALL.map(Refusal::as_str).into_iter().zip(self.refused)
+        TurnedAway::ALL.map(TurnedAway::as_str).into_iter().zip(self.refused)
+    }
+
+    /// Logins by all protocols that succeeded.
+    pub fn logins_ok(&self) -> u64 {
+        self.total(|tally| tally.logins_ok)
+    }
+
+    /// Logins by all protocols that were refused.
+    pub fn logins_failed(&self) -> u64 {
+        self.total(|tally| tally.logins_failed)
     }
 
     /// One counter over all protocols.

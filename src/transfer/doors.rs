@@ -15,10 +15,13 @@ use tokio_util::task::TaskTracker;
 
 use self::listen::Listener;
 use super::ftp::FtpDoor;
+use super::guard::Turns;
 use super::house::House;
 use super::sessions::Sessions;
 use super::visit::Farewell;
-use super::{Accounts, AlgorithmPolicy, Counters, Network, SessionFilter, SessionLine, Settings};
+use super::{
+    Accounts, AlgorithmPolicy, Counters, Guard, Network, SessionFilter, SessionLine, Settings,
+};
 use crate::files::{Journal, TreeSettings};
 use crate::world::World;
 
@@ -78,6 +81,7 @@ impl Doors {
     pub fn bind(
         settings: Settings,
         accounts: Accounts,
+        guard: Guard,
         journal: Journal,
         world: Arc<World>,
     ) -> Result<Doors, TransferError> {
@@ -85,6 +89,8 @@ impl Doors {
         let sessions = Sessions::new(&settings.limits, counters.clone(), world.clone());
         let house = Arc::new(House {
             accounts,
+            guard,
+            turns: Turns::new(settings.limits.password_queue_max),
             sessions: Arc::new(sessions),
             counters,
             world,
@@ -143,9 +149,14 @@ impl Doors {
             ));
         }
         loops.close();
-        loops.wait().await;
-        visits.close();
-        visits.wait().await;
+        let over = CancellationToken::new();
+        let ended = async {
+            loops.wait().await;
+            visits.close();
+            visits.wait().await;
+            over.cancel();
+        };
+        tokio::join!(ended, self.house.guard.keep(over.clone()));
     }
 }
 
@@ -189,6 +200,7 @@ impl DoorControl {
             }
         }
         self.house.sessions.lay(&limits, &self.house.accounts);
+        self.house.sessions.review(&self.house.accounts);
     }
 }
 

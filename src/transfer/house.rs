@@ -1,16 +1,13 @@
-//! What every connection needs of the house, and the desk where each login is decided.
+//! What every connection needs of the house: accounts, guard, limits, the tenants' trees.
 
 use std::collections::HashMap;
 use std::io;
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError, RwLock};
 
-use russh::keys::PublicKey;
-
 use super::accounts::Login;
-use super::counters::count;
+use super::guard::{Guard, Turns};
 use super::sessions::Sessions;
-use super::visit::Visit;
 use super::{Accounts, Counters, Limits};
 use crate::files::{Home, Journal, TenantTree, TreeSettings, Visitor};
 use crate::model::TenantId;
@@ -19,6 +16,8 @@ use crate::world::World;
 /// Shared by all connections of all doors.
 pub(super) struct House {
     pub(super) accounts: Accounts,
+    pub(super) guard: Guard,
+    pub(super) turns: Turns,
     /// Replaced at reload; read anew for each connection.
     pub(super) limits: RwLock<Arc<Limits>>,
     pub(super) sessions: Arc<Sessions>,
@@ -28,13 +27,6 @@ pub(super) struct House {
     pub(super) data_dir: PathBuf,
     pub(super) tree_settings: TreeSettings,
     pub(super) trees: Mutex<HashMap<TenantId, Arc<TenantTree>>>,
-}
-
-/// Why somebody with the right credentials does not come in all the same; the text is for the client.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-pub(super) enum Denied {
-    #[error("{0}")]
-    TooMany(&'static str),
 }
 
 impl House {
@@ -66,60 +58,9 @@ impl House {
         let visitor = Visitor {
             account: account.name.clone(),
             protocol,
-            may_drop: account.rights.drop,
+            may_drop: account.rights.drop && !login.tenant.suspended,
             may_collect: account.rights.collect,
         };
         Ok(Home::new(self.tree(&account.tenant)?, visitor, Arc::new(login.tenant.aliases.clone())))
-    }
-
-    /// The account this password opens; takes as long for strangers as for wrong passwords.
-    pub(super) async fn check_password(
-        &self,
-        visit: &Visit,
-        name: &str,
-        given: &str,
-        protocol: &'static str,
-    ) -> Option<Login> {
-        self.accounts.authenticate_password(name, given, protocol, visit.peer).await
-    }
-
-    /// The account this key opens. The caller has seen, or will see, the proof of possession.
-    pub(super) fn check_key(
-        &self,
-        visit: &Visit,
-        name: &str,
-        key: &PublicKey,
-        protocol: &'static str,
-    ) -> Option<Login> {
-        self.accounts.authenticate_key(name, key, protocol, visit.peer)
-    }
-
-    /// Lets somebody in who has proved all that is asked.
-    pub(super) fn admit(
-        &self,
-        visit: &Visit,
-        login: &Login,
-        protocol: &'static str,
-    ) -> Result<(), Denied> {
-        self.sessions.enter(visit, login, protocol)?;
-        count(&self.counters.of(protocol).logins_ok);
-        let account = &login.account;
-        tracing::info!(
-            session = %visit.id,
-            account = account.name,
-            tenant = %account.tenant,
-            peer = %visit.peer,
-            protocol,
-            "login"
-        );
-        Ok(())
-    }
-
-    /// Takes note of wrong credentials and returns when the client may hear so.
-    pub(super) async fn refuse(&self, visit: &Visit, name: &str, protocol: &'static str) {
-        // The name is not logged: people type passwords there.
-        let _ = name;
-        count(&self.counters.of(protocol).logins_failed);
-        tracing::info!(peer = %visit.peer, protocol, "login refused");
     }
 }

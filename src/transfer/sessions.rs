@@ -3,15 +3,14 @@
 mod crowd;
 
 use std::collections::{BTreeMap, HashMap};
-use std::net::IpAddr;
 use std::ops::Deref;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use self::crowd::{Caps, Crowd, Party};
 use super::accounts::Login;
-use super::counters::Refusal;
-use super::house::Denied;
-use super::network::source_of;
+use super::counters::TurnedAway;
+use super::desk::Denied;
+use super::guard::Source;
 use super::pace::Pace;
 use super::visit::{Arrival, Farewell, SessionLine, Visit, VisitId, Who};
 use super::{Accounts, Counters, Limits};
@@ -47,7 +46,7 @@ pub struct SessionFilter {
 /// A connection that counts until this is dropped.
 pub(super) struct Entry {
     visit: Visit,
-    source: IpAddr,
+    source: Source,
     sessions: Arc<Sessions>,
 }
 
@@ -65,8 +64,8 @@ impl Sessions {
     }
 
     /// Takes a connection in, where the caps allow it.
-    pub(super) fn open(self: &Arc<Sessions>, arrival: Arrival) -> Result<Entry, Refusal> {
-        let source = source_of(arrival.peer.ip());
+    pub(super) fn open(self: &Arc<Sessions>, arrival: Arrival) -> Result<Entry, TurnedAway> {
+        let source = Source::of(arrival.peer.ip());
         let mut table = self.table();
         let id = VisitId(table.opened + 1);
         let caps = table.caps;
@@ -74,7 +73,7 @@ impl Sessions {
         table.opened = id.0;
         if let Some(leaving) = leaving.and_then(|id| table.rows.get(&id)) {
             leaving.cut(Farewell::Crowded);
-            self.counters.refused(Refusal::Pending);
+            self.counters.refused(TurnedAway::Pending);
         }
         let visit = Visit::new(id, arrival, self.counters.clone(), self.world.clone());
         table.rows.insert(id, visit.clone());
@@ -94,7 +93,7 @@ impl Sessions {
         table.leave(visit);
         let party = Party {
             account: &account.name,
-            account_max: usize::MAX,
+            account_max: account.sessions_max.unwrap_or(usize::MAX),
             tenant: &account.tenant,
             tenant_max: tenant.sessions_max.unwrap_or(usize::MAX),
         };
@@ -102,11 +101,7 @@ impl Sessions {
         let tenant_pace = table.tenant_pace(&tenant.id, tenant.bandwidth, &self.world);
         let session_pace = table.session_bandwidth.map(|rate| new_pace(rate, &self.world));
         visit.paced_by(session_pace.into_iter().chain(tenant_pace).collect());
-        visit.entered(Who {
-            account: account.name.clone(),
-            tenant: account.tenant.clone(),
-            protocol,
-        });
+        visit.entered(Who { login: login.clone(), protocol });
         Ok(())
     }
 
@@ -136,20 +131,24 @@ impl Sessions {
         meant.map(|visit| visit.cut(why)).count()
     }
 
-    /// Brings new limits into force, and ends the sessions whose accounts may no longer come in.
+    /// Ends the sessions whose accounts are gone, or have expired.
+    pub(super) fn review(&self, accounts: &Accounts) {
+        let now = self.world.clock.now();
+        for visit in self.visits() {
+            if visit.who().is_some_and(|who| !accounts.is_current(&who.login, now)) {
+                visit.cut(Farewell::Withdrawn);
+            }
+        }
+    }
+
+    /// Brings new limits and the tenants' new rates into force.
     pub(super) fn lay(&self, limits: &Limits, accounts: &Accounts) {
         let mut table = self.table();
         table.caps = caps(limits);
         table.session_bandwidth = limits.session_bandwidth;
         for visit in self.rows(&table) {
             let Some(who) = visit.who() else { continue };
-            let tenant = accounts.tenant(&who.tenant);
-            let may_stay = accounts.may_enter(&who.account, who.protocol, visit.peer)
-                && accounts.tenant_of(&who.account).as_ref() == Some(&who.tenant);
-            let Some(tenant) = tenant.filter(|_| may_stay) else {
-                visit.cut(Farewell::Withdrawn);
-                continue;
-            };
+            let Some(tenant) = accounts.tenant(&who.login.account.tenant) else { continue };
             let tenant_pace = table.tenant_pace(&tenant.id, tenant.bandwidth, &self.world);
             let session_pace = table.session_bandwidth.map(|rate| new_pace(rate, &self.world));
             visit.paced_by(session_pace.into_iter().chain(tenant_pace).collect());
@@ -173,7 +172,8 @@ impl Sessions {
 impl Table {
     fn leave(&mut self, visit: &Visit) {
         if let Some(who) = visit.who() {
-            self.crowd.leave(&who.account, &who.tenant);
+            let account = &who.login.account;
+            self.crowd.leave(&account.name, &account.tenant);
             visit.left();
         }
     }

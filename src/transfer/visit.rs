@@ -11,7 +11,9 @@ use tokio::time::sleep;
 use tokio_util::sync::CancellationToken;
 
 use super::Counters;
+use super::accounts::Login;
 use super::counters::{Tally, add, count};
+use super::desk::Notes;
 use super::pace::{Direction, Pace};
 use crate::model::TenantId;
 use crate::world::World;
@@ -49,13 +51,14 @@ pub(super) enum Farewell {
     Crowded,
     #[error("nobody logged in in time")]
     LoginExpired,
+    #[error("too many failed logins from your address, try again later")]
+    Banned,
 }
 
 /// Who has logged in.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone)]
 pub(super) struct Who {
-    pub(super) account: String,
-    pub(super) tenant: TenantId,
+    pub(super) login: Login,
     pub(super) protocol: &'static str,
 }
 
@@ -64,6 +67,8 @@ pub(super) struct Who {
 pub(super) struct Visit {
     pub(super) peer: IpAddr,
     pub(super) id: VisitId,
+    /// What the desk writes down until somebody has logged in.
+    pub(super) notes: Notes,
     shared: Arc<Shared>,
 }
 
@@ -138,7 +143,7 @@ impl Visit {
             ending: CancellationToken::new(),
             cut: CancellationToken::new(),
         };
-        Visit { peer: arrival.peer.ip(), id, shared: Arc::new(shared) }
+        Visit { peer: arrival.peer.ip(), id, notes: Notes::default(), shared: Arc::new(shared) }
     }
 
     /// The address the client reached, which FTP tells it for data connections.
@@ -188,8 +193,8 @@ impl Visit {
             bytes_in: shared.bytes_in.load(Ordering::Relaxed),
             bytes_out: shared.bytes_out.load(Ordering::Relaxed),
             doing: doing.collect(),
-            account: who.as_ref().map(|who| who.account.clone()),
-            tenant: who.map(|who| who.tenant),
+            account: who.as_ref().map(|who| who.login.account.name.clone()),
+            tenant: who.map(|who| who.login.account.tenant.clone()),
         }
     }
 

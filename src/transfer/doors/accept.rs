@@ -13,8 +13,9 @@ use tokio_util::task::TaskTracker;
 use super::listen::Listener;
 use super::proxy::{self, Spoken};
 use super::{Door, attend};
-use crate::transfer::counters::{Refusal, count};
+use crate::transfer::counters::{TurnedAway, count};
 use crate::transfer::house::House;
+use crate::transfer::sessions::Entry;
 use crate::transfer::visit::Arrival;
 
 /// The pause after an error of accepting, such as too many open files.
@@ -75,23 +76,27 @@ pub(super) async fn accept(
 }
 
 /// A place inside, where nothing speaks against it. Nothing is said to who is refused.
-fn admit(house: &House, arrival: Arrival) -> Option<crate::transfer::sessions::Entry> {
+fn admit(house: &House, arrival: Arrival) -> Option<Entry> {
+    if house.guard.is_banned(arrival.peer.ip()) {
+        refuse(house, arrival.peer, TurnedAway::Banned);
+        return None;
+    }
     match house.sessions.open(arrival) {
         Ok(entry) => {
             count(&house.counters.of(arrival.door).connections);
             Some(entry)
         }
-        Err(refusal) => {
-            refuse(house, arrival.peer, refusal);
+        Err(why) => {
+            refuse(house, arrival.peer, why);
             None
         }
     }
 }
 
-fn refuse(house: &House, peer: SocketAddr, refusal: Refusal) {
-    house.counters.refused(refusal);
+fn refuse(house: &House, peer: SocketAddr, why: TurnedAway) {
+    house.counters.refused(why);
     // Whoever floods us fills no log: the counter tells how often.
-    tracing::debug!(%peer, reason = refusal.as_str(), "connection refused");
+    tracing::debug!(%peer, reason = why.as_str(), "connection refused");
 }
 
 /// The client that a proxy comes for; `None` where it is the proxy's own health check, or no header.
@@ -109,11 +114,11 @@ async fn introduced(
         Ok(Ok(Spoken::Own)) => None,
         Ok(Err(error)) => {
             tracing::debug!(%proxy, door = door.name(), %error, "connection of a proxy");
-            refuse(house, proxy, Refusal::Proxy);
+            refuse(house, proxy, TurnedAway::Proxy);
             None
         }
         Err(_) => {
-            refuse(house, proxy, Refusal::Proxy);
+            refuse(house, proxy, TurnedAway::Proxy);
             None
         }
     }

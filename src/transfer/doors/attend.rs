@@ -40,9 +40,10 @@ pub(super) async fn attend(
     let session = converse(&house, &door, visit.clone(), stream);
     tokio::pin!(session);
     tokio::select! {
-        () = &mut session => return,
+        () = &mut session => return house.left(&visit, false),
         () = ended(&house, &visit, &token) => {}
     }
+    house.left(&visit, visit.farewell() == Farewell::LoginExpired);
     // The client may have closed at this moment; then there is nothing left to cut.
     cut.shutdown(Shutdown::Both).ok();
     // An engine that does not notice is left behind rather than waited for.
@@ -69,10 +70,7 @@ async fn ended(house: &House, visit: &Visit, token: &CancellationToken) {
     tokio::select! {
         () = token.cancelled() => visit.end(Farewell::Stopping),
         () = visit.ending() => {}
-        () = login_expired => {
-            tracing::info!(peer = %visit.peer, "connection cut: no login in time");
-            visit.cut(Farewell::LoginExpired);
-        }
+        () = login_expired => visit.cut(Farewell::LoginExpired),
     }
     let grace = house.limits().drain_grace;
     tokio::select! {

@@ -4,11 +4,11 @@
 
 use std::collections::{BTreeMap, HashMap};
 use std::hash::Hash;
-use std::net::IpAddr;
 
 use crate::model::TenantId;
-use crate::transfer::counters::Refusal;
-use crate::transfer::house::Denied;
+use crate::transfer::counters::TurnedAway;
+use crate::transfer::desk::Denied;
+use crate::transfer::guard::Source;
 use crate::transfer::visit::VisitId;
 
 /// How many may be inside.
@@ -33,8 +33,8 @@ pub(super) struct Party<'p> {
 #[derive(Debug, Default)]
 pub(super) struct Crowd {
     all: usize,
-    sources: Numbers<IpAddr>,
-    pending: BTreeMap<VisitId, IpAddr>,
+    sources: Numbers<Source>,
+    pending: BTreeMap<VisitId, Source>,
     accounts: Numbers<String>,
     tenants: Numbers<TenantId>,
 }
@@ -45,14 +45,14 @@ impl Crowd {
     pub(super) fn open(
         &mut self,
         id: VisitId,
-        source: IpAddr,
+        source: Source,
         caps: Caps,
-    ) -> Result<Option<VisitId>, Refusal> {
+    ) -> Result<Option<VisitId>, TurnedAway> {
         if self.all >= caps.all {
-            return Err(Refusal::All);
+            return Err(TurnedAway::All);
         }
         if self.sources.of(&source) >= caps.source {
-            return Err(Refusal::Source);
+            return Err(TurnedAway::Source);
         }
         let crowded = self.pending.len() >= caps.pending;
         let leaving = if crowded { self.least_deserving() } else { None };
@@ -68,7 +68,7 @@ impl Crowd {
     /// Of those that wait to log in, the oldest of the source that has most of them: a flood from few
     /// places drives out itself, one from everywhere leaves each the time that a login takes.
     fn least_deserving(&self) -> Option<VisitId> {
-        let mut waiting: HashMap<IpAddr, (usize, VisitId)> = HashMap::new();
+        let mut waiting: HashMap<Source, (usize, VisitId)> = HashMap::new();
         for (id, source) in &self.pending {
             waiting.entry(*source).or_insert((0, *id)).0 += 1;
         }
@@ -103,7 +103,7 @@ impl Crowd {
     }
 
     /// A connection is gone.
-    pub(super) fn close(&mut self, id: VisitId, source: IpAddr) {
+    pub(super) fn close(&mut self, id: VisitId, source: Source) {
         self.all -= 1;
         self.sources.remove(&source);
         self.pending.remove(&id);
@@ -151,8 +151,8 @@ mod tests {
 
     const CAPS: Caps = Caps { all: 4, source: 3, pending: 100 };
 
-    fn source(last: u8) -> IpAddr {
-        IpAddr::from([192, 0, 2, last])
+    fn source(last: u8) -> Source {
+        Source::of(std::net::IpAddr::from([192, 0, 2, last]))
     }
 
     #[test]
@@ -161,9 +161,9 @@ mod tests {
         for number in 0..3 {
             assert_eq!(crowd.open(VisitId(number), source(1), CAPS), Ok(None));
         }
-        assert_eq!(crowd.open(VisitId(3), source(1), CAPS), Err(Refusal::Source));
+        assert_eq!(crowd.open(VisitId(3), source(1), CAPS), Err(TurnedAway::Source));
         assert_eq!(crowd.open(VisitId(4), source(2), CAPS), Ok(None));
-        assert_eq!(crowd.open(VisitId(5), source(3), CAPS), Err(Refusal::All));
+        assert_eq!(crowd.open(VisitId(5), source(3), CAPS), Err(TurnedAway::All));
         crowd.close(VisitId(0), source(1));
         assert_eq!(crowd.open(VisitId(6), source(1), CAPS), Ok(None));
     }

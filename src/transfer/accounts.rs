@@ -4,13 +4,14 @@ use std::collections::HashMap;
 use std::fmt;
 use std::net::IpAddr;
 use std::sync::{Arc, PoisonError, RwLock};
+use std::time::Duration;
 
 use russh::keys::PublicKey;
 use russh::keys::ssh_key::authorized_keys::Entry;
 use tokio::sync::Semaphore;
 
 use super::{Network, password};
-use crate::files::Aliases;
+use crate::files::{Aliases, Quota, TreeSettings};
 use crate::model::{Kind, TenantId};
 use crate::worker::blocking;
 
@@ -79,6 +80,20 @@ impl fmt::Debug for Account {
 pub struct Tenant {
     pub id: TenantId,
     pub aliases: Aliases,
+    /// Most that may be stored.
+    pub quota: Quota,
+    /// How long an upload that was cut can be continued.
+    pub resume_window: Duration,
+    /// Nothing is taken; answers can be collected.
+    pub suspended: bool,
+}
+
+impl Tenant {
+    /// A tenant of whom nothing is said.
+    pub fn new(id: TenantId) -> Tenant {
+        let TreeSettings { quota, resume_window, suspended, .. } = TreeSettings::default();
+        Tenant { id, aliases: Aliases::new(), quota, resume_window, suspended }
+    }
 }
 
 /// All logins; cheap to clone, replaced as a whole at reload.
@@ -91,7 +106,7 @@ pub struct Accounts {
 #[derive(Default)]
 struct Table {
     accounts: HashMap<String, Known>,
-    tenants: Vec<TenantId>,
+    tenants: Vec<Tenant>,
 }
 
 struct Known {
@@ -118,9 +133,8 @@ impl Accounts {
 
     /// Puts new accounts in the place of all earlier ones; sessions that are open go on.
     pub fn replace(&self, accounts: Vec<Account>, tenants: Vec<Tenant>) {
-        let ids = tenants.iter().map(|tenant| tenant.id.clone()).collect();
         let aliases: HashMap<TenantId, Arc<Aliases>> =
-            tenants.into_iter().map(|tenant| (tenant.id, Arc::new(tenant.aliases))).collect();
+            tenants.iter().map(|t| (t.id.clone(), Arc::new(t.aliases.clone()))).collect();
         let mut known = HashMap::new();
         for account in accounts {
             let keys =
@@ -129,12 +143,16 @@ impl Accounts {
             let name = account.name.clone();
             known.insert(name, Known { account: Arc::new(account), keys, aliases });
         }
-        let table = Arc::new(Table { accounts: known, tenants: ids });
+        let table = Arc::new(Table { accounts: known, tenants });
         *self.table.write().unwrap_or_else(PoisonError::into_inner) = table;
     }
 
     pub(super) fn tenants(&self) -> Vec<TenantId> {
-        self.table().tenants.clone()
+        self.table().tenants.iter().map(|tenant| tenant.id.clone()).collect()
+    }
+
+    pub(super) fn tenant(&self, id: &TenantId) -> Option<Tenant> {
+        self.table().tenants.iter().find(|tenant| tenant.id == *id).cloned()
     }
 
     /// The login for this name and password; an unknown account takes as long as a wrong password.

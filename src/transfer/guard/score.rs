@@ -281,7 +281,7 @@ mod tests {
             }
             let until = standing.banned_until.unwrap();
             minutes.push(until.duration_since(at(now)).as_secs() / 60);
-            now = until.as_second() - 1_780_000_000;
+            now = until.as_second() + 1 - 1_780_000_000;
         }
         assert_eq!(minutes[..4], [30, 45, 67, 101]);
         assert_eq!(minutes[10..], [1440, 1440, 1440]);

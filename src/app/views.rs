@@ -6,6 +6,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use jiff::Timestamp;
 use serde_json::{Value, json};
 
+use super::bans;
 use crate::admin::{BatchQuery, Views};
 use crate::batch::BatchState;
 use crate::codes::ReasonCode;
@@ -39,12 +40,15 @@ impl Sights {
         let sights = Arc::new(self);
         let (a, b, c, d, e) =
             (sights.clone(), sights.clone(), sights.clone(), sights.clone(), sights);
+        let (listed, pardoning) = (a.guard.clone(), a.guard.clone());
         Views {
             readiness: Arc::new(move || a.readiness()),
             metrics: Arc::new(move || b.metrics()),
             status: Arc::new(move || c.status()),
             batches: Arc::new(move |query| d.batches(&query)),
             batch: Arc::new(move |id| e.batch(id)),
+            bans: Arc::new(move || bans::list(&listed)),
+            remove_bans: Arc::new(move |address| bans::remove(&pardoning, address)),
         }
     }
 

@@ -131,6 +131,11 @@ impl Doors {
         self.house.counters.clone()
     }
 
+    #[cfg(test)]
+    pub(super) fn house(&self) -> Arc<House> {
+        self.house.clone()
+    }
+
     /// Lets clients in until the token is cancelled, then lets running transfers finish for at most
     /// `Limits::drain_grace`.
     pub async fn serve(self, token: CancellationToken) {

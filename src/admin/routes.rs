@@ -1,6 +1,7 @@
 //! What may be asked, and the answers.
 
 use std::fmt;
+use std::net::IpAddr;
 use std::sync::Arc;
 
 use axum::Router;
@@ -24,6 +25,7 @@ const LIMIT_MAX: usize = 1000;
 type View<T> = Arc<dyn Fn() -> T + Send + Sync>;
 type BatchesView = Arc<dyn Fn(BatchQuery) -> Value + Send + Sync>;
 type SessionsView = Arc<dyn Fn(SessionQuery) -> Value + Send + Sync>;
+type RemoveView = Arc<dyn Fn(Option<IpAddr>) -> Value + Send + Sync>;
 type BatchView = Arc<dyn Fn(&str) -> Option<Value> + Send + Sync>;
 
 /// What the rest of the program shows; each view may block, and is called off the async workers.
@@ -43,6 +45,10 @@ pub struct Views {
     pub sessions: SessionsView,
     /// Ends the sessions a query asks for, and says how many.
     pub kill_sessions: SessionsView,
+    /// The sources that are banned or have a score.
+    pub bans: View<Value>,
+    /// Lifts the ban of an address, or all bans, and says how many.
+    pub remove_bans: RemoveView,
 }
 
 impl fmt::Debug for Views {
@@ -135,6 +141,8 @@ pub(super) fn control(views: Views) -> Router {
         .route("/batches/{id}", get(batch))
         .route("/sessions", get(sessions))
         .route("/sessions/kill", post(kill_sessions))
+        .route("/bans", get(bans))
+        .route("/bans/{address}/remove", post(remove_bans))
         .fallback(async || problem(StatusCode::NOT_FOUND, "no such question"))
         .with_state(views)
 }
@@ -185,6 +193,22 @@ async fn kill_sessions(State(views): State<Views>, RawQuery(query): RawQuery) ->
         Ok(query) => answer(StatusCode::OK, &blocking(move || (views.kill_sessions)(query)).await),
         Err(reason) => problem(StatusCode::BAD_REQUEST, &reason),
     }
+}
+
+async fn bans(State(views): State<Views>) -> Response {
+    answer(StatusCode::OK, &blocking(move || (views.bans)()).await)
+}
+
+/// `all`, or an address; of an IPv6 network any address.
+async fn remove_bans(State(views): State<Views>, Path(address): Path<String>) -> Response {
+    let address = match address.as_str() {
+        "all" => None,
+        text => match text.strip_suffix("/64").unwrap_or(text).parse() {
+            Ok(address) => Some(address),
+            Err(_) => return problem(StatusCode::BAD_REQUEST, "say an IP address, or all"),
+        },
+    };
+    answer(StatusCode::OK, &blocking(move || (views.remove_bans)(address)).await)
 }
 
 fn answer(status: StatusCode, body: &Value) -> Response {

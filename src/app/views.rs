@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use jiff::Timestamp;
 use serde_json::{Value, json};
 
-use super::sessions;
+use super::{bans, sessions};
 use crate::admin::{BatchQuery, Views};
 use crate::batch::BatchState;
 use crate::codes::ReasonCode;
@@ -41,15 +41,18 @@ impl Sights {
         let sights = Arc::new(self);
         let (a, b, c, d, e) =
             (sights.clone(), sights.clone(), sights.clone(), sights.clone(), sights.clone());
-        let (f, g) = (sights.doors.clone(), sights.doors.clone());
+        let (listed, killing) = (sights.doors.clone(), sights.doors.clone());
+        let (watched, pardoning) = (sights.guard.clone(), sights.guard.clone());
         Views {
             readiness: Arc::new(move || a.readiness()),
             metrics: Arc::new(move || b.metrics()),
             status: Arc::new(move || c.status()),
             batches: Arc::new(move |query| d.batches(&query)),
             batch: Arc::new(move |id| e.batch(id)),
-            sessions: Arc::new(move |query| sessions::list(&f, query)),
-            kill_sessions: Arc::new(move |query| sessions::kill(&g, query)),
+            sessions: Arc::new(move |query| sessions::list(&listed, query)),
+            kill_sessions: Arc::new(move |query| sessions::kill(&killing, query)),
+            bans: Arc::new(move || bans::list(&watched)),
+            remove_bans: Arc::new(move |address| bans::remove(&pardoning, address)),
         }
     }
 
@@ -110,6 +113,8 @@ impl Sights {
             metrics.doors.sessions.of([protocol]).set(i64::try_from(open).unwrap_or(i64::MAX));
         }
         metrics.doors.bans.set(i64::try_from(self.guard.bans()).unwrap_or(i64::MAX));
+        let incomplete = i64::try_from(now.uploads_incomplete).unwrap_or(i64::MAX);
+        metrics.doors.uploads_incomplete.set(incomplete);
         metrics.store_blobs.set(i64::try_from(self.store.health().blobs).unwrap_or(i64::MAX));
         if let Ok((free, _)) = Root::open(&self.data_dir).and_then(|root| root.space()) {
             metrics.disk_free_bytes.set(i64::try_from(free).unwrap_or(i64::MAX));
@@ -243,5 +248,6 @@ fn count_doors(metrics: &DoorMetrics, before: &CountersSnapshot, now: &CountersS
     metrics.password_checks.inc_by(now.password_checks - before.password_checks);
     metrics.guard_delays.inc_by(now.guard_delays - before.guard_delays);
     metrics.guard_delay_ms.inc_by(now.guard_delay_ms - before.guard_delay_ms);
+    metrics.uploads_expired.inc_by(now.uploads_expired - before.uploads_expired);
     metrics.accept_errors.inc_by(now.accept_errors - before.accept_errors);
 }

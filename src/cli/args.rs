@@ -7,7 +7,7 @@ use clap::{Args, CommandFactory, Parser, Subcommand};
 use clap_complete::Shell;
 
 use super::outcome::{Failure, exit_with};
-use super::{batch, check, demo, manual, password, serve, session, status, store};
+use super::{ban, batch, check, demo, manual, password, serve, session, status, store};
 
 /// File-drop messaging daemon: CSV in over SFTP, FTPS or FTP; messages out; answers back as files.
 #[derive(Debug, Parser)]
@@ -53,6 +53,9 @@ enum Command {
     /// Look at open sessions of the running daemon, or end them.
     #[command(subcommand)]
     Session(SessionCommand),
+    /// Look at the sources that are banned, or on the way there, or let them in again.
+    #[command(subcommand)]
+    Ban(BanCommand),
     /// Work on the store of a daemon that is not running.
     #[command(subcommand)]
     Store(StoreCommand),
@@ -98,6 +101,17 @@ enum SessionCommand {
 }
 
 #[derive(Debug, Subcommand)]
+enum BanCommand {
+    /// List sources of failed logins: bans first, then the highest scores.
+    List,
+    /// Lift a ban and forget the score.
+    Remove {
+        /// The address, as `ban list` gives it, or `all`.
+        address: String,
+    },
+}
+
+#[derive(Debug, Subcommand)]
 enum StoreCommand {
     /// Read every record and say how many there are.
     Check,
@@ -133,6 +147,8 @@ pub fn run() -> ExitCode {
         Command::Session(SessionCommand::Kill { id, whose }) => {
             session::kill(&global, id.as_deref(), &whose)
         }
+        Command::Ban(BanCommand::List) => ban::list(&global),
+        Command::Ban(BanCommand::Remove { address }) => ban::remove(&global, &address),
         Command::Store(command) => store_command(&global, command),
         Command::Completions { shell } => manual::completions(shell, Cli::command()),
         Command::Man => manual::man(Cli::command()),

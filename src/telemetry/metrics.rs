@@ -103,6 +103,8 @@ pub struct DoorMetrics {
     pub uploads: CounterBy<1>,
     pub upload_bytes: CounterBy<1>,
     pub uploads_aborted: CounterBy<1>,
+    pub uploads_incomplete: Gauge,
+    pub uploads_expired: Counter,
     pub downloads: CounterBy<1>,
     pub download_bytes: CounterBy<1>,
     pub connections: CounterBy<1>,
@@ -129,6 +131,12 @@ impl DoorMetrics {
                 "uploads_aborted",
                 ["protocol"],
                 "Uploads cut before their end.",
+            ),
+            uploads_incomplete: desk
+                .gauge("uploads_incomplete", "Uploads that were cut and can be continued."),
+            uploads_expired: desk.counter(
+                "uploads_expired",
+                "Uploads that were cut and not continued within `resume_window`.",
             ),
             downloads: desk.counter_by("downloads", ["protocol"], "Files opened for reading."),
             download_bytes: desk.counter_by("download_bytes", ["protocol"], "Bytes of files sent."),

@@ -4,6 +4,7 @@ use std::collections::HashMap;
 use std::fmt;
 use std::net::IpAddr;
 use std::sync::{Arc, PoisonError, RwLock};
+use std::time::Duration;
 
 use jiff::Timestamp;
 use russh::keys::PublicKey;
@@ -11,7 +12,7 @@ use russh::keys::ssh_key::authorized_keys::Entry;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use super::{Network, password};
-use crate::files::Aliases;
+use crate::files::{Aliases, Quota, TreeSettings};
 use crate::model::{Kind, TenantId};
 
 /// What an account may do.
@@ -83,7 +84,11 @@ impl fmt::Debug for Account {
 pub struct Tenant {
     pub id: TenantId,
     pub aliases: Aliases,
-    /// Its accounts may log in and collect, and drop nothing.
+    /// Most that may be stored.
+    pub quota: Quota,
+    /// How long an upload that was cut can be continued.
+    pub resume_window: Duration,
+    /// Nothing is taken; answers can be collected.
     pub suspended: bool,
     /// Sessions of all its accounts together.
     pub sessions_max: Option<usize>,
@@ -92,12 +97,15 @@ pub struct Tenant {
 }
 
 impl Tenant {
-    /// A tenant without anything of its own.
+    /// A tenant of whom nothing is said.
     pub fn new(id: TenantId) -> Tenant {
+        let TreeSettings { quota, resume_window, suspended, .. } = TreeSettings::default();
         Tenant {
             id,
             aliases: Aliases::new(),
-            suspended: false,
+            quota,
+            resume_window,
+            suspended,
             sessions_max: None,
             bandwidth: None,
         }

@@ -42,7 +42,7 @@ counters! {
 }
 
 counters! {
-    /// What is counted for all protocols together.
+    /// What is counted for all protocols together; `uploads_incomplete` is a gauge.
     HouseTally, HouseSnapshot {
         /// Errors of accepting itself, such as too many open files.
         accept_errors,
@@ -52,6 +52,10 @@ counters! {
         guard_delays,
         /// How long they were delayed, together.
         guard_delay_ms,
+        /// Uploads that were cut and can be continued now.
+        uploads_incomplete,
+        /// Uploads that were cut and that nobody continued within `resume_window`.
+        uploads_expired,
     }
 }
 

@@ -9,7 +9,9 @@ use std::collections::HashMap;
 use std::io;
 use std::net::SocketAddr;
 use std::sync::{Arc, Mutex, PoisonError, RwLock};
+use std::time::Duration;
 
+use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
@@ -23,7 +25,11 @@ use super::{
     Accounts, AlgorithmPolicy, Counters, Guard, Network, SessionFilter, SessionLine, Settings,
 };
 use crate::files::{Journal, TreeSettings};
+use crate::worker::blocking;
 use crate::world::World;
+
+/// The pause between two looks at what nobody else wakes us for.
+const LOOK_PAUSE: Duration = Duration::from_secs(10);
 
 /// Why the doors cannot be opened.
 #[derive(Debug, thiserror::Error)]
@@ -99,6 +105,7 @@ impl Doors {
             tree_settings: TreeSettings {
                 upload_max_bytes: settings.limits.upload_max_bytes,
                 disk_reserve: settings.disk_reserve,
+                ..TreeSettings::default()
             },
             trees: Mutex::new(HashMap::new()),
             limits: RwLock::new(Arc::new(settings.limits.clone())),
@@ -129,6 +136,11 @@ impl Doors {
         self.house.counters.clone()
     }
 
+    #[cfg(test)]
+    pub(super) fn house(&self) -> Arc<House> {
+        self.house.clone()
+    }
+
     /// What may be asked and changed while the doors are open.
     pub fn control(&self) -> DoorControl {
         let doors = self.listeners.iter().map(|listener| listener.door.clone()).collect();
@@ -148,6 +160,7 @@ impl Doors {
                 token.clone(),
             ));
         }
+        loops.spawn(look_after(self.house.clone(), token));
         loops.close();
         let over = CancellationToken::new();
         let ended = async {
@@ -157,6 +170,17 @@ impl Doors {
             over.cancel();
         };
         tokio::join!(ended, self.house.guard.keep(over.clone()));
+        let house = self.house;
+        blocking(move || house.sweep()).await;
+    }
+}
+
+/// Looks after the uploads that were cut, and ends the sessions whose accounts have expired.
+async fn look_after(house: Arc<House>, token: CancellationToken) {
+    while timeout(LOOK_PAUSE, token.cancelled()).await.is_err() {
+        house.sessions.review(&house.accounts);
+        let house = house.clone();
+        blocking(move || house.sweep()).await;
     }
 }
 

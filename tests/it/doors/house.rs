@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use argon2::Argon2;
 use argon2::password_hash::PasswordHasher;
-use dropchute::files::{Aliases, RelPath};
+use dropchute::files::{Aliases, JournalEntry, RelPath};
 use dropchute::model::UploadEvidence;
 use dropchute::store::{SimulatedDisk, Store};
 use dropchute::transfer::{
@@ -90,8 +90,10 @@ impl House {
         accounts.replace(vec![account("erp", secure), account("old", all)], vec![tenant]);
         let recorded = Arc::new(Mutex::new(Vec::new()));
         let journal = recorded.clone();
-        let journal = move |evidence| {
-            journal.lock().unwrap().push(evidence);
+        let journal = move |entry| {
+            if let JournalEntry::Whole(evidence) = entry {
+                journal.lock().unwrap().push(evidence);
+            }
             Ok(())
         };
         let world = Arc::new(World::real());

@@ -92,6 +92,8 @@ fn between_dates(mut client: Command, script: &str) -> f64 {
     let dates: Vec<f64> = said.lines().filter_map(|line| line.trim().parse().ok()).collect();
     match dates[..] {
         [from, to] if done.status.success() => to - from,
-        _ => panic!("{client:?}: {}\n{said}\n{}", done.status, String::from_utf8_lossy(&done.stderr)),
+        _ => {
+            panic!("{client:?}: {}\n{said}\n{}", done.status, String::from_utf8_lossy(&done.stderr))
+        }
     }
 }

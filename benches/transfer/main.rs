@@ -7,6 +7,7 @@
 //! | variable | meaning | default |
 //! |---|---|---|
 //! | `SIZE` | MiB of the large file | 1024 |
+//! | `FILES` | how many small files | 5000 |
 //! | `REPS` | repetitions | 5 |
 //! | `CASES` | cases to run, by the beginnings of their names, with commas between | all |
 //! | `BIN` | the daemon to measure | the one of this build |
@@ -45,6 +46,8 @@ pub const MIB: f64 = 1048576.0;
 pub struct Bench {
     /// Bytes of the large file.
     pub size: usize,
+    /// Small files.
+    pub files: usize,
     pub reps: usize,
 }
 
@@ -90,7 +93,11 @@ fn main() -> ExitCode {
         return code;
     }
     raise_open_files();
-    let bench = Bench { size: number("SIZE", 1024) << 20, reps: number("REPS", 5) };
+    let bench = Bench {
+        size: number("SIZE", 1024) << 20,
+        files: number("FILES", 5000),
+        reps: number("REPS", 5),
+    };
     let wanted = std::env::var("CASES").unwrap_or_default();
     let is_wanted = |name: &str| wanted.split(',').any(|beginning| name.starts_with(beginning));
     let memory = Path::new("/dev/shm");

@@ -180,7 +180,8 @@ impl Ground {
         let mut hash = Command::new("openssl");
         let hash = hash.args(["passwd", "-1", PASSWORD]).output().unwrap();
         let hash = String::from_utf8(hash.stdout).unwrap();
-        let account = format!("erp:{}:65532:65534::{}/./::::::::::::\n", hash.trim(), folder.display());
+        let account =
+            format!("erp:{}:65532:65534::{}/./::::::::::::\n", hash.trim(), folder.display());
         std::fs::write(house.join("accounts"), account).unwrap();
         let mut mkdb = Command::new(pure_pw);
         mkdb.arg("mkdb").arg(house.join("db")).arg("-f").arg(house.join("accounts"));

@@ -18,6 +18,8 @@ const PATIENCE: Duration = Duration::from_secs(300);
 /// WRITE requests under way, and the bytes in each: those of most clients.
 const WRITES_AHEAD: usize = 64;
 const WRITE_BYTES: usize = 32 << 10;
+/// More than can ever wait: russh's client stands still when this queue is full while it writes.
+const ANSWERS_QUEUED_MAX: usize = 10_000;
 
 /// Who logs in where.
 #[derive(Clone)]
@@ -52,7 +54,12 @@ impl Account {
             address: ("127.0.0.1", server.ssh_port),
             user: server.user,
             key: PrivateKeyWithHashAlg::new(Arc::new(key), None),
-            config: Arc::new(client::Config { preferred, nodelay: true, ..Default::default() }),
+            config: Arc::new(client::Config {
+                preferred,
+                nodelay: true,
+                channel_buffer_size: ANSWERS_QUEUED_MAX,
+                ..Default::default()
+            }),
             folder: server.sftp_folder.clone(),
         }
     }

@@ -94,7 +94,14 @@ impl Runs {
     /// A row for speed and one for CPU, beside each peer. `amount` of `unit` is what one run does. The
     /// ratio of speeds is the median of the repetitions' ratios: runs of one repetition stand close
     /// together in time, and the machine's speed drifts.
-    pub fn print(&self, case: &str, amount: f64, unit: &str, speed: &dyn Fn(&str) -> Goal, cpu: Goal) {
+    pub fn print(
+        &self,
+        case: &str,
+        amount: f64,
+        unit: &str,
+        speed: &dyn Fn(&str) -> Goal,
+        cpu: Goal,
+    ) {
         let ours = self.of(DROPCHUTE);
         let rate = |runs: &[Run]| amount / median(runs.iter().map(|run| run.seconds));
         let cost = |runs: &[Run]| median(runs.iter().map(|run| run.cpu)) / amount;
@@ -102,7 +109,8 @@ impl Runs {
         let (scale, per) = if unit == "MiB" { (1024.0, "GiB") } else { (1000.0, "1000") };
         for peer in self.peers() {
             let theirs = self.of(peer);
-            let ratio = median(ours.iter().zip(theirs).map(|(our, their)| their.seconds / our.seconds));
+            let ratio =
+                median(ours.iter().zip(theirs).map(|(our, their)| their.seconds / our.seconds));
             let goal = if peer == BEFORE { Goal::None } else { speed(peer) };
             beside(
                 case,

@@ -7,7 +7,6 @@ use super::servers::{Ground, OPENSSH, PURE_FTPD, Server, VSFTPD};
 use super::table::{Goal, Run, Runs};
 use super::{Bench, MIB};
 
-const SMALL_FILES: usize = 5000;
 const SMALL_BYTES: usize = 4 << 10;
 
 pub const AES_128_GCM: &str = "aes128-gcm@openssh.com";
@@ -39,7 +38,11 @@ fn interleaved(bench: &Bench, servers: &[Server], operations: [Operation<'_>; 2]
 fn empty(folder: &Path) {
     for entry in std::fs::read_dir(folder).unwrap() {
         let path = entry.unwrap().path();
-        let gone = if path.is_dir() { std::fs::remove_dir_all(&path) } else { std::fs::remove_file(&path) };
+        let gone = if path.is_dir() {
+            std::fs::remove_dir_all(&path)
+        } else {
+            std::fs::remove_file(&path)
+        };
         gone.unwrap();
     }
 }
@@ -107,7 +110,7 @@ pub fn large_ftp(bench: &Bench, ground: &Ground, tls: Tls) {
 
 /// Many small files over SFTP, in one session.
 pub fn small_sftp(bench: &Bench, ground: &Ground) {
-    let (source, target) = (small_files(ground), ground.path("taken"));
+    let (source, target) = (small_files(bench, ground), ground.path("taken"));
     let servers = ours_and(ground, vec![ground.openssh()]);
     let run = |server: &Server, command: &str| {
         clients::sftp(server, &ground.key, Some(AES_128_GCM), command)
@@ -121,48 +124,62 @@ pub fn small_sftp(bench: &Bench, ground: &Ground) {
     };
     let [puts, gets] = interleaved(bench, &servers, [&put, &get]);
     std::fs::remove_dir_all(target).unwrap();
-    print_small("SFTP", &puts, &gets, OPENSSH);
+    print_small(bench, "SFTP", &puts, &gets, OPENSSH);
 }
 
 /// Many small files over FTP or FTPS, in one session.
 pub fn small_ftp(bench: &Bench, ground: &Ground, tls: Tls) {
-    let (source, target) = (small_files(ground), ground.path("taken"));
+    // lftp's handshake for every file takes its time, whatever the server.
+    let files = if tls == Tls::On { bench.files / 10 } else { bench.files };
+    let bench = &Bench { files, ..*bench };
+    let (source, target) = (small_files(bench, ground), ground.path("taken"));
     let servers = ours_and(ground, vec![ground.vsftpd(), ground.pure_ftpd()]);
     let put = |server: &Server| {
         let folder = server.folder.join("small");
         // A folder of its own, so that its removal stays out of the time; anyone may write to it.
         make_open_folder(server, tls, &source);
         let seconds = clients::lftp(server, tls, &source, "small", "mput *");
-        assert_eq!(std::fs::read_dir(folder).unwrap().count(), SMALL_FILES, "{}", server.name);
+        assert_eq!(std::fs::read_dir(folder).unwrap().count(), bench.files, "{}", server.name);
         seconds
     };
-    let get = |server: &Server| {
-        clients::lftp(server, tls, &ground.fresh("taken"), "small", "mget *")
-    };
+    let get =
+        |server: &Server| clients::lftp(server, tls, &ground.fresh("taken"), "small", "mget *");
     let [puts, gets] = interleaved(bench, &servers, [&put, &get]);
     std::fs::remove_dir_all(target).unwrap();
     let best = puts.best_peer().unwrap_or(PURE_FTPD);
-    print_small(if tls == Tls::On { "FTPS" } else { "FTP" }, &puts, &gets, best);
+    print_small(bench, if tls == Tls::On { "FTPS" } else { "FTP" }, &puts, &gets, best);
 }
 
 fn make_open_folder(server: &Server, tls: Tls, local: &Path) {
     clients::lftp(server, tls, local, "", "mkdir small");
 }
 
-fn print_small(word: &str, puts: &Runs, gets: &Runs, best: &str) {
+fn print_small(bench: &Bench, word: &str, puts: &Runs, gets: &Runs, best: &str) {
     let speed = |peer: &str| if peer == best { Goal::Least(1.2, 1.5) } else { Goal::None };
-    let (count, size) = (SMALL_FILES as f64, SMALL_BYTES >> 10);
-    puts.print(&format!("{word} put {SMALL_FILES} x {size} KiB"), count, "files", &speed, Goal::None);
+    let (count, size) = (bench.files, SMALL_BYTES >> 10);
+    puts.print(
+        &format!("{word} put {count} x {size} KiB"),
+        count as f64,
+        "files",
+        &speed,
+        Goal::None,
+    );
     let best = gets.best_peer();
     let speed = |peer: &str| if Some(peer) == best { Goal::Least(1.2, 1.5) } else { Goal::None };
-    gets.print(&format!("{word} get {SMALL_FILES} x {size} KiB"), count, "files", &speed, Goal::None);
+    gets.print(
+        &format!("{word} get {count} x {size} KiB"),
+        count as f64,
+        "files",
+        &speed,
+        Goal::None,
+    );
 }
 
-fn small_files(ground: &Ground) -> std::path::PathBuf {
-    let folder = ground.path("small");
+fn small_files(bench: &Bench, ground: &Ground) -> std::path::PathBuf {
+    let folder = ground.path(&format!("small-{}", bench.files));
     if !folder.exists() {
         std::fs::create_dir(&folder).unwrap();
-        for number in 0..SMALL_FILES {
+        for number in 0..bench.files {
             let bytes = vec![number as u8; SMALL_BYTES];
             std::fs::write(folder.join(format!("file-{number:05}.csv")), bytes).unwrap();
         }

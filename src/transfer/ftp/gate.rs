@@ -13,7 +13,8 @@ use unftp_core::auth::{
 use super::clear::Clear;
 use crate::files::Home;
 use crate::transfer::counters::count;
-use crate::transfer::visit::{House, Visit};
+use crate::transfer::house::House;
+use crate::transfer::visit::Visit;
 use crate::worker::blocking;
 
 /// Checks the passwords of one connection, and turns a login into a guest with a home.
@@ -52,8 +53,8 @@ impl Gate {
             return None;
         }
         let password = credentials.password.as_deref().unwrap_or_default();
-        let (accounts, peer) = (&self.house.accounts, self.visit.peer);
-        let login = accounts.authenticate_password(name, password, protocol, peer).await?;
+        let login = self.house.check_password(&self.visit, name, password, protocol).await?;
+        self.house.admit(&self.visit, &login, protocol).ok()?;
         let house = self.house.clone();
         match blocking(move || house.home(&login, protocol)).await {
             Ok(home) => Some(home),
@@ -72,16 +73,10 @@ impl Authenticator for Gate {
         username: &str,
         creds: &Credentials,
     ) -> Result<Principal, AuthenticationError> {
-        let peer = self.visit.peer;
         let Some(home) = self.admit(username, creds).await else {
-            count(&self.house.counters.logins_failed);
-            // The name is not logged: people type passwords there.
-            tracing::info!(%peer, "ftp login refused");
+            self.house.refuse(&self.visit, username, "ftp").await;
             return Err(AuthenticationError::BadPassword);
         };
-        count(&self.house.counters.logins_ok);
-        tracing::info!(account = username, %peer, "ftp login");
-        self.visit.login_succeeded();
         *self.admitted.lock().unwrap_or_else(PoisonError::into_inner) = Some(home);
         Ok(Principal { username: username.to_owned() })
     }
@@ -89,9 +84,10 @@ impl Authenticator for Gate {
     /// Asked at USER. No certificate is ever enough; this is the moment to refuse in clear.
     async fn cert_auth_sufficient(&self, username: &str) -> bool {
         let (accounts, peer) = (&self.house.accounts, self.visit.peer);
+        self.visit.notes.spoke();
         let allowed = self.clear_allowed && accounts.may_enter(username, "ftp", peer);
         if self.clear.is_in_clear() && !allowed {
-            count(&self.house.counters.logins_failed);
+            count(self.house.counters.logins("ftp", false));
             tracing::info!(%peer, "ftp login refused: not without TLS");
             // Who has gone away in the meantime was not asked for a password either.
             self.clear.refuse().ok();

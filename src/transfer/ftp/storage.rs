@@ -18,7 +18,8 @@ use unftp_core::storage::{
 use super::gate::Guest;
 use crate::files::{Entry, EntryKind, Home, HomeError, Keep, RelPath, Upload, UploadStart};
 use crate::transfer::counters::{Counters, add, count};
-use crate::transfer::visit::{House, Visit};
+use crate::transfer::house::House;
+use crate::transfer::visit::Visit;
 use crate::worker::blocking;
 
 /// Bytes per step of a transfer, on the disk and on the wire.

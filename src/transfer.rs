@@ -8,6 +8,9 @@ mod accounts;
 mod counters;
 mod doors;
 mod ftp;
+#[cfg(feature = "fuzzing")]
+#[doc(hidden)]
+pub mod fuzzing;
 mod host_key;
 mod house;
 mod network;

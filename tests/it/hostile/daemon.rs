@@ -44,7 +44,7 @@ fn config(more: &str) -> String {
     let hash = argon2.hash_password(PASSWORD.as_bytes()).unwrap();
     let mut text = format!(
         "format = 1\ndata_dir = \"data\"\ndisk_reserve = \"0%\"\nadmin.listen = \"off\"\n\
-         sftp.listen = [\"127.0.0.1:0\"]\nftp.listen = [\"127.0.0.1:0\"]\nftp.tls = \"optional\"\n\
+         sftp.listen = [\"127.0.0.1:0\"]\nftp.listen = [\"127.0.0.1:0\"]\n\
          {more}\n\
          # What is planted there stays there.\n\
          [tenant.acme2]\ncompleteness = \"rename\"\n"

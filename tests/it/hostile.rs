@@ -8,18 +8,14 @@
 //! The great sizes (1 GiB of one line, thousands of connections) are cut down for everyday;
 //! `DROPCHUTE_HOSTILE=full cargo test --test it hostile` runs them whole.
 
+#![allow(clippy::print_stdout, reason = "figures, for those who run it")]
+
 mod canaries;
 #[path = "../../fixtures/paths.rs"]
 #[allow(unreachable_pub, reason = "read by tests of other kinds as well")]
 mod corpus;
 mod daemon;
 mod floods;
-mod ftp;
-mod ftp_cuts;
-mod ftp_data;
-mod ftp_lines;
-mod ftp_login;
-mod ftp_paths;
 mod sftp;
 mod sftp_cuts;
 mod sftp_paths;
@@ -27,5 +23,4 @@ mod sftp_requests;
 mod ssh;
 mod ssh_before_login;
 mod ssh_packets;
-mod tls;
 mod watch;

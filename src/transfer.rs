@@ -9,6 +9,9 @@ mod counters;
 mod desk;
 mod doors;
 mod ftp;
+#[cfg(feature = "fuzzing")]
+#[doc(hidden)]
+pub mod fuzzing;
 mod guard;
 mod host_key;
 mod house;

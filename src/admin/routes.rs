@@ -24,8 +24,8 @@ const LIMIT_MAX: usize = 1000;
 
 type View<T> = Arc<dyn Fn() -> T + Send + Sync>;
 type BatchesView = Arc<dyn Fn(BatchQuery) -> Value + Send + Sync>;
-type SessionsView = Arc<dyn Fn(SessionQuery) -> Value + Send + Sync>;
 type RemoveView = Arc<dyn Fn(Option<IpAddr>) -> Value + Send + Sync>;
+type SessionsView = Arc<dyn Fn(SessionQuery) -> Value + Send + Sync>;
 type BatchView = Arc<dyn Fn(&str) -> Option<Value> + Send + Sync>;
 
 /// What the rest of the program shows; each view may block, and is called off the async workers.
@@ -41,14 +41,14 @@ pub struct Views {
     pub batches: BatchesView,
     /// One batch by its id, where there is one.
     pub batch: BatchView,
-    /// The open sessions a query asks for, oldest first.
-    pub sessions: SessionsView,
-    /// Ends the sessions a query asks for, and says how many.
-    pub kill_sessions: SessionsView,
     /// The sources that are banned or have a score.
     pub bans: View<Value>,
     /// Lifts the ban of an address, or all bans, and says how many.
     pub remove_bans: RemoveView,
+    /// The open sessions a query asks for, oldest first.
+    pub sessions: SessionsView,
+    /// Ends the sessions a query asks for, and says how many.
+    pub kill_sessions: SessionsView,
 }
 
 impl fmt::Debug for Views {
@@ -139,10 +139,10 @@ pub(super) fn control(views: Views) -> Router {
         .route("/status", get(status))
         .route("/batches", get(batches))
         .route("/batches/{id}", get(batch))
-        .route("/sessions", get(sessions))
-        .route("/sessions/kill", post(kill_sessions))
         .route("/bans", get(bans))
         .route("/bans/{address}/remove", post(remove_bans))
+        .route("/sessions", get(sessions))
+        .route("/sessions/kill", post(kill_sessions))
         .fallback(async || problem(StatusCode::NOT_FOUND, "no such question"))
         .with_state(views)
 }
@@ -178,6 +178,22 @@ async fn batch(State(views): State<Views>, Path(id): Path<String>) -> Response {
     }
 }
 
+async fn bans(State(views): State<Views>) -> Response {
+    answer(StatusCode::OK, &blocking(move || (views.bans)()).await)
+}
+
+/// `all`, or an address; of an IPv6 network any address.
+async fn remove_bans(State(views): State<Views>, Path(address): Path<String>) -> Response {
+    let address = match address.as_str() {
+        "all" => None,
+        text => match text.strip_suffix("/64").unwrap_or(text).parse() {
+            Ok(address) => Some(address),
+            Err(_) => return problem(StatusCode::BAD_REQUEST, "say an IP address, or all"),
+        },
+    };
+    answer(StatusCode::OK, &blocking(move || (views.remove_bans)(address)).await)
+}
+
 async fn sessions(State(views): State<Views>, RawQuery(query): RawQuery) -> Response {
     match SessionQuery::parse(&query.unwrap_or_default()) {
         Ok(query) => answer(StatusCode::OK, &blocking(move || (views.sessions)(query)).await),
@@ -193,22 +209,6 @@ async fn kill_sessions(State(views): State<Views>, RawQuery(query): RawQuery) ->
         Ok(query) => answer(StatusCode::OK, &blocking(move || (views.kill_sessions)(query)).await),
         Err(reason) => problem(StatusCode::BAD_REQUEST, &reason),
     }
-}
-
-async fn bans(State(views): State<Views>) -> Response {
-    answer(StatusCode::OK, &blocking(move || (views.bans)()).await)
-}
-
-/// `all`, or an address; of an IPv6 network any address.
-async fn remove_bans(State(views): State<Views>, Path(address): Path<String>) -> Response {
-    let address = match address.as_str() {
-        "all" => None,
-        text => match text.strip_suffix("/64").unwrap_or(text).parse() {
-            Ok(address) => Some(address),
-            Err(_) => return problem(StatusCode::BAD_REQUEST, "say an IP address, or all"),
-        },
-    };
-    answer(StatusCode::OK, &blocking(move || (views.remove_bans)(address)).await)
 }
 
 fn answer(status: StatusCode, body: &Value) -> Response {

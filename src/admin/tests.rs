@@ -37,10 +37,10 @@ fn views(ready: Arc<AtomicBool>) -> Views {
         metrics: Arc::new(|| "# EOF\n".to_owned()),
         status: Arc::new(|| json!({ "version": "1" })),
         batches: Arc::new(|query| json!([{ "tenant": query.tenant, "limit": query.limit }])),
-        sessions: Arc::new(|query| json!({ "sessions": [{ "tenant": query.tenant }] })),
-        kill_sessions: Arc::new(|query| json!({ "killed": query.id })),
         bans: Arc::new(|| json!({ "bans": [] })),
         remove_bans: Arc::new(|address| json!({ "removed": address })),
+        sessions: Arc::new(|query| json!({ "sessions": [{ "tenant": query.tenant }] })),
+        kill_sessions: Arc::new(|query| json!({ "killed": query.id })),
         batch: Arc::new(|id| (id == "b1").then(|| json!({ "batch": id }))),
     }
 }

@@ -41,18 +41,18 @@ impl Sights {
         let sights = Arc::new(self);
         let (a, b, c, d, e) =
             (sights.clone(), sights.clone(), sights.clone(), sights.clone(), sights.clone());
-        let (listed, killing) = (sights.doors.clone(), sights.doors.clone());
-        let (watched, pardoning) = (sights.guard.clone(), sights.guard.clone());
+        let (f, g) = (sights.doors.clone(), sights.doors.clone());
+        let (listed, pardoning) = (sights.guard.clone(), sights.guard.clone());
         Views {
             readiness: Arc::new(move || a.readiness()),
             metrics: Arc::new(move || b.metrics()),
             status: Arc::new(move || c.status()),
             batches: Arc::new(move |query| d.batches(&query)),
             batch: Arc::new(move |id| e.batch(id)),
-            sessions: Arc::new(move |query| sessions::list(&listed, query)),
-            kill_sessions: Arc::new(move |query| sessions::kill(&killing, query)),
-            bans: Arc::new(move || bans::list(&watched)),
+            bans: Arc::new(move || bans::list(&listed)),
             remove_bans: Arc::new(move |address| bans::remove(&pardoning, address)),
+            sessions: Arc::new(move |query| sessions::list(&f, query)),
+            kill_sessions: Arc::new(move |query| sessions::kill(&g, query)),
         }
     }
 
@@ -107,14 +107,14 @@ impl Sights {
         let before = shown.replace(now);
         count_doors(&self.metrics.doors, &before.unwrap_or_default(), &now);
         let metrics = &self.metrics;
+        let incomplete = i64::try_from(now.uploads_incomplete).unwrap_or(i64::MAX);
+        metrics.doors.uploads_incomplete.set(incomplete);
         let open = self.doors.sessions_by_protocol();
         for (protocol, _) in now.by_protocol() {
             let open = open.get(protocol).copied().unwrap_or(0);
             metrics.doors.sessions.of([protocol]).set(i64::try_from(open).unwrap_or(i64::MAX));
         }
         metrics.doors.bans.set(i64::try_from(self.guard.bans()).unwrap_or(i64::MAX));
-        let incomplete = i64::try_from(now.uploads_incomplete).unwrap_or(i64::MAX);
-        metrics.doors.uploads_incomplete.set(incomplete);
         metrics.store_blobs.set(i64::try_from(self.store.health().blobs).unwrap_or(i64::MAX));
         if let Ok((free, _)) = Root::open(&self.data_dir).and_then(|root| root.space()) {
             metrics.disk_free_bytes.set(i64::try_from(free).unwrap_or(i64::MAX));

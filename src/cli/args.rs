@@ -50,12 +50,12 @@ enum Command {
     /// Look at batches of the running daemon.
     #[command(subcommand)]
     Batch(BatchCommand),
-    /// Look at open sessions of the running daemon, or end them.
-    #[command(subcommand)]
-    Session(SessionCommand),
     /// Look at the sources that are banned, or on the way there, or let them in again.
     #[command(subcommand)]
     Ban(BanCommand),
+    /// Look at open sessions of the running daemon, or end them.
+    #[command(subcommand)]
+    Session(SessionCommand),
     /// Work on the store of a daemon that is not running.
     #[command(subcommand)]
     Store(StoreCommand),
@@ -87,6 +87,17 @@ enum BatchCommand {
 }
 
 #[derive(Debug, Subcommand)]
+enum BanCommand {
+    /// List sources of failed logins: bans first, then the highest scores.
+    List,
+    /// Lift a ban and forget the score.
+    Remove {
+        /// The address, as `ban list` gives it, or `all`.
+        address: String,
+    },
+}
+
+#[derive(Debug, Subcommand)]
 enum SessionCommand {
     /// List the connections at the doors, oldest first.
     List(session::Whose),
@@ -97,17 +108,6 @@ enum SessionCommand {
         id: Option<String>,
         #[command(flatten)]
         whose: session::Whose,
-    },
-}
-
-#[derive(Debug, Subcommand)]
-enum BanCommand {
-    /// List sources of failed logins: bans first, then the highest scores.
-    List,
-    /// Lift a ban and forget the score.
-    Remove {
-        /// The address, as `ban list` gives it, or `all`.
-        address: String,
     },
 }
 
@@ -143,12 +143,12 @@ pub fn run() -> ExitCode {
             batch::list(&global, tenant.as_deref(), state.as_deref(), limit)
         }
         Command::Batch(BatchCommand::Show { batch_id }) => batch::show(&global, &batch_id),
+        Command::Ban(BanCommand::List) => ban::list(&global),
+        Command::Ban(BanCommand::Remove { address }) => ban::remove(&global, &address),
         Command::Session(SessionCommand::List(whose)) => session::list(&global, &whose),
         Command::Session(SessionCommand::Kill { id, whose }) => {
             session::kill(&global, id.as_deref(), &whose)
         }
-        Command::Ban(BanCommand::List) => ban::list(&global),
-        Command::Ban(BanCommand::Remove { address }) => ban::remove(&global, &address),
         Command::Store(command) => store_command(&global, command),
         Command::Completions { shell } => manual::completions(shell, Cli::command()),
         Command::Man => manual::man(Cli::command()),

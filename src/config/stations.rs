@@ -20,10 +20,10 @@ impl Config {
         let tenant = |tenant: &Tenant| transfer::Tenant {
             id: tenant.id.clone(),
             aliases: tenant.settings.aliases.clone(),
-            sessions_max: tenant.settings.sessions_max,
-            bandwidth: tenant.settings.bandwidth,
             quota: tenant.settings.quota,
             resume_window: tenant.settings.resume_window,
+            sessions_max: tenant.settings.sessions_max,
+            bandwidth: tenant.settings.bandwidth,
             suspended: tenant.settings.suspended,
         };
         self.tenants.iter().map(tenant).collect()

@@ -97,7 +97,7 @@ pub struct Tenant {
 }
 
 impl Tenant {
-    /// A tenant of whom nothing is said.
+    /// A tenant without anything of its own.
     pub fn new(id: TenantId) -> Tenant {
         let TreeSettings { quota, resume_window, suspended, .. } = TreeSettings::default();
         Tenant {

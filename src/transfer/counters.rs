@@ -42,7 +42,7 @@ counters! {
 }
 
 counters! {
-    /// What is counted for all protocols together; `uploads_incomplete` is a gauge.
+    /// What is counted for all protocols together.
     HouseTally, HouseSnapshot {
         /// Errors of accepting itself, such as too many open files.
         accept_errors,
@@ -52,7 +52,7 @@ counters! {
         guard_delays,
         /// How long they were delayed, together.
         guard_delay_ms,
-        /// Uploads that were cut and can be continued now.
+        /// Uploads that were cut and can be continued now: a gauge.
         uploads_incomplete,
         /// Uploads that were cut and that nobody continued within `resume_window`.
         uploads_expired,

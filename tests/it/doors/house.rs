@@ -69,6 +69,7 @@ impl House {
         // Clients of all tests come from one address: it is never banned here.
         let guard = GuardSettings {
             safe: vec!["127.0.0.0/8".parse().unwrap(), "::1".parse().unwrap()],
+            delay_max: Duration::from_secs(1),
             ..GuardSettings::default()
         };
         House::guarded(local, tls, limits, guard, &SimulatedDisk::default())

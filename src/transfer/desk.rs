@@ -599,4 +599,30 @@ mod tests {
         assert!(slow >= Duration::from_secs(10) && slow < Duration::from_secs(11), "{slow:?}");
         assert_eq!(enter(2).await, Duration::ZERO, "from now on it is known");
     }
+
+    /// What the delay hides: how long the check itself takes, in real time.
+    #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+    #[ignore = "a measurement of a minute; run it alone, with --no-capture, on a quiet machine"]
+    async fn checks_take_as_long_for_strangers_as_for_wrong_passwords() {
+        let desk = Desk::new(Limits::default());
+        desk.house.guard.replace(GuardSettings { enabled: false, ..GuardSettings::default() });
+        let names = ["erp", "nobody", "keys", "elsewhere", "by-ftp", "expired"];
+        let mut took = names.map(|_| Vec::new());
+        for _ in 0..200 {
+            for (took, name) in took.iter_mut().zip(names) {
+                let (before, visit) = (desk.house.world.clock.instant(), desk.visit(1));
+                let login = desk.house.check_password(&visit, name, "wrong", "sftp").await;
+                assert!(login.is_none());
+                took.push(before.elapsed());
+            }
+        }
+        let medians = took.map(|mut took| {
+            took.sort_unstable();
+            took[took.len() / 2]
+        });
+        for (name, median) in names.iter().zip(medians) {
+            println!("median of 200 for {name}: {median:?}");
+            assert!(median.abs_diff(medians[0]) < Duration::from_millis(5), "{name}");
+        }
+    }
 }

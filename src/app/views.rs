@@ -101,6 +101,9 @@ impl Sights {
         let metrics = &self.metrics;
         metrics.uploads.of(["all"]).inc_by(since(|c| c.uploads));
         metrics.uploads_aborted.inc_by(since(|c| c.uploads_aborted));
+        metrics.uploads_expired.inc_by(since(|c| c.uploads_expired));
+        let incomplete = i64::try_from(now.uploads_incomplete).unwrap_or(i64::MAX);
+        metrics.uploads_incomplete.set(incomplete);
         metrics.upload_bytes.inc_by(since(|c| c.bytes_in));
         metrics.logins.of(["sftp", "ok"]).inc_by(since(|c| c.logins_ok_sftp));
         metrics.logins.of(["ftps", "ok"]).inc_by(since(|c| c.logins_ok_ftps));

@@ -5,6 +5,7 @@
 //! daemon over its socket and never opens the store of one. Start reading at `args.rs`.
 
 mod args;
+mod ban;
 mod batch;
 mod check;
 mod demo;
@@ -12,6 +13,7 @@ mod manual;
 mod outcome;
 mod password;
 mod serve;
+mod session;
 mod status;
 mod store;
 mod table;

@@ -1,18 +1,25 @@
 //! The doors: SFTP, FTP and FTPS, the accounts behind them, and finished uploads.
 //!
-//! Owns listeners, logins and the protocols' engines. Never touches a tenant's disk except through
+//! Owns listeners, logins, bans and the protocols' engines. Never touches a tenant's disk except through
 //! `files::Home`, never says "success" before the evidence of an upload is recorded, and lets nobody
 //! learn which accounts exist. Start reading at `doors.rs`, then `accounts.rs`, `ssh.rs`, `ftp.rs`.
 
 mod accounts;
 mod counters;
+mod desk;
 mod doors;
 mod ftp;
+#[cfg(feature = "fuzzing")]
+#[doc(hidden)]
+pub mod fuzzing;
+mod guard;
 mod host_key;
 mod house;
 mod network;
+mod pace;
 mod password;
 mod policy;
+mod sessions;
 mod settings;
 mod sftp;
 mod ssh;
@@ -20,10 +27,12 @@ mod tls;
 mod visit;
 
 pub use accounts::{Account, Accounts, Protocols, Rights, Tenant};
-pub use counters::{Counters, CountersSnapshot};
-pub use doors::{Doors, TransferError};
+pub use counters::{Counters, CountersSnapshot, TallySnapshot};
+pub use doors::{DoorControl, Doors, TransferError};
+pub use guard::{Guard, GuardSettings, Points, Watched};
 pub use network::{InvalidNetwork, Network};
+pub use sessions::SessionFilter;
 pub use settings::{
     AlgorithmPolicy, FtpSettings, Limits, SessionReuse, Settings, SftpSettings, TlsMode,
 };
-pub use tls::Certificates;
+pub use visit::SessionLine;

@@ -16,14 +16,14 @@ use super::wiring;
 use crate::admin::{self, Admin};
 use crate::config::{Config, restart_needed};
 use crate::dispatch::{self, Dispatch, Routes};
-use crate::files::TenantTree;
+use crate::files::{Journal, JournalEntry, TenantTree};
 use crate::intake::{self, Doorbell, Intake, Nudges, Tenants};
 use crate::model::TenantId;
 use crate::outbox::{self, Publisher, TenantAnswers};
 use crate::spool::Spool;
 use crate::store::Store;
 use crate::telemetry::Metrics;
-use crate::transfer::{Accounts, Certificates, Counters, Doors};
+use crate::transfer::{Accounts, DoorControl, Doors, Guard};
 use crate::worker::{Worker, blocking};
 use crate::world::World;
 
@@ -50,6 +50,7 @@ type AnswerTable = Arc<RwLock<Arc<HashMap<TenantId, TenantAnswers>>>>;
 #[derive(Clone)]
 struct Replaceable {
     accounts: Accounts,
+    guard: Guard,
     tenants: Tenants,
     routes: Routes,
     answers: AnswerTable,
@@ -64,7 +65,7 @@ pub struct App {
     addresses: Vec<(&'static str, SocketAddr)>,
     admin_address: Option<SocketAddr>,
     replaceable: Replaceable,
-    certificates: Option<Certificates>,
+    doors: DoorControl,
     pub(super) store: Store,
     pub(super) tasks: JoinSet<TaskResult>,
     /// The tasks that have not ended, by name.
@@ -132,10 +133,12 @@ impl App {
         options: Options,
     ) -> Result<App, AppError> {
         let ground = Ground::lay(&config, store, world).await?;
-        let replaceable = Replaceable::of(&config);
+        let guard = open_guard(&config, &ground)?;
+        let replaceable = Replaceable::of(&config, guard);
         let doors = Doors::bind(
             config.transfer.clone(),
             replaceable.accounts.clone(),
+            replaceable.guard.clone(),
             journal(&ground.store, &replaceable.doorbell),
             Arc::clone(&ground.world),
         )?;
@@ -150,7 +153,7 @@ impl App {
             started_with: config.clone(),
             config,
             replaceable,
-            certificates: doors.certificates(),
+            doors: doors.control(),
             store: ground.store.clone(),
             tasks: JoinSet::new(),
             running: HashMap::new(),
@@ -161,7 +164,7 @@ impl App {
         for (door, address) in app.addresses.iter().copied().chain(admin_address) {
             tracing::info!(door, %address, "listening");
         }
-        let views = app.sights(&ground, doors.counters()).views();
+        let views = app.sights(&ground, &doors).views();
         ground.metrics.start_time_seconds.set(ground.world.clock.now().as_second());
         let token = app.stages[DOORS].1.clone();
         app.spawn("doors", async move {
@@ -181,12 +184,14 @@ impl App {
         Ok(app)
     }
 
-    fn sights(&self, ground: &Ground, counters: Arc<Counters>) -> Sights {
+    fn sights(&self, ground: &Ground, doors: &Doors) -> Sights {
         Sights {
             store: ground.store.clone(),
             world: Arc::clone(&ground.world),
             metrics: Arc::clone(&ground.metrics),
-            counters,
+            counters: doors.counters(),
+            doors: doors.control(),
+            guard: self.replaceable.guard.clone(),
             data_dir: self.config.data_dir.clone(),
             disk_reserve: self.config.disk_reserve,
             addresses: self.addresses.clone(),
@@ -267,27 +272,17 @@ impl App {
         config.data_dir.clone_from(&self.config.data_dir);
         prepare_folders(&config)?;
         self.replaceable.lay(&config);
-        self.renew_certificate();
+        self.doors.lay(&config.transfer);
         self.config = config;
         Ok(needing_restart)
-    }
-
-    /// Certificates are replaced under their name, long before the program is.
-    fn renew_certificate(&self) {
-        match self.certificates.as_ref().map(Certificates::reload) {
-            Some(Err(error)) => {
-                tracing::error!(%error, "read the FTP certificate again; the old one stays");
-            }
-            Some(Ok(())) => tracing::info!("FTP certificate read again"),
-            None => {}
-        }
     }
 }
 
 impl Replaceable {
-    fn of(config: &Config) -> Replaceable {
+    fn of(config: &Config, guard: Guard) -> Replaceable {
         let replaceable = Replaceable {
             accounts: Accounts::new(config.transfer.limits.password_checks_max),
+            guard,
             tenants: Tenants::default(),
             routes: Routes::default(),
             answers: AnswerTable::default(),
@@ -304,11 +299,17 @@ impl Replaceable {
             Arc::new(wiring::answers(config));
         self.routes.replace(config.for_dispatch());
         self.tenants.replace(config.for_intake());
+        self.guard.replace(config.transfer.guard.clone());
         self.accounts.replace(config.accounts.clone(), config.for_doors());
         for tenant in &config.tenants {
             self.doorbell.ring(&tenant.id);
         }
     }
+}
+
+fn open_guard(config: &Config, ground: &Ground) -> Result<Guard, AppError> {
+    let (store, world) = (ground.store.clone(), Arc::clone(&ground.world));
+    Ok(Guard::open(config.transfer.guard.clone(), store, world)?)
 }
 
 fn make_data_dir(config: &Config) -> Result<(), AppError> {
@@ -327,11 +328,16 @@ fn prepare_folders(config: &Config) -> Result<(), AppError> {
 }
 
 /// Evidence goes to the store before the client hears "success"; then intake is woken.
-fn journal(store: &Store, doorbell: &Arc<Doorbell>) -> crate::files::Journal {
+fn journal(store: &Store, doorbell: &Arc<Doorbell>) -> Journal {
     let (store, doorbell) = (store.clone(), Arc::clone(doorbell));
-    Arc::new(move |evidence| {
-        store.record_upload(&evidence)?;
-        doorbell.ring(&evidence.tenant);
+    Arc::new(move |entry| {
+        match &entry {
+            JournalEntry::Whole(evidence) => {
+                store.record_upload(evidence)?;
+                doorbell.ring(&evidence.tenant);
+            }
+            JournalEntry::Withdrawn(evidence) => store.forget_upload(evidence)?,
+        }
         Ok(())
     })
 }

@@ -16,7 +16,7 @@ use super::value;
 use crate::records;
 use crate::telemetry::LogFormat;
 use crate::transfer::{
-    AlgorithmPolicy, FtpSettings, Limits, SessionReuse, Settings, SftpSettings, TlsMode,
+    AlgorithmPolicy, FtpSettings, Limits, Network, SessionReuse, Settings, SftpSettings, TlsMode,
 };
 
 /// The front that may face the internet. Nothing listens there yet in this version.
@@ -50,6 +50,7 @@ pub(super) fn doors(top: &Section<'_>, places: &Places) -> Settings {
         sftp: Some(sftp).filter(|sftp| !sftp.listen.is_empty()),
         ftp: Some(ftp).filter(|ftp| !ftp.listen.is_empty() || !ftp.implicit_listen.is_empty()),
         limits: built_in.limits,
+        guard: built_in.guard,
         disk_reserve: top.value("disk_reserve", built_in.disk_reserve, value::percent),
         data_dir,
     }
@@ -81,6 +82,7 @@ fn sftp(section: &Section<'_>, places: &Places, data_dir: PathBuf) -> SftpSettin
         listen: section.value("listen", built_in.listen, value::list(value::listener)),
         host_key_file: host_key.unwrap_or_else(|| data_dir.join(made)),
         policy: section.value("policy", built_in.policy, value::one_of(&policies)),
+        from_proxy: from_proxy(section),
     }
 }
 
@@ -108,28 +110,30 @@ fn ftp(section: &Section<'_>, places: &Places) -> FtpSettings {
             section.complain(given, Complaint::new(format!("needs {other} beside it")));
         }
     }
-    let implicit_listen =
-        section.value("implicit_listen", built_in.implicit_listen, value::list(value::listener));
+    let listeners = |key, built_in| section.value(key, built_in, value::list(value::listener));
+    let implicit_listen = listeners("implicit_listen", built_in.implicit_listen);
     if tls == TlsMode::Off && !implicit_listen.is_empty() {
-        let complaint = Complaint::new("needs TLS, which tls = \"off\" switches off")
-            .allowed("[], or another tls");
-        section.complain("implicit_listen", complaint);
+        let complaint = Complaint::new("needs TLS, which tls = \"off\" switches off");
+        section.complain("implicit_listen", complaint.allowed("[], or another tls"));
     }
+    let reuse = value::one_of(&reuses);
     FtpSettings {
-        listen: section.value("listen", built_in.listen, value::list(value::listener)),
+        listen: listeners("listen", built_in.listen),
         implicit_listen,
         tls,
-        tls_session_reuse: section.value(
-            "tls_session_reuse",
-            built_in.tls_session_reuse,
-            value::one_of(&reuses),
-        ),
+        tls_session_reuse: section.value("tls_session_reuse", built_in.tls_session_reuse, reuse),
         active: section.value("active", built_in.active, value::switch),
         certificate_file,
         key_file,
         passive_ports: section.value("passive_ports", built_in.passive_ports, ports),
         public_address: section.optional("public_address", built_in.public_address, address),
+        from_proxy: from_proxy(section),
     }
+}
+
+/// Whoever comes from these networks says for whom: a network of everybody would let everybody lie.
+fn from_proxy(section: &Section<'_>) -> Vec<Network> {
+    section.value("from_proxy", Vec::new(), value::list(value::network))
 }
 
 pub(super) fn certificate(path: PathBuf) -> Result<PathBuf, Complaint> {
@@ -251,6 +255,12 @@ pub(super) fn limits(section: &Section<'_>, shutdown_grace: Duration) -> (Limits
             doors.connections_per_address,
             count(),
         ),
+        logins_pending_max: section.value("logins_pending_max", doors.logins_pending_max, count()),
+        session_bandwidth: section.optional(
+            "session_bandwidth",
+            doors.session_bandwidth,
+            value::bandwidth,
+        ),
         login_grace: section.value("login_grace", doors.login_grace, value::duration),
         idle_timeout: section.value("idle_timeout", doors.idle_timeout, value::duration),
         stall_timeout: section.value("stall_timeout", doors.stall_timeout, value::duration),
@@ -260,6 +270,7 @@ pub(super) fn limits(section: &Section<'_>, shutdown_grace: Duration) -> (Limits
             doors.password_checks_max,
             count(),
         ),
+        password_queue_max: section.value("password_queue_max", doors.password_queue_max, count()),
         upload_max_bytes: files.file_max_bytes,
         handles_max: section.value("handles_max", doors.handles_max, count()),
         auth_attempts_max: section.value("auth_attempts_max", doors.auth_attempts_max, count()),

@@ -21,6 +21,11 @@ impl Config {
             id: tenant.id.clone(),
             aliases: tenant.settings.aliases.clone(),
             settle: tenant.settings.rules.settle,
+            quota: tenant.settings.quota,
+            resume_window: tenant.settings.resume_window,
+            sessions_max: tenant.settings.sessions_max,
+            bandwidth: tenant.settings.bandwidth,
+            suspended: tenant.settings.suspended,
         };
         self.tenants.iter().map(tenant).collect()
     }

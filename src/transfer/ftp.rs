@@ -43,6 +43,20 @@ pub(super) struct FtpDoor {
     pub(super) tls: Option<FtpTls>,
 }
 
+impl FtpDoor {
+    /// Reads certificate and key again: they are replaced under their names, long before the program
+    /// is. Blocks.
+    pub(super) fn renew_certificate(&self) {
+        match self.tls.as_ref().map(|tls| tls.certificates.reload()) {
+            Some(Err(error)) => {
+                tracing::error!(%error, "read the FTP certificate again; the old one stays");
+            }
+            Some(Ok(())) => tracing::info!("FTP certificate read again"),
+            None => {}
+        }
+    }
+}
+
 /// Serves one connection until it ends; with `implicit`, TLS begins with the first byte.
 pub(super) async fn serve(
     house: Arc<House>,
@@ -56,7 +70,7 @@ pub(super) async fn serve(
         Ok(address) => address.ip().to_canonical(),
         Err(error) => return tracing::debug!(%peer, %error, "ftp connection gone at once"),
     };
-    let control = Control::new(stream, house.limits.stall_timeout);
+    let control = Control::new(stream, house.limits().stall_timeout);
     let mut session = Session::new(house, visit, door, control, local);
     if implicit && let Err(error) = session.begin_under_tls().await {
         return tracing::debug!(%peer, %error, "tls on ftp connection");

@@ -1,16 +1,16 @@
-//! What every connection needs of the house, and the desk where each login is decided.
+//! What every connection needs of the house: accounts, guard, limits, the tenants' trees.
 
 use std::collections::HashMap;
 use std::io;
 use std::path::PathBuf;
-use std::sync::{Arc, Mutex, PoisonError};
-
-use russh::keys::PublicKey;
+use std::sync::atomic::Ordering;
+use std::sync::{Arc, Mutex, PoisonError, RwLock};
 
 use super::accounts::Login;
-use super::counters::count;
-use super::visit::Visit;
-use super::{Accounts, Counters, Limits};
+use super::counters::add;
+use super::guard::{Guard, Turns};
+use super::sessions::Sessions;
+use super::{Accounts, Counters, Limits, Tenant};
 use crate::files::{Home, Journal, TenantTree, TreeSettings, Visitor};
 use crate::model::TenantId;
 use crate::world::World;
@@ -18,7 +18,11 @@ use crate::world::World;
 /// Shared by all connections of all doors.
 pub(super) struct House {
     pub(super) accounts: Accounts,
-    pub(super) limits: Limits,
+    pub(super) guard: Guard,
+    pub(super) turns: Turns,
+    /// Replaced at reload; read anew for each connection.
+    pub(super) limits: RwLock<Arc<Limits>>,
+    pub(super) sessions: Arc<Sessions>,
     pub(super) counters: Arc<Counters>,
     pub(super) world: Arc<World>,
     pub(super) journal: Journal,
@@ -27,29 +31,49 @@ pub(super) struct House {
     pub(super) trees: Mutex<HashMap<TenantId, Arc<TenantTree>>>,
 }
 
-/// Why somebody with the right credentials does not come in all the same; the text is for the client.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-pub(super) enum Denied {
-    #[error("{0}")]
-    TooMany(&'static str),
-}
-
 impl House {
+    /// The limits in force.
+    pub(super) fn limits(&self) -> Arc<Limits> {
+        self.limits.read().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
     /// The tenant's tree, opened at its first use in this process. Blocks.
     pub(super) fn tree(&self, tenant: &TenantId) -> io::Result<Arc<TenantTree>> {
+        let settings = self.settings_of(tenant);
         let mut trees = self.trees.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(tree) = trees.get(tenant) {
+            tree.apply(settings);
             return Ok(tree.clone());
         }
         let tree = Arc::new(TenantTree::open(
             &self.data_dir,
             tenant,
-            self.tree_settings,
+            settings,
             self.journal.clone(),
             self.world.clone(),
         )?);
         trees.insert(tenant.clone(), tree.clone());
         Ok(tree)
+    }
+
+    /// Keeps cut uploads over a restart, drops those nobody continued in time, and lets what the
+    /// configuration says of each tenant hold for those who are logged in. Every few seconds, and
+    /// before the end. Blocks.
+    pub(super) fn sweep(&self) {
+        let trees = self.trees.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        let mut incomplete = 0;
+        for (tenant, tree) in trees {
+            tree.apply(self.settings_of(&tenant));
+            add(&self.counters.uploads_expired, tree.sweep() as u64);
+            incomplete += tree.incomplete() as u64;
+        }
+        self.counters.uploads_incomplete.store(incomplete, Ordering::Relaxed);
+    }
+
+    fn settings_of(&self, tenant: &TenantId) -> TreeSettings {
+        let Some(tenant) = self.accounts.tenant(tenant) else { return self.tree_settings };
+        let Tenant { quota, resume_window, suspended, .. } = *tenant;
+        TreeSettings { quota, resume_window, suspended, ..self.tree_settings }
     }
 
     /// The home of a login. Blocks.
@@ -60,57 +84,9 @@ impl House {
             protocol,
             may_drop: account.rights.drop,
             may_collect: account.rights.collect,
+            may_control: account.rights.control,
+            may_approve: account.rights.approve,
         };
-        Ok(Home::new(self.tree(&account.tenant)?, visitor, login.aliases.clone()))
-    }
-
-    /// The account this password opens; takes as long for strangers as for wrong passwords.
-    pub(super) async fn check_password(
-        &self,
-        visit: &Visit,
-        name: &str,
-        given: &str,
-        protocol: &'static str,
-    ) -> Option<Login> {
-        self.accounts.authenticate_password(name, given, protocol, visit.peer).await
-    }
-
-    /// The account this key opens. The caller has seen, or will see, the proof of possession.
-    pub(super) fn check_key(
-        &self,
-        visit: &Visit,
-        name: &str,
-        key: &PublicKey,
-        protocol: &'static str,
-    ) -> Option<Login> {
-        self.accounts.authenticate_key(name, key, protocol, visit.peer)
-    }
-
-    /// Lets somebody in who has proved all that is asked.
-    pub(super) fn admit(
-        &self,
-        visit: &Visit,
-        login: &Login,
-        protocol: &'static str,
-    ) -> Result<(), Denied> {
-        count(&self.counters.logins_ok);
-        let account = &login.account;
-        tracing::info!(
-            account = account.name,
-            tenant = %account.tenant,
-            peer = %visit.peer,
-            protocol,
-            "login"
-        );
-        visit.login_succeeded();
-        Ok(())
-    }
-
-    /// Takes note of wrong credentials and returns when the client may hear so.
-    pub(super) async fn refuse(&self, visit: &Visit, name: &str, protocol: &'static str) {
-        // The name is not logged: people type passwords there.
-        let _ = name;
-        count(&self.counters.logins_failed);
-        tracing::info!(peer = %visit.peer, protocol, "login refused");
+        Ok(Home::new(self.tree(&account.tenant)?, visitor, Arc::new(login.tenant.aliases.clone())))
     }
 }

@@ -5,6 +5,8 @@ use std::ops::RangeInclusive;
 use std::path::PathBuf;
 use std::time::Duration;
 
+use super::{GuardSettings, Network};
+
 /// All doors. A door that is `None` is not opened.
 #[derive(Debug, Clone)]
 pub struct Settings {
@@ -13,6 +15,7 @@ pub struct Settings {
     pub sftp: Option<SftpSettings>,
     pub ftp: Option<FtpSettings>,
     pub limits: Limits,
+    pub guard: GuardSettings,
     /// Share of the disk that uploads leave free.
     pub disk_reserve: f64,
 }
@@ -24,6 +27,7 @@ impl Default for Settings {
             sftp: None,
             ftp: None,
             limits: Limits::default(),
+            guard: GuardSettings::default(),
             disk_reserve: 0.05,
         }
     }
@@ -35,6 +39,8 @@ pub struct SftpSettings {
     /// The server's private key; made (Ed25519, 0600) when it is not there.
     pub host_key_file: PathBuf,
     pub policy: AlgorithmPolicy,
+    /// Networks whose connections begin with a header of the PROXY protocol.
+    pub from_proxy: Vec<Network>,
 }
 
 impl Default for SftpSettings {
@@ -43,6 +49,7 @@ impl Default for SftpSettings {
             listen: vec![SocketAddr::from(([0u16; 8], 2222))],
             host_key_file: PathBuf::from("/var/lib/dropchute/ssh_host_ed25519_key"),
             policy: AlgorithmPolicy::Compat,
+            from_proxy: Vec::new(),
         }
     }
 }
@@ -77,6 +84,8 @@ pub struct FtpSettings {
     pub passive_ports: RangeInclusive<u16>,
     /// The address told to clients for data connections; by default the one they reached us at.
     pub public_address: Option<IpAddr>,
+    /// Networks whose connections begin with a header of the PROXY protocol.
+    pub from_proxy: Vec<Network>,
 }
 
 impl Default for FtpSettings {
@@ -91,6 +100,7 @@ impl Default for FtpSettings {
             active: false,
             passive_ports: 50_000..=50_999,
             public_address: None,
+            from_proxy: Vec::new(),
         }
     }
 }
@@ -122,8 +132,12 @@ pub enum SessionReuse {
 pub struct Limits {
     /// Connections at all doors together.
     pub connections_max: usize,
-    /// Connections from one address.
+    /// Connections from one address, or from one IPv6 network of 64 bits.
     pub connections_per_address: usize,
+    /// Connections without a login; beyond it the oldest of the source that has most makes room.
+    pub logins_pending_max: usize,
+    /// Bytes a second of one session, in each direction.
+    pub session_bandwidth: Option<u64>,
     /// Time to log in.
     pub login_grace: Duration,
     /// Time without a word from the client.
@@ -134,6 +148,8 @@ pub struct Limits {
     pub data_timeout: Duration,
     /// Passwords checked at the same time; each check takes memory and a processor.
     pub password_checks_max: usize,
+    /// Passwords that wait to be checked; further ones are refused for the moment.
+    pub password_queue_max: usize,
     /// Largest file, in bytes.
     pub upload_max_bytes: u64,
     /// Files and folders an SFTP session has open.
@@ -147,13 +163,16 @@ pub struct Limits {
 impl Default for Limits {
     fn default() -> Limits {
         Limits {
-            connections_max: 512,
+            connections_max: 4096,
             connections_per_address: 64,
+            logins_pending_max: 512,
+            session_bandwidth: None,
             login_grace: Duration::from_secs(60),
             idle_timeout: Duration::from_secs(600),
             stall_timeout: Duration::from_secs(120),
             data_timeout: Duration::from_secs(30),
             password_checks_max: 2,
+            password_queue_max: 256,
             upload_max_bytes: 2 << 30,
             handles_max: 256,
             auth_attempts_max: 6,

@@ -28,7 +28,7 @@ const RECENT_SESSIONS: usize = 4;
 
 /// The certificate that clients see; cheap to clone, the same for all clones.
 #[derive(Clone)]
-pub struct Certificates {
+pub(super) struct Certificates {
     shown: Arc<Shown>,
     certificate_file: PathBuf,
     key_file: PathBuf,
@@ -89,7 +89,7 @@ impl FtpTls {
 
 impl Certificates {
     /// Reads certificate and key again; with an error the ones shown so far stay. Blocks.
-    pub fn reload(&self) -> io::Result<()> {
+    pub(super) fn reload(&self) -> io::Result<()> {
         let provider = rustls::crypto::aws_lc_rs::default_provider();
         let certified = read_certified(&self.certificate_file, &self.key_file, &provider)?;
         *self.shown.0.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(certified);

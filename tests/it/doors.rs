@@ -1,6 +1,8 @@
 //! The doors, seen by real clients.
 
+mod dialogues;
 mod ftp;
 mod ftp_talk;
+mod guard;
 mod house;
 mod sftp;

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use crate::files::Home;
 use crate::transfer::accounts::Login;
+use crate::transfer::visit::VisitId;
 
 pub(super) struct Guest {
     pub(super) login: Login,
@@ -15,6 +16,7 @@ pub(super) struct Guest {
     /// account may: what comes that way proves no more than plain FTP does.
     pub(super) clear_home: Option<Home>,
     pub(super) peer: IpAddr,
+    pub(super) session: VisitId,
 }
 
 impl Guest {
@@ -24,6 +26,7 @@ impl Guest {
         let path = String::from_utf8_lossy(what.path).escape_debug().to_string();
         let seconds = what.took.as_secs_f64();
         tracing::info!(
+            session = %self.session,
             account = account.name,
             tenant = %account.tenant,
             peer = %self.peer,
@@ -40,6 +43,7 @@ impl Guest {
         let account = &self.login.account;
         let path = String::from_utf8_lossy(path).escape_debug().to_string();
         tracing::info!(
+            session = %self.session,
             account = account.name,
             tenant = %account.tenant,
             peer = %self.peer,

@@ -4,15 +4,17 @@ use std::io;
 use std::sync::Arc;
 
 use super::guest::Guest;
-use super::reply::Reply;
+use super::reply::{Reply, sentence};
 use super::session::{Next, Session};
 use crate::files::RelPath;
 use crate::transfer::TlsMode;
 use crate::transfer::accounts::Login;
+use crate::transfer::counters::count;
+use crate::transfer::desk::Refusal;
 use crate::worker::blocking;
 
 impl Session {
-    fn protocol(&self) -> &'static str {
+    pub(super) fn protocol(&self) -> &'static str {
         if self.secured { "ftps" } else { "ftp" }
     }
 
@@ -22,12 +24,14 @@ impl Session {
         if self.guest.is_some() {
             return Reply::new(503, "You are logged in; send REIN first to change the account.");
         }
+        self.visit.notes.spoke();
         let name = String::from_utf8_lossy(name).into_owned();
         let (mode, peer) = (self.door.settings.tls, self.visit.peer);
         let may_in_clear =
             mode != TlsMode::Required && self.house.accounts.may_enter(&name, "ftp", peer);
         if !self.secured && !may_in_clear {
             self.name = None;
+            count(self.house.counters.logins("ftp", false));
             tracing::info!(%peer, "ftp login refused: not without tls");
             return match mode {
                 TlsMode::Off => Reply::new(530, "No login here."),
@@ -53,15 +57,15 @@ impl Session {
                 self.reply(reply).await
             }
             None => {
-                house.refuse(&self.visit, &name, protocol).await;
+                let refusal = house.refuse(&self.visit, &name, protocol).await;
                 self.logins_failed += 1;
-                if self.logins_failed >= house.limits.auth_attempts_max {
+                if self.logins_failed >= self.limits.auth_attempts_max {
                     let why = "Too many wrong passwords; goodbye.";
                     self.control.say(&Reply::new(421, why)).await?;
                     return Ok(Next::End);
                 }
-                let why = "Login refused: check name, password, protocol and your network.";
-                self.reply(Reply::new(530, why)).await
+                let code = if refusal == Refusal::Busy { 450 } else { 530 };
+                self.reply(Reply::new(code, sentence(&refusal.to_string()))).await
             }
         }
     }
@@ -86,10 +90,12 @@ impl Session {
             }
         };
         if let Err(denied) = self.house.admit(&self.visit, &login, protocol) {
-            return Reply::new(530, super::reply::sentence(&denied.to_string()));
+            self.house.refuse(&self.visit, &login.account.name, protocol).await;
+            return Reply::new(530, sentence(&denied.to_string()));
         }
         let peer = self.visit.peer;
-        self.guest = Some(Arc::new(Guest { login, protocol, home, clear_home, peer }));
+        let session = self.visit.id;
+        self.guest = Some(Arc::new(Guest { login, protocol, home, clear_home, peer, session }));
         self.here = RelPath::root();
         Reply::new(230, "Welcome.")
     }
@@ -101,6 +107,9 @@ impl Session {
     }
 
     fn forget_login(&mut self) {
+        if self.guest.is_some() {
+            self.house.sessions.leave(&self.visit);
+        }
         (self.name, self.guest, self.rename_from) = (None, None, None);
         self.here = RelPath::root();
         self.restart = 0;

@@ -63,7 +63,7 @@ impl Session {
     }
 
     pub(super) fn allo(&self, bytes: u64) -> Reply {
-        let most = self.house.limits.upload_max_bytes;
+        let most = self.limits.upload_max_bytes;
         if bytes > most {
             return Reply::new(552, format!("Files have at most {most} bytes here."));
         }

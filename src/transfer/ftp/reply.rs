@@ -58,7 +58,7 @@ impl From<&HomeError> for Reply {
             | HomeError::Refused(_)
             | HomeError::NotEmpty => 550,
             HomeError::NameRefused(_) => 553,
-            HomeError::TooLarge { .. } => 552,
+            HomeError::TooLarge { .. } | HomeError::OverQuota { .. } => 552,
             HomeError::DiskFull => 452,
             HomeError::Incomplete | HomeError::Journal(_) | HomeError::Disk(_) => 451,
         };

@@ -14,21 +14,26 @@ use super::data::Way;
 use super::digest::Algorithm;
 use super::guest::Guest;
 use super::listing::Facts;
-use super::reply::Reply;
+use super::reply::{Reply, sentence};
 use super::settling::Settling;
 use crate::files::{Home, HomeError, RelPath};
-use crate::model::UploadEvidence;
+use crate::transfer::Limits;
 use crate::transfer::house::House;
 use crate::transfer::tls::ConnectionTls;
 use crate::transfer::visit::Visit;
 use crate::worker::blocking;
+
+/// Lines that are no commands, before a login; who sends more speaks something else.
+const UNFIT_BEFORE_LOGIN_MAX: usize = 10;
 
 pub(super) struct Session {
     pub(super) house: Arc<House>,
     pub(super) visit: Visit,
     pub(super) door: Arc<FtpDoor>,
     pub(super) control: Control,
-    /// Our own address, as the client reached us.
+    /// In force when the session began.
+    pub(super) limits: Arc<Limits>,
+    /// Our own address on the control connection.
     pub(super) local: IpAddr,
     /// `None` where TLS is off.
     pub(super) tls: Option<ConnectionTls>,
@@ -38,6 +43,8 @@ pub(super) struct Session {
     pub(super) name: Option<String>,
     pub(super) guest: Option<Arc<Guest>>,
     pub(super) logins_failed: usize,
+    /// Lines before the login that were no commands.
+    unfit_before_login: usize,
     /// The client's current folder.
     pub(super) here: RelPath,
     pub(super) rename_from: Option<RelPath>,
@@ -75,6 +82,7 @@ impl Session {
     ) -> Session {
         Session {
             tls: door.tls.as_ref().map(|tls| tls.connection()),
+            limits: house.limits(),
             house,
             visit,
             door,
@@ -84,6 +92,7 @@ impl Session {
             name: None,
             guest: None,
             logins_failed: 0,
+            unfit_before_login: 0,
             here: RelPath::root(),
             rename_from: None,
             restart: 0,
@@ -132,7 +141,7 @@ impl Session {
         if let Some(heard) = self.held.pop_front() {
             return Ok(heard);
         }
-        let idle = self.house.world.clock.instant() + self.house.limits.idle_timeout;
+        let idle = self.house.world.clock.instant() + self.limits.idle_timeout;
         loop {
             let passive_ends = match &self.way {
                 Way::Passive(_, until) => Some(*until),
@@ -142,7 +151,7 @@ impl Session {
             tokio::select! {
                 biased;
                 () = visit.ending() => {
-                    return Err(Reply::new(421, "Service is shutting down; come back later."));
+                    return Err(Reply::new(421, sentence(&visit.farewell().to_string())));
                 }
                 heard = self.control.hear() => return Ok(heard),
                 () = sleep_until(passive_ends.unwrap_or(idle).min(idle)) => {
@@ -158,6 +167,7 @@ impl Session {
     }
 
     async fn attend(&mut self, heard: Heard) -> io::Result<Next> {
+        self.visit.heard();
         let line = match heard {
             Heard::Line(line) => line,
             Heard::TooLong => {
@@ -165,6 +175,7 @@ impl Session {
                 return Ok(Next::Go);
             }
             Heard::Flood => {
+                self.house.garbage(&self.visit, self.protocol());
                 self.control.say(&Reply::new(500, "This line never ends; goodbye.")).await?;
                 return Ok(Next::End);
             }
@@ -179,6 +190,15 @@ impl Session {
                 self.reply(Reply::new(530, "Log in first: USER, then PASS.")).await
             }
             Ok(command) => self.obey(command).await,
+            Err(unfit) if self.guest.is_none() => {
+                self.unfit_before_login += 1;
+                if self.unfit_before_login > UNFIT_BEFORE_LOGIN_MAX {
+                    self.house.garbage(&self.visit, self.protocol());
+                    self.control.say(&Reply::new(421, "This is not FTP; goodbye.")).await?;
+                    return Ok(Next::End);
+                }
+                self.reply(Reply::new(unfit.code, unfit.text)).await
+            }
             Err(unfit) => self.reply(Reply::new(unfit.code, unfit.text)).await,
         }
     }
@@ -267,12 +287,12 @@ impl Session {
     pub(super) async fn withdraw(&mut self) {
         let Some(guest) = self.guest.clone() else { return };
         let now = self.house.world.clock.instant();
-        let unsettled = self.settling.take_unsettled(now, guest.login.settle);
+        let unsettled = self.settling.take_unsettled(now, guest.login.tenant.settle);
         for evidence in unsettled {
             let account = guest.login.account.name.clone();
             tracing::info!(account, path = evidence.path, "upload withdrawn: its sender was lost");
             let home = guest.home.clone();
-            if let Err(error) = blocking(move || take_back(&home, &evidence)).await {
+            if let Err(error) = blocking(move || home.withdraw(&evidence)).await {
                 tracing::warn!(account, %error, "withdraw upload");
             }
         }
@@ -291,11 +311,6 @@ impl Session {
             }
         }
     }
-}
-
-/// SEAM: becomes `Home::withdraw`, which makes the file an incomplete one again.
-fn take_back(_home: &Home, _evidence: &UploadEvidence) -> Result<(), HomeError> {
-    Ok(())
 }
 
 pub(super) fn is_quit(heard: &Heard) -> bool {

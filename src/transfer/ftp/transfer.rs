@@ -16,7 +16,7 @@ use super::reply::{Reply, sentence};
 use super::wire::Wire;
 use crate::files::{HomeError, RelPath, Upload};
 use crate::model::UploadEvidence;
-use crate::transfer::counters::{add, count};
+use crate::transfer::Limits;
 use crate::transfer::house::House;
 use crate::transfer::visit::Visit;
 use crate::worker::blocking;
@@ -65,6 +65,7 @@ impl From<Reply> for Ending {
 /// What every transfer needs.
 pub(super) struct Carrier {
     pub(super) house: Arc<House>,
+    pub(super) limits: Arc<Limits>,
     pub(super) visit: Visit,
     pub(super) guest: Arc<Guest>,
     pub(super) meeting: Meeting,
@@ -85,10 +86,10 @@ impl Carrier {
         path: RelPath,
         name: Option<String>,
     ) -> Ending {
-        let Carrier { house, visit, guest, meeting, progress } = self;
+        let Carrier { house, limits, visit, guest, meeting, progress } = self;
         let begin = house.world.clock.instant();
         let kept = upload.length();
-        let flow = Flow { house: &house, visit: &visit, progress: &progress };
+        let flow = Flow { stall: limits.stall_timeout, visit: &visit, progress: &progress };
         let mut wire = match meeting.meet().await {
             Ok(wire) => wire,
             Err(reply) => return reply.into(),
@@ -105,7 +106,7 @@ impl Carrier {
         };
         match outcome {
             Ok(evidence) => {
-                count(&house.counters.uploads);
+                visit.uploaded();
                 let took = house.world.clock.instant() - begin;
                 let bytes = progress.bytes();
                 let path = path.to_bytes();
@@ -117,7 +118,7 @@ impl Carrier {
                 Ending { reply: Reply::new(226, text), evidence }
             }
             Err(stop) => {
-                count(&house.counters.uploads_aborted);
+                visit.uploads_lost(1);
                 refusal(&guest, "upload", &path, stop).into()
             }
         }
@@ -125,14 +126,14 @@ impl Carrier {
 
     /// Sends a file from `offset` on.
     pub(super) async fn send(self, file: File, path: RelPath, offset: u64) -> Ending {
-        let Carrier { house, visit, guest, meeting, progress } = self;
+        let Carrier { house, limits, visit, guest, meeting, progress } = self;
         let begin = house.world.clock.instant();
-        let flow = Flow { house: &house, visit: &visit, progress: &progress };
+        let flow = Flow { stall: limits.stall_timeout, visit: &visit, progress: &progress };
         let mut wire = match meeting.meet().await {
             Ok(wire) => wire,
             Err(reply) => return reply.into(),
         };
-        count(&house.counters.downloads);
+        visit.downloaded();
         match flow.send_file(&mut wire, Arc::new(file), offset).await {
             Ok(()) => {
                 let took = house.world.clock.instant() - begin;
@@ -147,8 +148,8 @@ impl Carrier {
 
     /// Sends the lines of a listing.
     pub(super) async fn send_lines(self, lines: Vec<u8>) -> Ending {
-        let Carrier { house, visit, guest, meeting, progress } = self;
-        let flow = Flow { house: &house, visit: &visit, progress: &progress };
+        let Carrier { limits, visit, guest, meeting, progress, .. } = self;
+        let flow = Flow { stall: limits.stall_timeout, visit: &visit, progress: &progress };
         let mut wire = match meeting.meet().await {
             Ok(wire) => wire,
             Err(reply) => return reply.into(),
@@ -166,7 +167,8 @@ impl Carrier {
 
 /// Moves bytes, at the pace allowed, and gives up when none move for too long.
 struct Flow<'a> {
-    house: &'a House,
+    /// Time without a byte.
+    stall: Duration,
     visit: &'a Visit,
     progress: &'a Progress,
 }
@@ -210,12 +212,12 @@ impl Flow<'_> {
             let left = room - buffer.len();
             let mut limited = (&mut *wire).take(left as u64);
             let read = limited.read_buf(&mut buffer);
-            let read = timeout(self.house.limits.stall_timeout, read).await.map_err(stalled)??;
+            let read = timeout(self.stall, read).await.map_err(stalled)??;
             if read == 0 {
                 return Ok((buffer, false));
             }
             self.progress.moved(read);
-            add(&self.house.counters.bytes_in, read as u64);
+            self.visit.received(read);
             self.visit.pace_in(read).await;
         }
         Ok((buffer, true))
@@ -243,7 +245,7 @@ impl Flow<'_> {
 
     /// The last bytes leave, and then our end.
     async fn end(&self, wire: &mut Wire) -> io::Result<()> {
-        timeout(self.house.limits.stall_timeout, wire.flush()).await.map_err(stalled)??;
+        timeout(self.stall, wire.flush()).await.map_err(stalled)??;
         close(wire).await;
         Ok(())
     }
@@ -252,13 +254,12 @@ impl Flow<'_> {
         self.visit.pace_out(bytes.len()).await;
         while !bytes.is_empty() {
             let writing = wire.write(bytes);
-            let wrote =
-                timeout(self.house.limits.stall_timeout, writing).await.map_err(stalled)??;
+            let wrote = timeout(self.stall, writing).await.map_err(stalled)??;
             if wrote == 0 {
                 return Err(io::ErrorKind::WriteZero.into());
             }
             self.progress.moved(wrote);
-            add(&self.house.counters.bytes_out, wrote as u64);
+            self.visit.sent(wrote);
             bytes = &bytes[wrote..];
         }
         Ok(())

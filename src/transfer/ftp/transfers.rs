@@ -8,18 +8,34 @@ use super::command::{self, Command};
 use super::control::Heard;
 use super::data::{Meeting, Way};
 use super::lists::Form;
+use super::names::absolute;
 use super::reply::Reply;
 use super::session::{Next, Session, is_quit};
 use super::transfer::{Carrier, Ending, Progress};
 use crate::files::{Home, Keep, RelPath, Upload, UploadStart};
 use crate::transfer::TlsMode;
-use crate::transfer::counters::count;
 
 /// Lines held back while a transfer runs; more are not read before it ends.
 const HELD_MAX: usize = 16;
 
 /// What runs beside the control connection.
 type Work = Pin<Box<dyn Future<Output = Ending> + Send>>;
+
+/// What runs, in words for the operator, and in which direction.
+struct Moving {
+    what: String,
+    is_upload: bool,
+}
+
+impl Moving {
+    fn new(what: &str, path: &RelPath, is_upload: bool) -> Moving {
+        let path = absolute(path);
+        Moving {
+            what: format!("{what} {}", String::from_utf8_lossy(&path).escape_debug()),
+            is_upload,
+        }
+    }
+}
 
 /// What becomes of a transfer by something heard.
 enum Fate {
@@ -88,10 +104,11 @@ impl Session {
             peer: self.visit.peer,
             local: self.local,
             tls,
-            patience: self.house.limits.data_timeout,
+            patience: self.limits.data_timeout,
         };
         Ok(Carrier {
             house: self.house.clone(),
+            limits: self.limits.clone(),
             visit: self.visit.clone(),
             guest,
             meeting,
@@ -117,8 +134,9 @@ impl Session {
         }
         let text = format!("{} bytes follow.", bytes - offset);
         let progress = carrier.progress.clone();
+        let moving = Moving::new("get", &path, false);
         let work = Box::pin(carrier.send(file, path, offset));
-        self.carry(Reply::new(150, text), progress, work, false).await
+        self.carry(Reply::new(150, text), progress, work, moving).await
     }
 
     async fn stor(
@@ -168,8 +186,9 @@ impl Session {
         name: Option<String>,
     ) -> io::Result<Next> {
         let progress = carrier.progress.clone();
+        let moving = Moving::new("put", &path, true);
         let work = Box::pin(carrier.receive(upload, path, name));
-        self.carry(reply, progress, work, true).await
+        self.carry(reply, progress, work, moving).await
     }
 
     async fn refuse_upload(
@@ -187,7 +206,8 @@ impl Session {
             Ok(lines) => {
                 let progress = carrier.progress.clone();
                 let work = Box::pin(carrier.send_lines(lines));
-                self.carry(Reply::new(150, "Here it comes."), progress, work, false).await
+                let moving = Moving::new("list", &self.here, false);
+                self.carry(Reply::new(150, "Here it comes."), progress, work, moving).await
             }
             Err(reply) => self.reply(reply).await,
         }
@@ -199,10 +219,11 @@ impl Session {
         begin: Reply,
         progress: Arc<Progress>,
         mut work: Work,
-        is_upload: bool,
+        moving: Moving,
     ) -> io::Result<Next> {
+        let Moving { what, is_upload } = moving;
         let visit = self.visit.clone();
-        let _running = visit.transfer();
+        let _running = visit.transfer_of(what);
         self.control.say(&begin).await?;
         let being_cut = visit.being_cut();
         tokio::pin!(being_cut);
@@ -232,7 +253,7 @@ impl Session {
         // Closes the data connection; of an upload, what has come so far may be continued.
         drop(work);
         if is_upload && !matches!(out, Out::Ended(_)) {
-            count(&self.house.counters.uploads_aborted);
+            self.visit.uploads_lost(1);
         }
         match out {
             Out::Ended(ending) => self.conclude(*ending, after).await,
@@ -248,7 +269,7 @@ impl Session {
     async fn conclude(&mut self, ending: Ending, after: Next) -> io::Result<Next> {
         if let (Some(evidence), Some(guest)) = (ending.evidence, &self.guest) {
             let now = self.house.world.clock.instant();
-            self.settling.add(evidence, now, guest.login.settle);
+            self.settling.add(evidence, now, guest.login.tenant.settle);
         }
         match after {
             Next::Go => self.reply(ending.reply).await,

@@ -15,7 +15,8 @@ impl Session {
         if self.only_epsv {
             return Reply::new(501, "After EPSV ALL only EPSV is possible.");
         }
-        let told = self.door.settings.public_address.unwrap_or(self.local);
+        let reached = self.visit.local().ip().to_canonical();
+        let told = self.door.settings.public_address.unwrap_or(reached);
         let (IpAddr::V4(_), IpAddr::V4(told)) = (self.local, told) else {
             return Reply::new(425, "PASV is for IPv4: send EPSV.");
         };
@@ -73,8 +74,7 @@ impl Session {
         let listener = listen(self.local, ports, &world.dice);
         match listener.and_then(|listener| Ok((listener.local_addr()?.port(), listener))) {
             Ok((port, listener)) => {
-                self.way =
-                    Way::Passive(listener, world.clock.instant() + self.house.limits.data_timeout);
+                self.way = Way::Passive(listener, world.clock.instant() + self.limits.data_timeout);
                 Ok(port)
             }
             Err(error) => {

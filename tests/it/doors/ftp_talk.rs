@@ -211,7 +211,7 @@ fn clear() -> House {
 
 fn reusing(tls_session_reuse: SessionReuse) -> House {
     let ftp = FtpSettings { listen: vec![here()], tls_session_reuse, ..FtpSettings::default() };
-    House::speaking(here(), ftp, Limits::default())
+    House::speaking(ftp, Limits::default())
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -276,7 +276,8 @@ async fn commands_may_be_sent_ahead_of_their_answers() {
 async fn names_are_bytes_in_media_and_text_in_the_inbox() {
     let house = clear();
     let mut talk = Talk::old(&house).await;
-    for name in [&b"\xfcber \xe9\xff\xf4"[..], "grüße 🎈".as_bytes(), b" [x] \x1b", &[b'n'; 255]] {
+    for name in [&b"\xfcber \xe9\xff\xf4"[..], "grüße 🎈".as_bytes(), b" [x] \x1b", &[b'n'; 255]]
+    {
         let path = [b"/media/", name].concat();
         assert_eq!(talk.put([b"STOR ", &path[..]].concat(), b"bytes").await, 226);
         assert_eq!(talk.get([b"RETR ", &path[..]].concat()).await, Ok(b"bytes".to_vec()));
@@ -416,7 +417,7 @@ async fn active_mode_goes_to_the_clients_own_address_only() {
         active: true,
         ..FtpSettings::default()
     };
-    let house = House::speaking(here(), ftp, Limits::default());
+    let house = House::speaking(ftp, Limits::default());
     let mut talk = Talk::old(&house).await;
     assert_eq!(talk.ask("PORT 127,0,0,2,200,1").await, 501);
     assert_eq!(talk.ask("PORT 127,0,0,1,0,22").await, 501);
@@ -521,12 +522,9 @@ async fn garbage_in_place_of_tls_ends_the_transfer_only() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn implicit_ftps_begins_with_tls_and_protects_data() {
-    let ftp = FtpSettings {
-        listen: Vec::new(),
-        implicit_listen: vec![here()],
-        ..FtpSettings::default()
-    };
-    let house = House::speaking(here(), ftp, Limits::default());
+    let ftp =
+        FtpSettings { listen: Vec::new(), implicit_listen: vec![here()], ..FtpSettings::default() };
+    let house = House::speaking(ftp, Limits::default());
     let tcp = TcpStream::connect(house.ftp).await.unwrap();
     let mut talk = Talk::handshake(&house, tcp, Resumption::default()).await;
     assert_eq!(talk.code().await, 220);
@@ -547,7 +545,7 @@ async fn who_idles_and_who_is_there_at_the_end_hears_so() {
     let mut talk = Talk::old(&house).await;
     house.token.cancel();
     let answer = talk.answer().await;
-    assert!(answer.starts_with(b"421 Service is shutting down"), "{answer:?}");
+    assert!(answer.starts_with(b"421 The server is stopping"), "{answer:?}");
     assert_eq!(talk.line().await, None);
     house.close().await;
 }

@@ -7,11 +7,12 @@ use std::time::Duration;
 
 use argon2::Argon2;
 use argon2::password_hash::PasswordHasher;
-use dropchute::files::{Aliases, RelPath};
+use dropchute::files::{Aliases, JournalEntry, RelPath};
 use dropchute::model::UploadEvidence;
+use dropchute::store::{SimulatedDisk, Store};
 use dropchute::transfer::{
-    Account, Accounts, Counters, Doors, FtpSettings, Limits, Protocols, Rights, Settings,
-    SftpSettings, Tenant, TlsMode,
+    Account, Accounts, Counters, Doors, FtpSettings, Guard, GuardSettings, Limits, Protocols,
+    Rights, Settings, SftpSettings, Tenant, TlsMode,
 };
 use dropchute::world::World;
 use russh::keys::PrivateKey;
@@ -26,6 +27,7 @@ pub(crate) struct House {
     pub(crate) folder: tempfile::TempDir,
     pub(crate) recorded: Arc<Mutex<Vec<UploadEvidence>>>,
     pub(crate) counters: Arc<Counters>,
+    pub(crate) guard: Guard,
     pub(crate) sftp: SocketAddr,
     pub(crate) ftp: SocketAddr,
     pub(crate) token: CancellationToken,
@@ -48,6 +50,17 @@ fn account(name: &str, protocols: Protocols) -> Account {
         kinds: Vec::new(),
         protocols,
         allow_from: vec!["0.0.0.0/0".parse().unwrap(), "::/0".parse().unwrap()],
+        expires: None,
+        sessions_max: None,
+    }
+}
+
+/// Clients of all tests come from one address: it is never banned here.
+fn safe_guard() -> GuardSettings {
+    GuardSettings {
+        safe: vec!["127.0.0.0/8".parse().unwrap(), "::1".parse().unwrap()],
+        delay_max: Duration::from_secs(1),
+        ..GuardSettings::default()
     }
 }
 
@@ -62,12 +75,34 @@ impl House {
     }
 
     pub(crate) fn at(local: SocketAddr, tls: TlsMode, limits: Limits) -> House {
-        let ftp = FtpSettings { listen: vec![local], tls, ..FtpSettings::default() };
-        House::speaking(local, ftp, limits)
+        House::guarded(local, tls, limits, safe_guard(), &SimulatedDisk::default())
     }
 
     /// A house with FTP of a kind; where it has only implicit TLS, that is its FTP door.
-    pub(crate) fn speaking(local: SocketAddr, ftp: FtpSettings, limits: Limits) -> House {
+    pub(crate) fn speaking(ftp: FtpSettings, limits: Limits) -> House {
+        let local = "127.0.0.1:0".parse().unwrap();
+        House::built(local, ftp, limits, safe_guard(), &SimulatedDisk::default())
+    }
+
+    /// A house with a guard of its own, which remembers on this disk.
+    pub(crate) fn guarded(
+        local: SocketAddr,
+        tls: TlsMode,
+        limits: Limits,
+        guard: GuardSettings,
+        disk: &SimulatedDisk,
+    ) -> House {
+        let ftp = FtpSettings { listen: vec![local], tls, ..FtpSettings::default() };
+        House::built(local, ftp, limits, guard, disk)
+    }
+
+    fn built(
+        local: SocketAddr,
+        ftp: FtpSettings,
+        limits: Limits,
+        guard: GuardSettings,
+        disk: &SimulatedDisk,
+    ) -> House {
         let folder = tempfile::tempdir().unwrap();
         let settings = Settings {
             data_dir: folder.path().to_owned(),
@@ -78,30 +113,35 @@ impl House {
             }),
             ftp: Some(ftp),
             limits,
+            guard,
             disk_reserve: 0.0,
         };
         let accounts = Accounts::new(2);
         let secure = Protocols { sftp: true, ftps: true, ftp: false };
         let all = Protocols { ftp: true, ..secure };
         let aliases = Aliases::from([("IN".to_owned(), RelPath::of("inbox"))]);
-        let settle = Duration::from_secs(2);
-        let tenant = Tenant { id: "acme".parse().unwrap(), aliases, settle };
+        let tenant = Tenant { aliases, ..Tenant::new("acme".parse().unwrap()) };
         accounts.replace(vec![account("erp", secure), account("old", all)], vec![tenant]);
         let recorded = Arc::new(Mutex::new(Vec::new()));
         let journal = recorded.clone();
-        let journal = move |evidence| {
-            journal.lock().unwrap().push(evidence);
+        let journal = move |entry| {
+            if let JournalEntry::Whole(evidence) = entry {
+                journal.lock().unwrap().push(evidence);
+            }
             Ok(())
         };
         let world = Arc::new(World::real());
-        let doors = Doors::bind(settings, accounts, Arc::new(journal), world).unwrap();
+        let store = Store::simulated(disk).unwrap();
+        let guard = Guard::open(settings.guard.clone(), store, world.clone()).unwrap();
+        let doors =
+            Doors::bind(settings, accounts, guard.clone(), Arc::new(journal), world).unwrap();
         let address = |door: &str| {
             doors.addresses().iter().find(|(name, _)| name.starts_with(door)).unwrap().1
         };
         let (sftp, ftp, counters) = (address("sftp"), address("ftp"), doors.counters());
         let token = CancellationToken::new();
         let served = tokio::spawn(doors.serve(token.clone()));
-        House { folder, recorded, counters, sftp, ftp, token, served }
+        House { folder, recorded, counters, guard, sftp, ftp, token, served }
     }
 
     /// A path on the operator's side of the tenant's tree.

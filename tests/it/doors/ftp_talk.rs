@@ -145,9 +145,9 @@ impl Talk {
                 // Whether they arrived is for the answer to say.
                 data.write_all(bytes).await.ok();
                 data.shutdown().await.ok();
-                let code = self.code().await;
-                drop(data);
-                code
+                // Our end, and before it the tickets for data connections to come.
+                data.read_to_end(&mut Vec::new()).await.ok();
+                self.code().await
             }
             None => {
                 let mut data = data;

@@ -11,6 +11,7 @@ mod demo;
 mod manual;
 mod outcome;
 mod password;
+mod policy;
 mod serve;
 mod status;
 mod store;

@@ -5,8 +5,10 @@
 //! learn which accounts exist. Start reading at `doors.rs`, then `accounts.rs`, `ssh.rs`, `ftp.rs`.
 
 mod accounts;
+mod certificate;
 mod counters;
 mod doors;
+mod factors;
 mod ftp;
 mod host_key;
 mod house;
@@ -17,10 +19,17 @@ mod settings;
 mod sftp;
 mod ssh;
 mod tls;
+mod totp;
 mod visit;
 
 pub use accounts::{Account, Accounts, Protocols, Rights, Tenant};
 pub use counters::{Counters, CountersSnapshot};
 pub use doors::{Doors, TransferError};
+pub use factors::{Factors, InvalidFactors};
 pub use network::{InvalidNetwork, Network};
-pub use settings::{AlgorithmPolicy, FtpSettings, Limits, Settings, SftpSettings, TlsMode};
+pub use policy::PolicyOffer;
+pub use settings::{
+    AlgorithmPolicy, FtpSettings, HostKeyType, Limits, Settings, SftpSettings, TlsMode,
+};
+pub use sftp::read_requests;
+pub use totp::{InvalidTotpSecret, TotpSecret};

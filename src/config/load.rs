@@ -199,7 +199,7 @@ fn read<'a>(
     let mut tenants: Vec<Tenant> = Vec::new();
     for (name, section) in tenant_sections(&top, sources, tables, findings) {
         let Some(id) = tenant_id(&name, &section, &tenants) else { continue };
-        account::read_all(&section, &id, &mut accounts);
+        account::read_all(&section, &id, places, &mut accounts);
         let settings = TenantSettings::read(&section, &defaults, &known);
         let mut tenant = Tenant { id, settings };
         tenant.warn_of_marketing(&section);

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use super::area::{Area, TOP_FOLDERS, is_fixed, is_inbox_folder, is_kind, upload_area};
 use super::upload::{UploadStart, evidence};
 use super::{Entry, EntryKind, HomeError, RelPath, TenantTree, Upload, is_temporary_name};
-use crate::model::Proof;
+use crate::model::{Proof, UploadEvidence};
 
 /// Who is looking: goes into evidence and decides what may be done.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -115,6 +115,12 @@ impl Home {
             (self.tree.journal)(evidence).map_err(HomeError::Journal)?;
         }
         Ok(())
+    }
+
+    /// Records once more, as weak, what says that an upload is whole: its connection was reset soon after.
+    pub fn weaken(&self, evidence: &UploadEvidence) -> Result<(), HomeError> {
+        let weak = UploadEvidence { weak: true, ..evidence.clone() };
+        (self.tree.journal)(weak).map_err(HomeError::Journal)
     }
 
     pub fn remove_file(&self, path: &RelPath) -> Result<(), HomeError> {

@@ -5,11 +5,14 @@ use std::fmt;
 use std::net::IpAddr;
 use std::sync::{Arc, PoisonError, RwLock};
 
+use jiff::Timestamp;
 use russh::keys::PublicKey;
 use russh::keys::ssh_key::authorized_keys::Entry;
+use russh::keys::ssh_key::{Certificate, Fingerprint, HashAlg};
 use tokio::sync::Semaphore;
 
-use super::{Network, password};
+use super::totp::UsedCodes;
+use super::{Factors, Network, TotpSecret, certificate, password};
 use crate::files::Aliases;
 use crate::model::{Kind, TenantId};
 use crate::worker::blocking;
@@ -56,6 +59,11 @@ pub struct Account {
     pub password_hash: Option<String>,
     /// Lines as in `authorized_keys`, without options.
     pub ssh_keys: Vec<String>,
+    /// Keys, written likewise, of authorities whose certificates for this account count as its keys.
+    pub ssh_authorities: Vec<String>,
+    pub totp_secret: Option<TotpSecret>,
+    /// What must be proved to log in: one of these combinations, whole.
+    pub login: Vec<Factors>,
     pub rights: Rights,
     /// The kinds of files this account may send; intake holds it.
     pub kinds: Vec<Kind>,
@@ -74,6 +82,13 @@ impl fmt::Debug for Account {
     }
 }
 
+impl Account {
+    /// Whether some combination holds this.
+    fn asks(&self, factor: Factors) -> bool {
+        self.login.iter().any(|all| all.include(factor))
+    }
+}
+
 /// What the doors need to know of a tenant.
 #[derive(Debug, Clone)]
 pub struct Tenant {
@@ -86,17 +101,21 @@ pub struct Tenant {
 pub struct Accounts {
     table: Arc<RwLock<Arc<Table>>>,
     password_checks: Arc<Semaphore>,
+    used_codes: Arc<UsedCodes>,
 }
 
 #[derive(Default)]
 struct Table {
     accounts: HashMap<String, Known>,
     tenants: Vec<TenantId>,
+    /// Some account takes certificates.
+    certificates: bool,
 }
 
 struct Known {
     account: Arc<Account>,
     keys: Vec<PublicKey>,
+    authorities: Vec<Fingerprint>,
     aliases: Arc<Aliases>,
 }
 
@@ -113,6 +132,7 @@ impl Accounts {
         Accounts {
             table: Arc::default(),
             password_checks: Arc::new(Semaphore::new(password_checks_max.max(1))),
+            used_codes: Arc::default(),
         }
     }
 
@@ -122,14 +142,20 @@ impl Accounts {
         let aliases: HashMap<TenantId, Arc<Aliases>> =
             tenants.into_iter().map(|tenant| (tenant.id, Arc::new(tenant.aliases))).collect();
         let mut known = HashMap::new();
+        let mut certificates = false;
         for account in accounts {
             let keys =
                 account.ssh_keys.iter().filter_map(|line| read_key(&account, line)).collect();
+            let authorities =
+                account.ssh_authorities.iter().filter_map(|line| read_key(&account, line));
+            let authorities: Vec<_> =
+                authorities.map(|key| key.fingerprint(HashAlg::Sha256)).collect();
+            certificates |= !authorities.is_empty();
             let aliases = aliases.get(&account.tenant).cloned().unwrap_or_default();
             let name = account.name.clone();
-            known.insert(name, Known { account: Arc::new(account), keys, aliases });
+            known.insert(name, Known { account: Arc::new(account), keys, authorities, aliases });
         }
-        let table = Arc::new(Table { accounts: known, tenants: ids });
+        let table = Arc::new(Table { accounts: known, tenants: ids, certificates });
         *self.table.write().unwrap_or_else(PoisonError::into_inner) = table;
     }
 
@@ -157,7 +183,11 @@ impl Accounts {
         let permit = self.password_checks.acquire().await.ok()?;
         let fits = blocking(move || password::verify(&given, hash.as_deref())).await;
         drop(permit);
-        known.filter(|known| fits && known.may_enter(protocol, peer)).map(Known::login)
+        known
+            .filter(|known| {
+                fits && known.may_enter(protocol, peer) && known.asks_password(protocol)
+            })
+            .map(Known::login)
     }
 
     /// The login for this name and key. The caller has seen, or will see, the proof of possession.
@@ -171,7 +201,38 @@ impl Accounts {
         let table = self.table();
         let known = table.accounts.get(name)?;
         let fits = known.keys.iter().any(|known| known.key_data() == key.key_data());
+        let fits = fits && known.account.asks(Factors::KEY);
         (fits && known.may_enter(protocol, peer)).then(|| known.login())
+    }
+
+    /// The login for this name and certificate, as with a key.
+    pub(super) fn authenticate_certificate(
+        &self,
+        name: &str,
+        given: &Certificate,
+        now: Timestamp,
+        protocol: &str,
+        peer: IpAddr,
+    ) -> Option<Login> {
+        let table = self.table();
+        let known = table.accounts.get(name)?;
+        if let Err(error) = certificate::check(given, &known.authorities, name, peer, now) {
+            tracing::info!(account = name, %peer, %error, "certificate not taken");
+            return None;
+        }
+        let fits = known.account.asks(Factors::KEY) && known.may_enter(protocol, peer);
+        fits.then(|| known.login())
+    }
+
+    /// Whether the code is the account's of now. A right one is used up.
+    pub(super) fn spend_code(&self, login: &Login, code: &str, now: Timestamp) -> bool {
+        let secret = login.account.totp_secret.as_ref();
+        secret.is_some_and(|secret| self.used_codes.spend(&login.account.name, secret, code, now))
+    }
+
+    /// Whether any account takes certificates.
+    pub(super) fn take_certificates(&self) -> bool {
+        self.table().certificates
     }
 
     /// Whether there is such an account, and it may come from there by this protocol.
@@ -194,6 +255,14 @@ impl Known {
     fn may_enter(&self, protocol: &str, peer: IpAddr) -> bool {
         self.account.protocols.allow(protocol)
             && self.account.allow_from.iter().any(|network| network.contains(peer))
+    }
+
+    /// Over FTP nothing but a password can be proved.
+    fn asks_password(&self, protocol: &str) -> bool {
+        match protocol {
+            "sftp" => self.account.asks(Factors::PASSWORD),
+            _ => self.account.login.contains(&Factors::PASSWORD),
+        }
     }
 
     fn login(&self) -> Login {
@@ -233,6 +302,9 @@ mod tests {
                     .to_owned(),
                 "no key".to_owned(),
             ],
+            ssh_authorities: Vec::new(),
+            totp_secret: None,
+            login: vec![Factors::KEY, Factors::PASSWORD],
             rights: Rights::default(),
             kinds: Vec::new(),
             protocols: Protocols { sftp: true, ..Protocols::default() },
@@ -259,6 +331,30 @@ mod tests {
         accounts.replace(Vec::new(), Vec::new());
         let peer = "192.0.2.7".parse().unwrap();
         assert!(accounts.authenticate_password("erp", "secret", "sftp", peer).await.is_none());
+    }
+
+    #[tokio::test]
+    async fn a_factor_that_no_combination_holds_opens_nothing() {
+        let accounts = Accounts::new(2);
+        let both = Protocols { sftp: true, ftps: true, ftp: false };
+        let erp = |login| Account { protocols: both, login, ..account("erp") };
+        let peer = "192.0.2.7".parse().unwrap();
+        let both = Factors::KEY.and(Factors::PASSWORD);
+        for (login, protocol, password, key) in [
+            (vec![Factors::KEY], "sftp", false, true),
+            (vec![Factors::PASSWORD], "sftp", true, false),
+            (vec![both], "sftp", true, true),
+            (vec![both], "ftps", false, true),
+            (vec![both, Factors::PASSWORD], "ftps", true, true),
+        ] {
+            let erp = erp(login);
+            let public = PublicKey::from_openssh(&erp.ssh_keys[0]).unwrap();
+            accounts.replace(vec![erp], Vec::new());
+            let found = accounts.authenticate_password("erp", "secret", protocol, peer).await;
+            assert_eq!(found.is_some(), password, "{protocol}");
+            let found = accounts.authenticate_key("erp", &public, protocol, peer);
+            assert_eq!(found.is_some(), key, "{protocol}");
+        }
     }
 
     #[test]

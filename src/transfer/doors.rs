@@ -15,11 +15,9 @@ use tokio_util::task::TaskTracker;
 use super::counters::count;
 use super::ftp::{self, FtpDoor};
 use super::house::House;
+use super::ssh::{self, SshDoor};
 use super::visit::Visit;
-use super::{
-    Accounts, AlgorithmPolicy, Counters, FtpSettings, Settings, SftpSettings, TlsMode, host_key,
-    ssh, tls,
-};
+use super::{Accounts, Counters, FtpSettings, Settings, SftpSettings, TlsMode, tls};
 use crate::files::{Journal, TreeSettings};
 use crate::world::World;
 
@@ -60,14 +58,14 @@ struct Listener {
 /// What is spoken behind a listener.
 #[derive(Clone)]
 enum Door {
-    Sftp { config: Arc<russh::server::Config>, policy: AlgorithmPolicy },
+    Sftp(Arc<SshDoor>),
     Ftp(Arc<FtpDoor>),
 }
 
 impl Door {
     fn name(&self) -> &'static str {
         match self {
-            Door::Sftp { .. } => "sftp",
+            Door::Sftp(_) => "sftp",
             Door::Ftp(_) => "ftp",
         }
     }
@@ -140,11 +138,9 @@ impl Doors {
 }
 
 fn bind_sftp(settings: &SftpSettings, house: &House) -> Result<Vec<Listener>, TransferError> {
-    let path = &settings.host_key_file;
-    let key = host_key::load_or_create(path, &house.world.dice)
-        .map_err(|source| TransferError::HostKey { path: path.clone(), source })?;
-    let config = ssh::config(key, settings.policy, &house.limits);
-    let door = Door::Sftp { config, policy: settings.policy };
+    let door = SshDoor::open(settings, house)
+        .map_err(|(path, source)| TransferError::HostKey { path, source })?;
+    let door = Door::Sftp(Arc::new(door));
     settings.listen.iter().map(|address| listen(&door, *address, false)).collect()
 }
 
@@ -266,9 +262,7 @@ async fn attend(
     let visit = Visit::new(peer);
     let session = async {
         match door {
-            Door::Sftp { config, policy } => {
-                ssh::serve(house.clone(), visit.clone(), config, policy, stream).await;
-            }
+            Door::Sftp(door) => ssh::serve(house.clone(), visit.clone(), door, stream).await,
             Door::Ftp(door) => ftp::serve(house.clone(), visit.clone(), door, stream).await,
         }
     };

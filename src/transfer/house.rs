@@ -6,6 +6,7 @@ use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use russh::keys::PublicKey;
+use russh::keys::ssh_key::Certificate;
 
 use super::accounts::Login;
 use super::counters::count;
@@ -84,6 +85,23 @@ impl House {
         protocol: &'static str,
     ) -> Option<Login> {
         self.accounts.authenticate_key(name, key, protocol, visit.peer)
+    }
+
+    /// The account this certificate opens, as with a key.
+    pub(super) fn check_certificate(
+        &self,
+        visit: &Visit,
+        name: &str,
+        certificate: &Certificate,
+        protocol: &'static str,
+    ) -> Option<Login> {
+        let now = self.world.clock.now();
+        self.accounts.authenticate_certificate(name, certificate, now, protocol, visit.peer)
+    }
+
+    /// Whether the one-time code is right; it counts once.
+    pub(super) fn check_code(&self, login: &Login, code: &str) -> bool {
+        self.accounts.spend_code(login, code, self.world.clock.now())
     }
 
     /// Lets somebody in who has proved all that is asked.

@@ -10,7 +10,7 @@ use argon2::password_hash::PasswordHasher;
 use dropchute::files::{Aliases, RelPath};
 use dropchute::model::UploadEvidence;
 use dropchute::transfer::{
-    Account, Accounts, Counters, Doors, FtpSettings, Limits, Protocols, Rights, Settings,
+    Account, Accounts, Counters, Doors, Factors, FtpSettings, Limits, Protocols, Rights, Settings,
     SftpSettings, Tenant, TlsMode,
 };
 use dropchute::world::World;
@@ -44,6 +44,9 @@ fn account(name: &str, protocols: Protocols) -> Account {
         tenant: "acme".parse().unwrap(),
         password_hash: Some(hash.to_string()),
         ssh_keys: vec![key(7).public_key().to_openssh().unwrap()],
+        ssh_authorities: Vec::new(),
+        totp_secret: None,
+        login: vec![Factors::KEY, Factors::PASSWORD],
         rights: Rights { drop: true, collect: true, ..Rights::default() },
         kinds: Vec::new(),
         protocols,
@@ -67,7 +70,7 @@ impl House {
             data_dir: folder.path().to_owned(),
             sftp: Some(SftpSettings {
                 listen: vec![local],
-                host_key_file: folder.path().join("host_key"),
+                host_key_file: Some(folder.path().join("host_key")),
                 ..SftpSettings::default()
             }),
             ftp: Some(FtpSettings { listen: vec![local], tls, ..FtpSettings::default() }),

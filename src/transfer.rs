@@ -1,15 +1,17 @@
 //! The doors: SFTP, FTP and explicit FTPS, the accounts behind them, and finished uploads.
 //!
-//! Owns listeners, logins and the protocols' engines. Never touches a tenant's disk except through
+//! Owns listeners, logins, bans and the protocols' engines. Never touches a tenant's disk except through
 //! `files::Home`, never says "success" before the evidence of an upload is recorded, and lets nobody
 //! learn which accounts exist. Start reading at `doors.rs`, then `accounts.rs`, `ssh.rs`, `ftp.rs`.
 
 mod accounts;
 mod certificate;
 mod counters;
+mod desk;
 mod doors;
 mod factors;
 mod ftp;
+mod guard;
 mod host_key;
 mod house;
 mod network;
@@ -26,6 +28,7 @@ pub use accounts::{Account, Accounts, Protocols, Rights, Tenant};
 pub use counters::{Counters, CountersSnapshot};
 pub use doors::{Doors, TransferError};
 pub use factors::{Factors, InvalidFactors};
+pub use guard::{Guard, GuardSettings, Points, Watched};
 pub use network::{InvalidNetwork, Network};
 pub use policy::PolicyOffer;
 pub use settings::{

@@ -86,8 +86,6 @@ struct Line {
     ending: Arc<Ending>,
     fresh: Arc<Fresh>,
     login: OnceLock<Login>,
-    /// The name somebody offered keys for that all did not fit.
-    only_offered: std::sync::Mutex<Option<String>>,
 }
 
 impl Line {
@@ -111,6 +109,7 @@ pub(super) async fn serve(house: Arc<House>, visit: Visit, door: Arc<SshDoor>, s
         Ok(session) => {
             // The handler is not asked for anything before the key exchange.
             line.session.set(session.handle()).ok();
+            visit.notes.spoke();
             tokio::select! {
                 ended = session => ended,
                 () = farewell(&visit, &line) => Ok(()),
@@ -119,13 +118,16 @@ pub(super) async fn serve(house: Arc<House>, visit: Visit, door: Arc<SshDoor>, s
         Err(error) => Err(error),
     };
     if let Err(error) = ended {
+        if matches!(error, russh::Error::Version) {
+            house.garbage(&visit, PROTOCOL);
+        }
         // Port scans and impatient clients; nothing an operator can do about.
         tracing::debug!(peer = %visit.peer, %error, "ssh connection ended");
     }
     // What they have open ends with them: a stop must not leave an upload half undone.
     tasks.close();
     tasks.wait().await;
-    settle(&house, &visit, &line).await;
+    weaken(&house, &visit, &line).await;
 }
 
 /// Waits until the connection is to end, says goodbye, and leaves the rest to the socket's end.
@@ -140,13 +142,8 @@ async fn farewell(visit: &Visit, line: &Line) {
     std::future::pending().await
 }
 
-/// What remains to be said of a connection that has ended.
-async fn settle(house: &Arc<House>, visit: &Visit, line: &Line) {
-    let only_offered =
-        line.only_offered.lock().unwrap_or_else(std::sync::PoisonError::into_inner).take();
-    if let Some(name) = only_offered.filter(|_| !visit.is_logged_in()) {
-        house.refuse(visit, &name, PROTOCOL).await;
-    }
+/// A reset soon after an upload lowers what says that it is whole.
+async fn weaken(house: &Arc<House>, visit: &Visit, line: &Line) {
     let fresh = line.fresh.take(house.world.clock.instant());
     let Some(login) = line.login.get().filter(|_| line.ending.was_reset() && !fresh.is_empty())
     else {

@@ -115,8 +115,10 @@ mod tests {
             kinds: Vec::new(),
             protocols: Protocols::default(),
             allow_from: Vec::new(),
+            expires: None,
+            sessions_max: None,
         };
-        Login { account: Arc::new(account), aliases: Arc::default() }
+        Login { account: Arc::new(account), aliases: Arc::default(), suspended: false }
     }
 
     fn names(attempt: &Attempt) -> String {

@@ -1,7 +1,7 @@
 //! What a client asks of an SSH connection: a login, and SFTP channels. All else is refused at once.
 
 use std::collections::HashMap;
-use std::sync::{Arc, PoisonError};
+use std::sync::Arc;
 
 use russh::keys::ssh_key::Certificate;
 use russh::server::{
@@ -68,18 +68,16 @@ impl Door {
             None => Step::Refused,
         };
         match step {
-            Step::Open(login) => return self.admit(login).await,
+            Step::Open(login) => return self.admit(name, login).await,
             Step::Next => return self.go_on(true),
             Step::Refused => {}
         }
         self.house.refuse(&self.visit, name, PROTOCOL).await;
-        // Whatever was offered before: this refusal has been counted.
-        self.note_offer(None);
         self.attempt.of(name);
         self.go_on(false)
     }
 
-    async fn admit(&mut self, login: Login) -> Auth {
+    async fn admit(&mut self, name: &str, login: Login) -> Auth {
         match self.house.admit(&self.visit, &login, PROTOCOL) {
             Ok(()) => {
                 self.line.login.set(login.clone()).ok();
@@ -87,6 +85,7 @@ impl Door {
                 Auth::Accept
             }
             Err(denied) => {
+                self.house.refuse(&self.visit, name, PROTOCOL).await;
                 // A refusal has no text in this protocol; the end of the connection has.
                 self.line.hang_up(&denied.to_string()).await;
                 self.go_on(false)
@@ -96,13 +95,6 @@ impl Door {
 
     fn go_on(&self, partial_success: bool) -> Auth {
         Auth::Reject { proceed_with_methods: Some(self.attempt.methods()), partial_success }
-    }
-
-    /// Keys that do not fit are no failures each, since clients offer all they have, but a connection
-    /// that came to nothing else is one.
-    fn note_offer(&self, name: Option<&str>) {
-        let mut only = self.line.only_offered.lock().unwrap_or_else(PoisonError::into_inner);
-        *only = name.map(str::to_owned);
     }
 
     fn close(&mut self, channel: ChannelId) {
@@ -179,7 +171,6 @@ impl Handler for Door {
         if fits && self.door.policy.takes_key(offer.algorithm) {
             return Ok(Auth::Accept);
         }
-        self.note_offer(Some(user));
         self.attempt.of(user);
         Ok(self.go_on(false))
     }
@@ -192,7 +183,6 @@ impl Handler for Door {
         let login = self.house.check_key(&self.visit, user, key.public_key, PROTOCOL);
         let login = login.filter(|_| self.door.policy.takes_key(key.algorithm));
         if login.is_none() {
-            self.note_offer(Some(user));
             self.attempt.of(user);
             return Ok(self.go_on(false));
         }
@@ -206,7 +196,6 @@ impl Handler for Door {
     ) -> Result<Auth, Self::Error> {
         let login = self.house.check_certificate(&self.visit, user, certificate, PROTOCOL);
         if login.is_none() {
-            self.note_offer(Some(user));
             self.attempt.of(user);
             return Ok(self.go_on(false));
         }
@@ -227,7 +216,7 @@ impl Handler for Door {
         let Some(asked) = self.attempt.of(user).answered() else { return Ok(self.go_on(false)) };
         if asked == Factors::TOTP {
             let login = self.attempt.login().cloned();
-            let login = login.filter(|login| self.house.check_code(login, answer));
+            let login = login.filter(|login| self.house.check_code(&self.visit, login, answer));
             return Ok(self.decide(user, Factors::TOTP, login).await);
         }
         let login = self.house.check_password(&self.visit, user, answer, PROTOCOL).await;

@@ -5,6 +5,7 @@
 //! daemon over its socket and never opens the store of one. Start reading at `args.rs`.
 
 mod args;
+mod ban;
 mod batch;
 mod check;
 mod demo;

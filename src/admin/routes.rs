@@ -1,6 +1,7 @@
 //! What may be asked, and the answers.
 
 use std::fmt;
+use std::net::IpAddr;
 use std::sync::Arc;
 
 use axum::Router;
@@ -8,7 +9,7 @@ use axum::extract::{Path, RawQuery, State};
 use axum::http::header::CONTENT_TYPE;
 use axum::http::{HeaderValue, StatusCode};
 use axum::response::{IntoResponse, Response};
-use axum::routing::get;
+use axum::routing::{get, post};
 use percent_encoding::percent_decode_str;
 use serde_json::{Value, json};
 
@@ -23,6 +24,7 @@ const LIMIT_MAX: usize = 1000;
 
 type View<T> = Arc<dyn Fn() -> T + Send + Sync>;
 type BatchesView = Arc<dyn Fn(BatchQuery) -> Value + Send + Sync>;
+type RemoveView = Arc<dyn Fn(Option<IpAddr>) -> Value + Send + Sync>;
 type BatchView = Arc<dyn Fn(&str) -> Option<Value> + Send + Sync>;
 
 /// What the rest of the program shows; each view may block, and is called off the async workers.
@@ -38,6 +40,10 @@ pub struct Views {
     pub batches: BatchesView,
     /// One batch by its id, where there is one.
     pub batch: BatchView,
+    /// The sources that are banned or have a score.
+    pub bans: View<Value>,
+    /// Lifts the ban of an address, or all bans, and says how many.
+    pub remove_bans: RemoveView,
 }
 
 impl fmt::Debug for Views {
@@ -96,6 +102,8 @@ pub(super) fn control(views: Views) -> Router {
         .route("/status", get(status))
         .route("/batches", get(batches))
         .route("/batches/{id}", get(batch))
+        .route("/bans", get(bans))
+        .route("/bans/{address}/remove", post(remove_bans))
         .fallback(async || problem(StatusCode::NOT_FOUND, "no such question"))
         .with_state(views)
 }
@@ -129,6 +137,22 @@ async fn batch(State(views): State<Views>, Path(id): Path<String>) -> Response {
         Some(batch) => answer(StatusCode::OK, &batch),
         None => problem(StatusCode::NOT_FOUND, "no such batch"),
     }
+}
+
+async fn bans(State(views): State<Views>) -> Response {
+    answer(StatusCode::OK, &blocking(move || (views.bans)()).await)
+}
+
+/// `all`, or an address; of an IPv6 network any address.
+async fn remove_bans(State(views): State<Views>, Path(address): Path<String>) -> Response {
+    let address = match address.as_str() {
+        "all" => None,
+        text => match text.strip_suffix("/64").unwrap_or(text).parse() {
+            Ok(address) => Some(address),
+            Err(_) => return problem(StatusCode::BAD_REQUEST, "say an IP address, or all"),
+        },
+    };
+    answer(StatusCode::OK, &blocking(move || (views.remove_bans)(address)).await)
 }
 
 fn answer(status: StatusCode, body: &Value) -> Response {

@@ -16,7 +16,7 @@ use super::wiring;
 use crate::admin::{self, Admin};
 use crate::config::{Config, restart_needed};
 use crate::dispatch::{self, Dispatch, Routes};
-use crate::files::TenantTree;
+use crate::files::{Journal, JournalEntry, TenantTree};
 use crate::intake::{self, Doorbell, Intake, Nudges, Tenants};
 use crate::model::TenantId;
 use crate::outbox::{self, Publisher, TenantAnswers};
@@ -324,11 +324,16 @@ fn prepare_folders(config: &Config) -> Result<(), AppError> {
 }
 
 /// Evidence goes to the store before the client hears "success"; then intake is woken.
-fn journal(store: &Store, doorbell: &Arc<Doorbell>) -> crate::files::Journal {
+fn journal(store: &Store, doorbell: &Arc<Doorbell>) -> Journal {
     let (store, doorbell) = (store.clone(), Arc::clone(doorbell));
-    Arc::new(move |evidence| {
-        store.record_upload(&evidence)?;
-        doorbell.ring(&evidence.tenant);
+    Arc::new(move |entry| {
+        match &entry {
+            JournalEntry::Whole(evidence) => {
+                store.record_upload(evidence)?;
+                doorbell.ring(&evidence.tenant);
+            }
+            JournalEntry::Withdrawn(evidence) => store.forget_upload(evidence)?,
+        }
         Ok(())
     })
 }

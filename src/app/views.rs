@@ -6,6 +6,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use jiff::Timestamp;
 use serde_json::{Value, json};
 
+use super::bans;
 use crate::admin::{BatchQuery, Views};
 use crate::batch::BatchState;
 use crate::codes::ReasonCode;
@@ -39,12 +40,15 @@ impl Sights {
         let sights = Arc::new(self);
         let (a, b, c, d, e) =
             (sights.clone(), sights.clone(), sights.clone(), sights.clone(), sights);
+        let (listed, pardoning) = (a.guard.clone(), a.guard.clone());
         Views {
             readiness: Arc::new(move || a.readiness()),
             metrics: Arc::new(move || b.metrics()),
             status: Arc::new(move || c.status()),
             batches: Arc::new(move |query| d.batches(&query)),
             batch: Arc::new(move |id| e.batch(id)),
+            bans: Arc::new(move || bans::list(&listed)),
+            remove_bans: Arc::new(move |address| bans::remove(&pardoning, address)),
         }
     }
 
@@ -101,6 +105,9 @@ impl Sights {
         let metrics = &self.metrics;
         metrics.uploads.of(["all"]).inc_by(since(|c| c.uploads));
         metrics.uploads_aborted.inc_by(since(|c| c.uploads_aborted));
+        metrics.uploads_expired.inc_by(since(|c| c.uploads_expired));
+        let incomplete = i64::try_from(now.uploads_incomplete).unwrap_or(i64::MAX);
+        metrics.uploads_incomplete.set(incomplete);
         metrics.upload_bytes.inc_by(since(|c| c.bytes_in));
         metrics.logins.of(["sftp", "ok"]).inc_by(since(|c| c.logins_ok_sftp));
         metrics.logins.of(["ftps", "ok"]).inc_by(since(|c| c.logins_ok_ftps));

@@ -7,7 +7,7 @@ use clap::{Args, CommandFactory, Parser, Subcommand};
 use clap_complete::Shell;
 
 use super::outcome::{Failure, exit_with};
-use super::{batch, check, demo, manual, password, policy, serve, status, store};
+use super::{ban, batch, check, demo, manual, password, policy, serve, status, store};
 use crate::transfer::AlgorithmPolicy;
 
 /// File-drop messaging daemon: CSV in over SFTP, FTPS or FTP; messages out; answers back as files.
@@ -51,6 +51,9 @@ enum Command {
     /// Look at batches of the running daemon.
     #[command(subcommand)]
     Batch(BatchCommand),
+    /// Look at the sources that are banned, or on the way there, or let them in again.
+    #[command(subcommand)]
+    Ban(BanCommand),
     /// Work on the store of a daemon that is not running.
     #[command(subcommand)]
     Store(StoreCommand),
@@ -81,6 +84,17 @@ enum BatchCommand {
     Show {
         /// The batch_id, as the ACK gives it.
         batch_id: String,
+    },
+}
+
+#[derive(Debug, Subcommand)]
+enum BanCommand {
+    /// List sources of failed logins: bans first, then the highest scores.
+    List,
+    /// Lift a ban and forget the score.
+    Remove {
+        /// The address, as `ban list` gives it, or `all`.
+        address: String,
     },
 }
 
@@ -126,6 +140,8 @@ pub fn run() -> ExitCode {
             batch::list(&global, tenant.as_deref(), state.as_deref(), limit)
         }
         Command::Batch(BatchCommand::Show { batch_id }) => batch::show(&global, &batch_id),
+        Command::Ban(BanCommand::List) => ban::list(&global),
+        Command::Ban(BanCommand::Remove { address }) => ban::remove(&global, &address),
         Command::Store(command) => store_command(&global, command),
         Command::Policy(PolicyCommand::Print { policy }) => policy::show(&global, policy),
         Command::Completions { shell } => manual::completions(shell, Cli::command()),

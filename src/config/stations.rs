@@ -20,6 +20,8 @@ impl Config {
         let tenant = |tenant: &Tenant| transfer::Tenant {
             id: tenant.id.clone(),
             aliases: tenant.settings.aliases.clone(),
+            quota: tenant.settings.quota,
+            resume_window: tenant.settings.resume_window,
             suspended: tenant.settings.suspended,
         };
         self.tenants.iter().map(tenant).collect()

@@ -12,6 +12,8 @@ pub struct Metrics {
     pub uploads: CounterBy<1>,
     pub upload_bytes: Counter,
     pub uploads_aborted: Counter,
+    pub uploads_incomplete: Gauge,
+    pub uploads_expired: Counter,
     pub logins: CounterBy<2>,
     pub sessions: GaugeBy<1>,
     pub connections_refused: CounterBy<1>,
@@ -48,6 +50,12 @@ impl Metrics {
             upload_bytes: desk
                 .counter("upload_bytes", "Bytes of files received, also of uploads cut later."),
             uploads_aborted: desk.counter("uploads_aborted", "Uploads cut before their end."),
+            uploads_incomplete: desk
+                .gauge("uploads_incomplete", "Uploads that were cut and can be continued."),
+            uploads_expired: desk.counter(
+                "uploads_expired",
+                "Uploads that were cut and not continued within `resume_window`.",
+            ),
             logins: desk.counter_by(
                 "logins",
                 ["protocol", "result"],

@@ -4,6 +4,7 @@ use std::collections::HashMap;
 use std::fmt;
 use std::net::IpAddr;
 use std::sync::{Arc, PoisonError, RwLock};
+use std::time::Duration;
 
 use jiff::Timestamp;
 use russh::keys::PublicKey;
@@ -13,7 +14,7 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use super::totp::UsedCodes;
 use super::{Factors, Network, TotpSecret, certificate, password};
-use crate::files::Aliases;
+use crate::files::{Aliases, Quota, TreeSettings};
 use crate::model::{Kind, TenantId};
 
 /// What an account may do.
@@ -105,8 +106,20 @@ impl Account {
 pub struct Tenant {
     pub id: TenantId,
     pub aliases: Aliases,
-    /// Its accounts may log in and collect, and drop nothing.
+    /// Most that may be stored.
+    pub quota: Quota,
+    /// How long an upload that was cut can be continued.
+    pub resume_window: Duration,
+    /// Nothing is taken; answers can be collected.
     pub suspended: bool,
+}
+
+impl Tenant {
+    /// A tenant of whom nothing is said.
+    pub fn new(id: TenantId) -> Tenant {
+        let TreeSettings { quota, resume_window, suspended, .. } = TreeSettings::default();
+        Tenant { id, aliases: Aliases::new(), quota, resume_window, suspended }
+    }
 }
 
 /// All logins; cheap to clone, replaced as a whole at reload.
@@ -119,7 +132,7 @@ pub struct Accounts {
 
 struct Table {
     accounts: HashMap<String, Known>,
-    tenants: Vec<TenantId>,
+    tenants: Vec<Tenant>,
     /// Some account takes certificates.
     certificates: bool,
     /// Verified where there is nothing else to verify.
@@ -137,8 +150,6 @@ struct Known {
 pub(super) struct Login {
     pub(super) account: Arc<Account>,
     pub(super) aliases: Arc<Aliases>,
-    /// The tenant may drop nothing at the moment.
-    pub(super) suspended: bool,
 }
 
 /// Why a login is not even to be proved; the client never hears which it was.
@@ -162,11 +173,8 @@ impl Accounts {
 
     /// Puts new accounts in the place of all earlier ones; sessions that are open go on.
     pub fn replace(&self, accounts: Vec<Account>, tenants: Vec<Tenant>) {
-        let ids = tenants.iter().map(|tenant| tenant.id.clone()).collect();
-        let tenants: HashMap<TenantId, (Arc<Aliases>, bool)> = tenants
-            .into_iter()
-            .map(|tenant| (tenant.id, (Arc::new(tenant.aliases), tenant.suspended)))
-            .collect();
+        let aliases: HashMap<TenantId, Arc<Aliases>> =
+            tenants.iter().map(|t| (t.id.clone(), Arc::new(t.aliases.clone()))).collect();
         let hashes = accounts.iter().filter_map(|account| account.password_hash.as_deref());
         let dummy_hash = password::dummy(hashes).into();
         let mut known = HashMap::new();
@@ -179,17 +187,21 @@ impl Accounts {
             let authorities: Vec<_> =
                 authorities.map(|key| key.fingerprint(HashAlg::Sha256)).collect();
             certificates |= !authorities.is_empty();
-            let (aliases, suspended) = tenants.get(&account.tenant).cloned().unwrap_or_default();
+            let aliases = aliases.get(&account.tenant).cloned().unwrap_or_default();
             let name = account.name.clone();
-            let login = Login { account: Arc::new(account), aliases, suspended };
+            let login = Login { account: Arc::new(account), aliases };
             known.insert(name, Known { login, keys, authorities });
         }
-        let table = Arc::new(Table { accounts: known, tenants: ids, certificates, dummy_hash });
+        let table = Arc::new(Table { accounts: known, tenants, certificates, dummy_hash });
         *self.table.write().unwrap_or_else(PoisonError::into_inner) = table;
     }
 
     pub(super) fn tenants(&self) -> Vec<TenantId> {
-        self.table().tenants.clone()
+        self.table().tenants.iter().map(|tenant| tenant.id.clone()).collect()
+    }
+
+    pub(super) fn tenant(&self, id: &TenantId) -> Option<Tenant> {
+        self.table().tenants.iter().find(|tenant| tenant.id == *id).cloned()
     }
 
     /// Who this would be, and the hash to verify a password against: for whom no password opens

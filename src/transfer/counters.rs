@@ -4,7 +4,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 macro_rules! counters {
     ($($(#[$meta:meta])* $name:ident,)+) => {
-        /// Counters since start; `connections` is a gauge.
+        /// Counters since start; `connections` and `uploads_incomplete` are gauges.
         #[derive(Debug, Default)]
         pub struct Counters { $($(#[$meta])* pub(super) $name: AtomicU64,)+ }
 
@@ -45,6 +45,10 @@ counters! {
     uploads,
     /// Uploads that ended without becoming a file.
     uploads_aborted,
+    /// Uploads that were cut and can be continued now.
+    uploads_incomplete,
+    /// Uploads that were cut and that nobody continued within `resume_window`.
+    uploads_expired,
     /// Files opened for reading.
     downloads,
     /// Bytes of files received.

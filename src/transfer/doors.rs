@@ -20,6 +20,7 @@ use super::ssh::{self, SshDoor};
 use super::visit::Visit;
 use super::{Accounts, Counters, FtpSettings, Guard, Settings, SftpSettings, TlsMode, tls};
 use crate::files::{Journal, TreeSettings};
+use crate::worker::blocking;
 use crate::world::World;
 
 /// Connections the kernel holds until we accept them.
@@ -28,6 +29,8 @@ const BACKLOG: i32 = 1024;
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 /// The time the last answers have to leave before a connection is cut.
 const LINGER: Duration = Duration::from_millis(250);
+/// The pause between two looks at the uploads that were cut.
+const SWEEP_PAUSE: Duration = Duration::from_secs(10);
 /// The time an engine has to notice that its connection was cut.
 const CUT_PATIENCE: Duration = Duration::from_secs(5);
 
@@ -93,6 +96,7 @@ impl Doors {
             tree_settings: TreeSettings {
                 upload_max_bytes: settings.limits.upload_max_bytes,
                 disk_reserve: settings.disk_reserve,
+                ..TreeSettings::default()
             },
             trees: Mutex::new(HashMap::new()),
             limits: settings.limits.clone(),
@@ -125,6 +129,11 @@ impl Doors {
         self.house.counters.clone()
     }
 
+    #[cfg(test)]
+    pub(super) fn house(&self) -> Arc<House> {
+        self.house.clone()
+    }
+
     /// Lets clients in until the token is cancelled, then lets running transfers finish for at most
     /// `Limits::drain_grace`.
     pub async fn serve(self, token: CancellationToken) {
@@ -134,6 +143,7 @@ impl Doors {
             let (house, places) = (self.house.clone(), self.places.clone());
             loops.spawn(accept(listener, house, places, visits.clone(), token.clone()));
         }
+        loops.spawn(sweep_often(self.house.clone(), token));
         loops.close();
         let over = CancellationToken::new();
         let ended = async {
@@ -143,6 +153,16 @@ impl Doors {
             over.cancel();
         };
         tokio::join!(ended, self.house.guard.keep(over.clone()));
+        let house = self.house;
+        blocking(move || house.sweep()).await;
+    }
+}
+
+/// Looks after the uploads that were cut.
+async fn sweep_often(house: Arc<House>, token: CancellationToken) {
+    while timeout(SWEEP_PAUSE, token.cancelled()).await.is_err() {
+        let house = house.clone();
+        blocking(move || house.sweep()).await;
     }
 }
 

@@ -309,7 +309,9 @@ fn refusal(error: HomeError) -> Error {
         HomeError::Refused(_) => ErrorKind::PermissionDenied,
         HomeError::NameRefused(_) => ErrorKind::FileNameNotAllowedError,
         HomeError::NotEmpty => ErrorKind::PermanentDirectoryNotEmpty,
-        HomeError::TooLarge { .. } => ErrorKind::ExceededStorageAllocationError,
+        HomeError::TooLarge { .. } | HomeError::OverQuota { .. } => {
+            ErrorKind::ExceededStorageAllocationError
+        }
         HomeError::DiskFull => ErrorKind::InsufficientStorageSpaceError,
         HomeError::Incomplete | HomeError::Journal(_) | HomeError::Disk(_) => ErrorKind::LocalError,
     };

@@ -6,14 +6,20 @@ use std::io;
 
 use tokio::time::Instant;
 
-use crate::files::{Entry, HomeError, RelPath, Upload};
+use crate::files::{Entry, Folder, HomeError, RelPath, Upload};
 use crate::transfer::visit::Transfer;
 
 /// One open thing.
 pub(super) enum Open {
     File(Box<Download>),
-    Folder { entry: Entry, left: std::vec::IntoIter<Entry> },
+    Folder(Box<Listing>),
     Upload(Box<Receipt>),
+}
+
+/// A folder that is listed.
+pub(super) struct Listing {
+    pub(super) entry: Entry,
+    pub(super) folder: Folder,
 }
 
 /// A file that is read.
@@ -102,7 +108,7 @@ impl Open {
                     into.truncate(held + read);
                     read
                 }
-                Open::Folder { .. } => {
+                Open::Folder(_) => {
                     return Err(HomeError::Refused("this is a folder, it has no bytes to read"));
                 }
             };

@@ -3,7 +3,7 @@
 use super::answers::Answers;
 use super::book::Book;
 use super::frames::Input;
-use super::handles::{Download, Handles, Open, Receipt};
+use super::handles::{Download, Handles, Listing, Open, Receipt};
 use super::packet::{self, Malformed, Packet, Request};
 use super::reply::{self, Code};
 use crate::files::{Home, HomeError, Keep, RelPath, UploadStart};
@@ -161,7 +161,7 @@ impl Session {
         match open {
             Open::Upload(receipt) => return done(self.book.uploaded(*receipt)),
             Open::File(download) => self.book.downloaded(&download),
-            Open::Folder { .. } => {}
+            Open::Folder(_) => {}
         }
         Ok(Answer::Done)
     }
@@ -204,7 +204,7 @@ impl Session {
         match self.handles.get(handle)? {
             Open::File(download) => reply::attributes(out, id, &download.entry),
             Open::Upload(receipt) => reply::attributes(out, id, &receipt.upload.entry()),
-            Open::Folder { entry, .. } => reply::attributes(out, id, entry),
+            Open::Folder(listing) => reply::attributes(out, id, &listing.entry),
         }
         Ok(())
     }
@@ -238,15 +238,16 @@ impl Session {
         self.handles.check_room()?;
         let path = resolve(path)?;
         let entry = self.home.stat(&path)?;
-        let left = self.home.list(&path)?.into_iter();
-        Ok(self.handles.insert(Open::Folder { entry, left }, self.book.visit.transfer()))
+        let folder = self.home.folder(&path)?;
+        let open = Open::Folder(Box::new(Listing { entry, folder }));
+        Ok(self.handles.insert(open, self.book.visit.transfer()))
     }
 
     fn readdir(&mut self, id: u32, handle: &[u8], answers: &mut Answers) -> Result<(), HomeError> {
-        let Open::Folder { left, .. } = self.handles.get(handle)? else {
+        let Open::Folder(listing) = self.handles.get(handle)? else {
             return Err(HomeError::Refused("this is not a folder"));
         };
-        let entries: Vec<_> = left.take(NAMES_BATCH).collect();
+        let entries = listing.folder.next(NAMES_BATCH)?;
         if entries.is_empty() {
             reply::status(answers.small(), id, Code::Eof, "no more entries");
         } else {
@@ -262,7 +263,7 @@ impl Drop for Session {
             match open {
                 Open::Upload(receipt) => self.book.cut(*receipt),
                 Open::File(download) => self.book.downloaded(&download),
-                Open::Folder { .. } => {}
+                Open::Folder(_) => {}
             }
         }
     }

@@ -118,7 +118,7 @@ mod tests {
             expires: None,
             sessions_max: None,
         };
-        Login { account: Arc::new(account), aliases: Arc::default(), suspended: false }
+        Login { account: Arc::new(account), aliases: Arc::default() }
     }
 
     fn names(attempt: &Attempt) -> String {

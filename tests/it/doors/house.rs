@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use argon2::Argon2;
 use argon2::password_hash::PasswordHasher;
-use dropchute::files::{Aliases, RelPath};
+use dropchute::files::{Aliases, JournalEntry, RelPath};
 use dropchute::model::UploadEvidence;
 use dropchute::store::{SimulatedDisk, Store};
 use dropchute::transfer::{
@@ -89,12 +89,14 @@ impl House {
         let secure = Protocols { sftp: true, ftps: true, ftp: false };
         let all = Protocols { ftp: true, ..secure };
         let aliases = Aliases::from([("IN".to_owned(), RelPath::of("inbox"))]);
-        let tenant = Tenant { id: "acme".parse().unwrap(), aliases, suspended: false };
+        let tenant = Tenant { aliases, ..Tenant::new("acme".parse().unwrap()) };
         accounts.replace(vec![account("erp", secure), account("old", all)], vec![tenant]);
         let recorded = Arc::new(Mutex::new(Vec::new()));
         let journal = recorded.clone();
-        let journal = move |evidence| {
-            journal.lock().unwrap().push(evidence);
+        let journal = move |entry| {
+            if let JournalEntry::Whole(evidence) = entry {
+                journal.lock().unwrap().push(evidence);
+            }
             Ok(())
         };
         let world = Arc::new(World::real());

@@ -14,6 +14,7 @@ mod outcome;
 mod password;
 mod policy;
 mod serve;
+mod session;
 mod status;
 mod store;
 mod table;

@@ -11,12 +11,17 @@ mod desk;
 mod doors;
 mod factors;
 mod ftp;
+#[cfg(feature = "fuzzing")]
+#[doc(hidden)]
+pub mod fuzzing;
 mod guard;
 mod host_key;
 mod house;
 mod network;
+mod pace;
 mod password;
 mod policy;
+mod sessions;
 mod settings;
 mod sftp;
 mod ssh;
@@ -25,14 +30,15 @@ mod totp;
 mod visit;
 
 pub use accounts::{Account, Accounts, Protocols, Rights, Tenant};
-pub use counters::{Counters, CountersSnapshot};
-pub use doors::{Doors, TransferError};
+pub use counters::{Counters, CountersSnapshot, TallySnapshot};
+pub use doors::{DoorControl, Doors, TransferError};
 pub use factors::{Factors, InvalidFactors};
 pub use guard::{Guard, GuardSettings, Points, Watched};
 pub use network::{InvalidNetwork, Network};
 pub use policy::PolicyOffer;
+pub use sessions::SessionFilter;
 pub use settings::{
     AlgorithmPolicy, FtpSettings, HostKeyType, Limits, Settings, SftpSettings, TlsMode,
 };
-pub use sftp::read_requests;
 pub use totp::{InvalidTotpSecret, TotpSecret};
+pub use visit::SessionLine;

@@ -12,7 +12,7 @@ use super::secret::Places;
 use super::section::{Item, Section};
 use super::value;
 use crate::model::{Kind, TenantId};
-use crate::transfer::{Account, Factors, Network, Protocols, Rights, TotpSecret};
+use crate::transfer::{Account, Factors, Protocols, Rights, TotpSecret};
 
 /// Longest name of an account, in bytes.
 const NAME_MAX_BYTES: usize = 128;
@@ -94,7 +94,7 @@ fn read(
         rights: section.value("rights", rights_usual, rights),
         kinds: section.value("kinds", usual.collect(), value::list(value::one_of(&kinds))),
         protocols: section.value("protocols", protocols_usual, protocols),
-        allow_from: section.value("allow_from", anywhere.collect(), value::list(network)),
+        allow_from: section.value("allow_from", anywhere.collect(), value::list(value::network)),
         expires: section.optional("expires", None, |item| moment(item, timezone)),
         sessions_max: section.optional("sessions_max", None, value::number(1, 1_000_000)),
     };
@@ -253,10 +253,4 @@ fn protocols(item: &Item<'_>) -> Result<Protocols, Complaint> {
         }
     }
     Ok(protocols)
-}
-
-pub(super) fn network(item: &Item<'_>) -> Result<Network, Complaint> {
-    let allowed = "a network such as \"203.0.113.0/24\" or \"2001:db8::/32\"";
-    let text = value::str_of(item, allowed)?;
-    text.parse().map_err(|_| Complaint::new("is no network").allowed(allowed))
 }

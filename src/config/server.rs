@@ -16,7 +16,7 @@ use super::value;
 use crate::records;
 use crate::telemetry::LogFormat;
 use crate::transfer::{
-    AlgorithmPolicy, FtpSettings, HostKeyType, Limits, Settings, SftpSettings, TlsMode,
+    AlgorithmPolicy, FtpSettings, HostKeyType, Limits, Network, Settings, SftpSettings, TlsMode,
 };
 
 /// The front that may face the internet. Nothing listens there yet in this version.
@@ -96,6 +96,7 @@ fn sftp(section: &Section<'_>, places: &Places) -> SftpSettings {
         host_key_file: section
             .optional("host_key_file", built_in.host_key_file, |item| places.path(item)),
         policy,
+        from_proxy: from_proxy(section),
     }
 }
 
@@ -127,7 +128,13 @@ fn ftp(section: &Section<'_>, places: &Places) -> FtpSettings {
         key_file,
         passive_ports: section.value("passive_ports", built_in.passive_ports, ports),
         public_address: section.optional("public_address", built_in.public_address, address),
+        from_proxy: from_proxy(section),
     }
+}
+
+/// Whoever comes from these networks says for whom: a network of everybody would let everybody lie.
+fn from_proxy(section: &Section<'_>) -> Vec<Network> {
+    section.value("from_proxy", Vec::new(), value::list(value::network))
 }
 
 pub(super) fn certificate(path: PathBuf) -> Result<PathBuf, Complaint> {
@@ -248,6 +255,12 @@ pub(super) fn limits(section: &Section<'_>, shutdown_grace: Duration) -> (Limits
             "connections_per_address",
             doors.connections_per_address,
             count(),
+        ),
+        logins_pending_max: section.value("logins_pending_max", doors.logins_pending_max, count()),
+        session_bandwidth: section.optional(
+            "session_bandwidth",
+            doors.session_bandwidth,
+            value::bandwidth,
         ),
         login_grace: section.value("login_grace", doors.login_grace, value::duration),
         idle_timeout: section.value("idle_timeout", doors.idle_timeout, value::duration),

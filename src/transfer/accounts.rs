@@ -112,13 +112,25 @@ pub struct Tenant {
     pub resume_window: Duration,
     /// Nothing is taken; answers can be collected.
     pub suspended: bool,
+    /// Sessions of all its accounts together.
+    pub sessions_max: Option<usize>,
+    /// Bytes a second of all its sessions together, in each direction.
+    pub bandwidth: Option<u64>,
 }
 
 impl Tenant {
-    /// A tenant of whom nothing is said.
+    /// A tenant without anything of its own.
     pub fn new(id: TenantId) -> Tenant {
         let TreeSettings { quota, resume_window, suspended, .. } = TreeSettings::default();
-        Tenant { id, aliases: Aliases::new(), quota, resume_window, suspended }
+        Tenant {
+            id,
+            aliases: Aliases::new(),
+            quota,
+            resume_window,
+            suspended,
+            sessions_max: None,
+            bandwidth: None,
+        }
     }
 }
 
@@ -132,7 +144,7 @@ pub struct Accounts {
 
 struct Table {
     accounts: HashMap<String, Known>,
-    tenants: Vec<Tenant>,
+    tenants: HashMap<TenantId, Arc<Tenant>>,
     /// Some account takes certificates.
     certificates: bool,
     /// Verified where there is nothing else to verify.
@@ -149,7 +161,7 @@ struct Known {
 #[derive(Debug, Clone)]
 pub(super) struct Login {
     pub(super) account: Arc<Account>,
-    pub(super) aliases: Arc<Aliases>,
+    pub(super) tenant: Arc<Tenant>,
 }
 
 /// Why a login is not even to be proved; the client never hears which it was.
@@ -173,8 +185,8 @@ impl Accounts {
 
     /// Puts new accounts in the place of all earlier ones; sessions that are open go on.
     pub fn replace(&self, accounts: Vec<Account>, tenants: Vec<Tenant>) {
-        let aliases: HashMap<TenantId, Arc<Aliases>> =
-            tenants.iter().map(|t| (t.id.clone(), Arc::new(t.aliases.clone()))).collect();
+        let tenants: HashMap<TenantId, Arc<Tenant>> =
+            tenants.into_iter().map(|tenant| (tenant.id.clone(), Arc::new(tenant))).collect();
         let hashes = accounts.iter().filter_map(|account| account.password_hash.as_deref());
         let dummy_hash = password::dummy(hashes).into();
         let mut known = HashMap::new();
@@ -187,9 +199,10 @@ impl Accounts {
             let authorities: Vec<_> =
                 authorities.map(|key| key.fingerprint(HashAlg::Sha256)).collect();
             certificates |= !authorities.is_empty();
-            let aliases = aliases.get(&account.tenant).cloned().unwrap_or_default();
+            let bare = || Arc::new(Tenant::new(account.tenant.clone()));
+            let tenant = tenants.get(&account.tenant).cloned().unwrap_or_else(bare);
             let name = account.name.clone();
-            let login = Login { account: Arc::new(account), aliases };
+            let login = Login { account: Arc::new(account), tenant };
             known.insert(name, Known { login, keys, authorities });
         }
         let table = Arc::new(Table { accounts: known, tenants, certificates, dummy_hash });
@@ -197,11 +210,11 @@ impl Accounts {
     }
 
     pub(super) fn tenants(&self) -> Vec<TenantId> {
-        self.table().tenants.iter().map(|tenant| tenant.id.clone()).collect()
+        self.table().tenants.keys().cloned().collect()
     }
 
-    pub(super) fn tenant(&self, id: &TenantId) -> Option<Tenant> {
-        self.table().tenants.iter().find(|tenant| tenant.id == *id).cloned()
+    pub(super) fn tenant(&self, id: &TenantId) -> Option<Arc<Tenant>> {
+        self.table().tenants.get(id).cloned()
     }
 
     /// Who this would be, and the hash to verify a password against: for whom no password opens
@@ -308,7 +321,7 @@ impl fmt::Debug for Accounts {
 impl Default for Table {
     fn default() -> Table {
         let dummy_hash = password::dummy(std::iter::empty()).into();
-        Table { accounts: HashMap::new(), tenants: Vec::new(), certificates: false, dummy_hash }
+        Table { accounts: HashMap::new(), tenants: HashMap::new(), certificates: false, dummy_hash }
     }
 }
 

@@ -22,7 +22,6 @@ use self::answers::Answers;
 use self::inlet::Arrival;
 pub(super) use allowance::Allowance;
 pub(super) use book::Book;
-pub use frames::read_requests;
 pub(super) use inlet::{Inlet, TooMuch};
 pub(super) use session::Session;
 

@@ -56,7 +56,7 @@ impl SshDoor {
             let key = host_key::load_or_create(&path, kind, &house.world.dice);
             keys.push(key.map_err(|error| (path, error))?);
         }
-        let limits = &house.limits;
+        let limits = house.limits();
         let config = Config {
             server_id: SshId::Standard("SSH-2.0-dropchute".into()),
             methods: Attempt::default().methods(),
@@ -134,11 +134,10 @@ pub(super) async fn serve(house: Arc<House>, visit: Visit, door: Arc<SshDoor>, s
 async fn farewell(visit: &Visit, line: &Line) {
     visit.ending().await;
     tokio::select! {
-        () = visit.at_rest() => line.hang_up("the server says goodbye, connect again later").await,
-        () = visit.being_cut() => {
-            line.hang_up("the connection was cut by the server, send unfinished files again").await;
-        }
+        () = visit.at_rest() => {}
+        () = visit.being_cut() => {}
     }
+    line.hang_up(&visit.farewell().to_string()).await;
     std::future::pending().await
 }
 

@@ -1,5 +1,6 @@
 //! The doors, seen by real clients.
 
+mod dialogues;
 mod ftp;
 mod house;
 mod sftp;

@@ -9,7 +9,6 @@ use super::handles::{Download, Receipt};
 use crate::files::{HomeError, RelPath};
 use crate::model::UploadEvidence;
 use crate::transfer::accounts::Login;
-use crate::transfer::counters::{Counters, add, count};
 use crate::transfer::ssh::Fresh;
 use crate::transfer::visit::Visit;
 use crate::world::World;
@@ -21,7 +20,6 @@ const SETTLE: Duration = Duration::from_secs(2);
 pub(in crate::transfer) struct Book {
     pub(in crate::transfer) login: Login,
     pub(in crate::transfer) visit: Visit,
-    pub(in crate::transfer) counters: Arc<Counters>,
     pub(in crate::transfer) world: Arc<World>,
     pub(in crate::transfer) fresh: Arc<Fresh>,
     pub(in crate::transfer) channel: u32,
@@ -37,7 +35,7 @@ impl Book {
         let (bytes, path, since) = (receipt.upload.length(), receipt.path, receipt.since);
         match receipt.upload.finish() {
             Ok(evidence) => {
-                count(&self.counters.uploads);
+                self.visit.uploaded();
                 if let Some(evidence) = evidence {
                     self.note_fresh(evidence);
                 }
@@ -45,7 +43,7 @@ impl Book {
                 Ok(())
             }
             Err(error) => {
-                count(&self.counters.uploads_aborted);
+                self.visit.uploads_lost(1);
                 self.log("upload failed", &path, bytes, since);
                 Err(error)
             }
@@ -54,7 +52,7 @@ impl Book {
 
     /// The session ended, or the connection, before the upload did.
     pub(super) fn cut(&self, receipt: Receipt) {
-        count(&self.counters.uploads_aborted);
+        self.visit.uploads_lost(1);
         self.log("upload cut", &receipt.path, receipt.upload.length(), receipt.since);
     }
 
@@ -63,14 +61,6 @@ impl Book {
         if download.bytes > 0 {
             self.log("download", &download.path, download.bytes, download.since);
         }
-    }
-
-    pub(super) fn received(&self, bytes: usize) {
-        add(&self.counters.bytes_in, bytes as u64);
-    }
-
-    pub(super) fn sent(&self, bytes: usize) {
-        add(&self.counters.bytes_out, bytes as u64);
     }
 
     pub(super) fn refused(&self, error: &HomeError) {
@@ -103,7 +93,7 @@ impl Book {
 }
 
 /// A path for the log: whatever is in the names, it stays on its line.
-fn shown(path: &RelPath) -> String {
+pub(super) fn shown(path: &RelPath) -> String {
     let text = path.names().join(&b'/');
     format!("/{}", String::from_utf8_lossy(&text).escape_debug())
 }

@@ -133,26 +133,6 @@ impl Input {
     }
 }
 
-/// Reads bytes as a client may send them: how many requests were understood, and whether all were.
-/// For fuzzing.
-pub fn read_requests(parts: &[&[u8]]) -> (usize, bool) {
-    let (mut frames, mut understood) = (Frames::default(), 0);
-    for part in parts {
-        let pushed = frames.push(part);
-        let mut input = Input::new(frames.take_whole());
-        while let Some(parsed) = input.next(|packet| packet::parse(packet).is_ok()) {
-            if !parsed {
-                return (understood, false);
-            }
-            understood += 1;
-        }
-        if pushed.is_err() {
-            return (understood, false);
-        }
-    }
-    (understood, true)
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -195,7 +175,5 @@ mod tests {
         frames.push(&bytes).unwrap();
         assert_eq!(frames.bytes(), 12);
         assert_eq!(frames.push(&[0]), Err(Malformed));
-        assert_eq!(read_requests(&[b"\0\0\0\x05\x01\0\0\0\x03", b"\0\0\0\x01"]), (1, true));
-        assert_eq!(read_requests(&[b"\0\0\0\x01\x01"]), (0, false));
     }
 }

@@ -1,13 +1,12 @@
 //! One SFTP session: requests in, answers out, in order. Blocks on the disk.
 
 use super::answers::Answers;
-use super::book::Book;
+use super::book::{Book, shown};
 use super::frames::Input;
 use super::handles::{Download, Handles, Listing, Open, Receipt};
 use super::packet::{self, Malformed, Packet, Request};
 use super::reply::{self, Code};
 use crate::files::{Home, HomeError, Keep, RelPath, UploadStart};
-use crate::transfer::counters::count;
 
 /// Answers are sent when there are so many bytes of them.
 const ANSWERS_BATCH_BYTES: usize = 128 << 10;
@@ -137,10 +136,12 @@ impl Session {
         const EXCLUSIVE: u32 = 0x20;
         self.handles.check_room()?;
         let (path, since) = (resolve(path)?, self.book.now());
-        let open = if flags & (WRITE | APPEND) == 0 {
+        let reads = flags & (WRITE | APPEND) == 0;
+        let what = format!("{} {}", if reads { "get" } else { "put" }, shown(&path));
+        let open = if reads {
             let entry = self.home.stat(&path)?;
             let file = self.home.open(&path)?;
-            count(&self.book.counters.downloads);
+            self.book.visit.downloaded();
             Open::File(Box::new(Download { file, entry, path, bytes: 0, since }))
         } else {
             let start = UploadStart {
@@ -152,7 +153,7 @@ impl Session {
             let upload = self.home.begin_upload(&path, start)?;
             Open::Upload(Box::new(Receipt { upload, path, since }))
         };
-        Ok(self.handles.insert(open, self.book.visit.transfer()))
+        Ok(self.handles.insert(open, self.book.visit.transfer_of(what)))
     }
 
     /// The end of an upload: only when the file is whole, in place and recorded it is "done".
@@ -186,7 +187,7 @@ impl Session {
         if let Open::File(download) = open {
             download.bytes += count as u64;
         }
-        self.book.sent(count);
+        self.book.visit.sent(count);
         Ok(Answer::Written)
     }
 
@@ -195,7 +196,7 @@ impl Session {
             return Err(HomeError::Refused("the file is not open for writing"));
         };
         receipt.upload.write_at(offset, data)?;
-        self.book.received(data.len());
+        self.book.visit.received(data.len());
         Ok(Answer::Done)
     }
 

@@ -100,7 +100,7 @@ mod tests {
     use std::sync::Arc;
 
     use super::*;
-    use crate::transfer::{Account, Protocols, Rights};
+    use crate::transfer::{Account, Protocols, Rights, Tenant};
 
     fn login(combinations: &[&str]) -> Login {
         let account = Account {
@@ -118,7 +118,7 @@ mod tests {
             expires: None,
             sessions_max: None,
         };
-        Login { account: Arc::new(account), aliases: Arc::default() }
+        Login { account: Arc::new(account), tenant: Arc::new(Tenant::new("acme".parse().unwrap())) }
     }
 
     fn names(attempt: &Attempt) -> String {

@@ -47,7 +47,7 @@ impl Door {
         line: Arc<Line>,
         tasks: &TaskTracker,
     ) -> Door {
-        let allowance = door.allowance.part(house.limits.asked_per_session_max_bytes);
+        let allowance = door.allowance.part(house.limits().asked_per_session_max_bytes);
         Door {
             house,
             visit,
@@ -126,12 +126,11 @@ impl Door {
         let book = sftp::Book {
             login,
             visit: self.visit.clone(),
-            counters: self.house.counters.clone(),
             world: self.house.world.clone(),
             fresh: self.line.fresh.clone(),
             channel: channel.number(),
         };
-        let sftp = sftp::Session::new(home, book, self.house.limits.handles_max);
+        let sftp = sftp::Session::new(home, book, self.house.limits().handles_max);
         let visit = self.visit.clone();
         self.tasks.spawn(sftp::run(sftp, inlet, visit, client, channel));
         true

@@ -387,7 +387,6 @@ mod tests {
     use russh::keys::ssh_key::private::Ed25519Keypair;
 
     use super::*;
-    use crate::files::Aliases;
     use crate::store::{SimulatedDisk, Store};
     use crate::transfer::{
         Account, Accounts, Doors, Guard, GuardSettings, Limits, Protocols, Rights, Settings, Tenant,
@@ -446,7 +445,7 @@ mod tests {
         }
 
         fn visit(&self, last: u8) -> Visit {
-            Visit::new(IpAddr::from([192, 0, 2, last]))
+            Visit::alone(IpAddr::from([192, 0, 2, last]), self.house.world.clone())
         }
 
         async fn refused(&self, visit: &Visit, name: &str, given: &str) -> Refusal {
@@ -502,7 +501,7 @@ mod tests {
         let visit = desk.visit(1);
         let login = desk.house.check_password(&visit, "erp", PASSWORD, "sftp").await.unwrap();
         assert_eq!(desk.house.admit(&visit, &login, "sftp"), Ok(()));
-        assert!(visit.is_logged_in());
+        assert!(login.tenant.suspended && visit.is_logged_in());
         assert_eq!(before.elapsed(), Duration::ZERO);
         let visit = desk.visit(2);
         let login = desk.house.check_password(&visit, "expired", PASSWORD, "sftp").await.unwrap();

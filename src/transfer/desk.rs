@@ -363,6 +363,7 @@ mod tests {
 
     use super::*;
     use crate::store::{SimulatedDisk, Store};
+    use crate::transfer::visit::{Arrival, VisitId};
     use crate::transfer::{
         Account, Accounts, Doors, Guard, GuardSettings, Limits, Protocols, Rights, Settings, Tenant,
     };
@@ -417,7 +418,11 @@ mod tests {
         }
 
         fn visit(&self, last: u8) -> Visit {
-            Visit::new(IpAddr::from([192, 0, 2, last]))
+            let peer = (IpAddr::from([192, 0, 2, last]), 40_000).into();
+            let local = (IpAddr::from([192, 0, 2, 254]), 22).into();
+            let (counters, world) = (self.house.counters.clone(), self.house.world.clone());
+            let arrival = Arrival { door: "sftp", peer, local };
+            Visit::new(VisitId(u64::from(last)), arrival, counters, world)
         }
 
         async fn refused(&self, visit: &Visit, name: &str, given: &str) -> Refusal {

@@ -120,6 +120,7 @@ fn whole_example() -> Folder {
     for secret in ["mailhub.secret", "sms.secret"] {
         folder.write(secret, "secret\n", 0o640);
     }
+    folder.write("acme-erp.totp", "GEZDGNBVGY3TQOJQ\n", 0o600);
     folder
 }
 

@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use jiff::Timestamp;
 use russh::keys::PublicKey;
+use russh::keys::ssh_key::Certificate;
 use tokio::time::{Instant, sleep_until};
 
 use super::accounts::{Barred, Login};
@@ -229,6 +230,30 @@ impl House {
         login
     }
 
+    /// The account this certificate opens, as with a key.
+    pub(super) fn check_certificate(
+        &self,
+        visit: &Visit,
+        name: &str,
+        given: &Certificate,
+        protocol: &'static str,
+    ) -> Option<Login> {
+        if !self.may_try(visit) {
+            return None;
+        }
+        let now = self.world.clock.now();
+        let login = self.accounts.authenticate_certificate(name, given, now, protocol, visit.peer);
+        if login.is_none() {
+            visit.notes.page(|page| page.key_refused = Some((name.to_owned(), protocol)));
+        }
+        login
+    }
+
+    /// Whether the one-time code is right; it counts once. After false call `refuse`.
+    pub(super) fn check_code(&self, visit: &Visit, login: &Login, code: &str) -> bool {
+        self.may_try(visit) && self.accounts.spend_code(login, code, self.world.clock.now())
+    }
+
     /// Lets somebody in who has proved all that is asked. After an error call `refuse`.
     pub(super) fn admit(
         &self,
@@ -386,6 +411,9 @@ mod tests {
             tenant: "acme".parse().unwrap(),
             password_hash: Some(hash.to_string()),
             ssh_keys: vec![key(7).public_key().to_openssh().unwrap()],
+            ssh_authorities: Vec::new(),
+            totp_secret: None,
+            login: vec![crate::transfer::Factors::KEY, crate::transfer::Factors::PASSWORD],
             rights: Rights::default(),
             kinds: Vec::new(),
             protocols: Protocols { sftp: true, ..Protocols::default() },

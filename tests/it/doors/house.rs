@@ -11,8 +11,8 @@ use dropchute::files::{Aliases, JournalEntry, RelPath};
 use dropchute::model::UploadEvidence;
 use dropchute::store::{SimulatedDisk, Store};
 use dropchute::transfer::{
-    Account, Accounts, Counters, Doors, FtpSettings, Guard, GuardSettings, Limits, Protocols,
-    Rights, Settings, SftpSettings, Tenant, TlsMode,
+    Account, Accounts, Counters, Doors, Factors, FtpSettings, Guard, GuardSettings, Limits,
+    Protocols, Rights, Settings, SftpSettings, Tenant, TlsMode,
 };
 use dropchute::world::World;
 use russh::keys::PrivateKey;
@@ -46,6 +46,9 @@ fn account(name: &str, protocols: Protocols) -> Account {
         tenant: "acme".parse().unwrap(),
         password_hash: Some(hash.to_string()),
         ssh_keys: vec![key(7).public_key().to_openssh().unwrap()],
+        ssh_authorities: Vec::new(),
+        totp_secret: None,
+        login: vec![Factors::KEY, Factors::PASSWORD],
         rights: Rights { drop: true, collect: true, ..Rights::default() },
         kinds: Vec::new(),
         protocols,
@@ -108,7 +111,7 @@ impl House {
             data_dir: folder.path().to_owned(),
             sftp: Some(SftpSettings {
                 listen: vec![local],
-                host_key_file: folder.path().join("host_key"),
+                host_key_file: Some(folder.path().join("host_key")),
                 ..SftpSettings::default()
             }),
             ftp: Some(ftp),

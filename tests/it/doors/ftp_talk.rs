@@ -348,6 +348,21 @@ async fn a_transfer_can_be_watched_and_called_off() {
     assert_eq!(house.last().path, "inbox/b.csv");
 }
 
+/// Python's ftplib sends ABOR as urgent data: the kernel cuts the line in two before its last byte.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn urgent_bytes_are_read_where_they_stand() {
+    let house = clear();
+    let control = TcpStream::connect(house.ftp).await.unwrap().into_std().unwrap();
+    let urgent = control.try_clone().unwrap();
+    let wire = Box::new(TcpStream::from_std(control).unwrap());
+    let mut talk = Talk { wire, tls: None, server: house.ftp, read: Vec::new() };
+    assert_eq!(talk.code().await, 220);
+    for line in [&b"NOOP\r\n"[..], b"\xff\xf4\xff\xf2NOOP\r\n"] {
+        assert_eq!(socket2::SockRef::from(&urgent).send_out_of_band(line).unwrap(), line.len());
+        assert_eq!(talk.code().await, 200);
+    }
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn an_upload_whose_sender_dies_is_not_published() {
     let house = clear();

@@ -3,4 +3,6 @@
 mod dialogues;
 mod ftp;
 mod house;
+mod proxy;
+mod sessions;
 mod sftp;

@@ -306,6 +306,11 @@ fn changes_outside_tenants_need_a_restart() {
          [guard]\nsafe = [\"192.0.2.0/24\"]\npoints.garbage = 0\n",
     );
     assert_eq!(restart_needed(&old, &same), [""; 0]);
+    let live = load(
+        "format = 1\n[ftp]\nlisten = []\nfrom_proxy = [\"192.0.2.1\"]\n[limits]\nconnections_max = 7\n\
+         session_bandwidth = \"1MiB/s\"\n[guard]\nthreshold = 50\n[tenant.a]\nbandwidth = \"2MiB/s\"\n",
+    );
+    assert_eq!(restart_needed(&old, &live), [""; 0]);
     let new = load("format = 1\n[ftp]\ntls = \"off\"\n[provider.x]\nkind = \"simulator\"\n");
     let needed = restart_needed(&old, &new);
     assert_eq!(needed[..2], ["ftp.listen", "ftp.tls"]);

@@ -12,7 +12,7 @@ mod routes;
 
 pub use client::{ClientError, ask, tell};
 pub use listen::{Admin, AdminError, Settings};
-pub use routes::{BatchQuery, Views};
+pub use routes::{BatchQuery, SessionQuery, Views};
 
 #[cfg(test)]
 mod tests;

@@ -9,6 +9,7 @@ mod bans;
 mod drive;
 mod error;
 mod run;
+mod sessions;
 mod start;
 mod views;
 mod wiring;

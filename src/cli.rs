@@ -13,6 +13,7 @@ mod manual;
 mod outcome;
 mod password;
 mod serve;
+mod session;
 mod status;
 mod store;
 mod table;

@@ -9,12 +9,17 @@ mod counters;
 mod desk;
 mod doors;
 mod ftp;
+#[cfg(feature = "fuzzing")]
+#[doc(hidden)]
+pub mod fuzzing;
 mod guard;
 mod host_key;
 mod house;
 mod network;
+mod pace;
 mod password;
 mod policy;
+mod sessions;
 mod settings;
 mod sftp;
 mod ssh;
@@ -22,8 +27,10 @@ mod tls;
 mod visit;
 
 pub use accounts::{Account, Accounts, Protocols, Rights, Tenant};
-pub use counters::{Counters, CountersSnapshot};
-pub use doors::{Doors, TransferError};
+pub use counters::{Counters, CountersSnapshot, TallySnapshot};
+pub use doors::{DoorControl, Doors, TransferError};
 pub use guard::{Guard, GuardSettings, Points, Watched};
 pub use network::{InvalidNetwork, Network};
+pub use sessions::SessionFilter;
 pub use settings::{AlgorithmPolicy, FtpSettings, Limits, Settings, SftpSettings, TlsMode};
+pub use visit::SessionLine;

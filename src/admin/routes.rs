@@ -25,6 +25,7 @@ const LIMIT_MAX: usize = 1000;
 type View<T> = Arc<dyn Fn() -> T + Send + Sync>;
 type BatchesView = Arc<dyn Fn(BatchQuery) -> Value + Send + Sync>;
 type RemoveView = Arc<dyn Fn(Option<IpAddr>) -> Value + Send + Sync>;
+type SessionsView = Arc<dyn Fn(SessionQuery) -> Value + Send + Sync>;
 type BatchView = Arc<dyn Fn(&str) -> Option<Value> + Send + Sync>;
 
 /// What the rest of the program shows; each view may block, and is called off the async workers.
@@ -44,6 +45,10 @@ pub struct Views {
     pub bans: View<Value>,
     /// Lifts the ban of an address, or all bans, and says how many.
     pub remove_bans: RemoveView,
+    /// The open sessions a query asks for, oldest first.
+    pub sessions: SessionsView,
+    /// Ends the sessions a query asks for, and says how many.
+    pub kill_sessions: SessionsView,
 }
 
 impl fmt::Debug for Views {
@@ -63,16 +68,48 @@ pub struct BatchQuery {
     pub limit: usize,
 }
 
+/// Which sessions to list or to end; what is `None` holds for all.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct SessionQuery {
+    /// The one with this id.
+    pub id: Option<String>,
+    /// Those of this account.
+    pub account: Option<String>,
+    /// Those of this tenant.
+    pub tenant: Option<String>,
+}
+
+impl SessionQuery {
+    /// Reads `id=…&account=…&tenant=…`; the error is a sentence for the caller.
+    fn parse(query: &str) -> Result<SessionQuery, String> {
+        let mut parsed = SessionQuery::default();
+        for (key, value) in pairs(query)? {
+            match key {
+                "id" => parsed.id = Some(value),
+                "account" => parsed.account = Some(value),
+                "tenant" => parsed.tenant = Some(value),
+                _ => return Err(format!("unknown query key {key:?}")),
+            }
+        }
+        Ok(parsed)
+    }
+}
+
+/// The keys and values of a query; the error is a sentence for the caller.
+fn pairs(query: &str) -> Result<Vec<(&str, String)>, String> {
+    let pair = |pair| {
+        let (key, value) = str::split_once(pair, '=').unwrap_or((pair, ""));
+        let value = percent_decode_str(value).decode_utf8();
+        Ok((key, value.map_err(|_| format!("{key} is not valid UTF-8"))?.into_owned()))
+    };
+    query.split('&').filter(|pair| !pair.is_empty()).map(pair).collect()
+}
+
 impl BatchQuery {
     /// Reads `tenant=…&state=…&limit=…`; the error is a sentence for the caller.
     fn parse(query: &str) -> Result<BatchQuery, String> {
         let mut parsed = BatchQuery { tenant: None, state: None, limit: LIMIT_DEFAULT };
-        for pair in query.split('&').filter(|pair| !pair.is_empty()) {
-            let (key, value) = pair.split_once('=').unwrap_or((pair, ""));
-            let value = percent_decode_str(value)
-                .decode_utf8()
-                .map_err(|_| format!("{key} is not valid UTF-8"))?
-                .into_owned();
+        for (key, value) in pairs(query)? {
             match key {
                 "tenant" => parsed.tenant = Some(value),
                 "state" => parsed.state = Some(value),
@@ -104,6 +141,8 @@ pub(super) fn control(views: Views) -> Router {
         .route("/batches/{id}", get(batch))
         .route("/bans", get(bans))
         .route("/bans/{address}/remove", post(remove_bans))
+        .route("/sessions", get(sessions))
+        .route("/sessions/kill", post(kill_sessions))
         .fallback(async || problem(StatusCode::NOT_FOUND, "no such question"))
         .with_state(views)
 }
@@ -153,6 +192,23 @@ async fn remove_bans(State(views): State<Views>, Path(address): Path<String>) ->
         },
     };
     answer(StatusCode::OK, &blocking(move || (views.remove_bans)(address)).await)
+}
+
+async fn sessions(State(views): State<Views>, RawQuery(query): RawQuery) -> Response {
+    match SessionQuery::parse(&query.unwrap_or_default()) {
+        Ok(query) => answer(StatusCode::OK, &blocking(move || (views.sessions)(query)).await),
+        Err(reason) => problem(StatusCode::BAD_REQUEST, &reason),
+    }
+}
+
+async fn kill_sessions(State(views): State<Views>, RawQuery(query): RawQuery) -> Response {
+    match SessionQuery::parse(&query.unwrap_or_default()) {
+        Ok(query) if query == SessionQuery::default() => {
+            problem(StatusCode::BAD_REQUEST, "say which: an id, an account or a tenant")
+        }
+        Ok(query) => answer(StatusCode::OK, &blocking(move || (views.kill_sessions)(query)).await),
+        Err(reason) => problem(StatusCode::BAD_REQUEST, &reason),
+    }
 }
 
 fn answer(status: StatusCode, body: &Value) -> Response {

@@ -39,6 +39,8 @@ fn views(ready: Arc<AtomicBool>) -> Views {
         batches: Arc::new(|query| json!([{ "tenant": query.tenant, "limit": query.limit }])),
         bans: Arc::new(|| json!({ "bans": [] })),
         remove_bans: Arc::new(|address| json!({ "removed": address })),
+        sessions: Arc::new(|query| json!({ "sessions": [{ "tenant": query.tenant }] })),
+        kill_sessions: Arc::new(|query| json!({ "killed": query.id })),
         batch: Arc::new(|id| (id == "b1").then(|| json!({ "batch": id }))),
     }
 }

@@ -7,7 +7,7 @@ use clap::{Args, CommandFactory, Parser, Subcommand};
 use clap_complete::Shell;
 
 use super::outcome::{Failure, exit_with};
-use super::{ban, batch, check, demo, manual, password, serve, status, store};
+use super::{ban, batch, check, demo, manual, password, serve, session, status, store};
 
 /// File-drop messaging daemon: CSV in over SFTP, FTPS or FTP; messages out; answers back as files.
 #[derive(Debug, Parser)]
@@ -53,6 +53,9 @@ enum Command {
     /// Look at the sources that are banned, or on the way there, or let them in again.
     #[command(subcommand)]
     Ban(BanCommand),
+    /// Look at open sessions of the running daemon, or end them.
+    #[command(subcommand)]
+    Session(SessionCommand),
     /// Work on the store of a daemon that is not running.
     #[command(subcommand)]
     Store(StoreCommand),
@@ -95,6 +98,20 @@ enum BanCommand {
 }
 
 #[derive(Debug, Subcommand)]
+enum SessionCommand {
+    /// List the connections at the doors, oldest first.
+    List(session::Whose),
+    /// End sessions at once; their clients are told.
+    Kill {
+        /// The id, as `session list` gives it.
+        #[arg(required_unless_present_any = ["account", "tenant"])]
+        id: Option<String>,
+        #[command(flatten)]
+        whose: session::Whose,
+    },
+}
+
+#[derive(Debug, Subcommand)]
 enum StoreCommand {
     /// Read every record and say how many there are.
     Check,
@@ -128,6 +145,10 @@ pub fn run() -> ExitCode {
         Command::Batch(BatchCommand::Show { batch_id }) => batch::show(&global, &batch_id),
         Command::Ban(BanCommand::List) => ban::list(&global),
         Command::Ban(BanCommand::Remove { address }) => ban::remove(&global, &address),
+        Command::Session(SessionCommand::List(whose)) => session::list(&global, &whose),
+        Command::Session(SessionCommand::Kill { id, whose }) => {
+            session::kill(&global, id.as_deref(), &whose)
+        }
         Command::Store(command) => store_command(&global, command),
         Command::Completions { shell } => manual::completions(shell, Cli::command()),
         Command::Man => manual::man(Cli::command()),

@@ -11,7 +11,7 @@ use super::problem::Complaint;
 use super::section::{Item, Section};
 use super::value;
 use crate::model::{Kind, TenantId};
-use crate::transfer::{Account, Network, Protocols, Rights};
+use crate::transfer::{Account, Protocols, Rights};
 
 /// Longest name of an account, in bytes.
 const NAME_MAX_BYTES: usize = 128;
@@ -92,7 +92,7 @@ fn read(name: String, tenant: TenantId, timezone: &TimeZone, section: &Section<'
             Protocols { sftp: true, ftps: true, ftp: false },
             protocols,
         ),
-        allow_from: section.value("allow_from", anywhere.collect(), value::list(network)),
+        allow_from: section.value("allow_from", anywhere.collect(), value::list(value::network)),
         expires: section.optional("expires", None, |item| moment(item, timezone)),
         sessions_max: section.optional("sessions_max", None, value::number(1, 1_000_000)),
     }
@@ -194,10 +194,4 @@ fn protocols(item: &Item<'_>) -> Result<Protocols, Complaint> {
         }
     }
     Ok(protocols)
-}
-
-pub(super) fn network(item: &Item<'_>) -> Result<Network, Complaint> {
-    let allowed = "a network such as \"203.0.113.0/24\" or \"2001:db8::/32\"";
-    let text = value::str_of(item, allowed)?;
-    text.parse().map_err(|_| Complaint::new("is no network").allowed(allowed))
 }

@@ -15,7 +15,9 @@ use super::section::{Item, Section};
 use super::value;
 use crate::records;
 use crate::telemetry::LogFormat;
-use crate::transfer::{AlgorithmPolicy, FtpSettings, Limits, Settings, SftpSettings, TlsMode};
+use crate::transfer::{
+    AlgorithmPolicy, FtpSettings, Limits, Network, Settings, SftpSettings, TlsMode,
+};
 
 /// The front that may face the internet. Nothing listens there yet in this version.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -80,6 +82,7 @@ fn sftp(section: &Section<'_>, places: &Places, data_dir: PathBuf) -> SftpSettin
         listen: section.value("listen", built_in.listen, value::list(value::listener)),
         host_key_file: host_key.unwrap_or_else(|| data_dir.join(made)),
         policy: section.value("policy", built_in.policy, value::one_of(&policies)),
+        from_proxy: from_proxy(section),
     }
 }
 
@@ -111,7 +114,13 @@ fn ftp(section: &Section<'_>, places: &Places) -> FtpSettings {
         key_file,
         passive_ports: section.value("passive_ports", built_in.passive_ports, ports),
         public_address: section.optional("public_address", built_in.public_address, address),
+        from_proxy: from_proxy(section),
     }
+}
+
+/// Whoever comes from these networks says for whom: a network of everybody would let everybody lie.
+fn from_proxy(section: &Section<'_>) -> Vec<Network> {
+    section.value("from_proxy", Vec::new(), value::list(value::network))
 }
 
 pub(super) fn certificate(path: PathBuf) -> Result<PathBuf, Complaint> {
@@ -232,6 +241,12 @@ pub(super) fn limits(section: &Section<'_>, shutdown_grace: Duration) -> (Limits
             "connections_per_address",
             doors.connections_per_address,
             count(),
+        ),
+        logins_pending_max: section.value("logins_pending_max", doors.logins_pending_max, count()),
+        session_bandwidth: section.optional(
+            "session_bandwidth",
+            doors.session_bandwidth,
+            value::bandwidth,
         ),
         login_grace: section.value("login_grace", doors.login_grace, value::duration),
         idle_timeout: section.value("idle_timeout", doors.idle_timeout, value::duration),

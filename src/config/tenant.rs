@@ -29,6 +29,10 @@ pub struct Tenant {
 pub struct TenantSettings {
     /// A suspended tenant's files are refused and nothing of it is sent.
     pub suspended: bool,
+    /// Sessions of all its accounts together; unset, as many as the doors take.
+    pub sessions_max: Option<usize>,
+    /// Bytes a second of all its sessions together, in each direction; unset, unlimited.
+    pub bandwidth: Option<u64>,
     /// The zone of local times in files and of dates in names.
     pub timezone: TimeZone,
     /// The country of numbers without one, as ISO 3166 writes it.
@@ -74,6 +78,8 @@ impl Default for TenantSettings {
         const HOUR: Duration = Duration::from_secs(3600);
         TenantSettings {
             suspended: false,
+            sessions_max: None,
+            bandwidth: None,
             timezone: TimeZone::UTC,
             default_country: None,
             default_category: None,
@@ -107,6 +113,12 @@ impl TenantSettings {
         not_yet(section);
         TenantSettings {
             suspended: section.value("suspended", outer.suspended, value::switch),
+            sessions_max: section.optional(
+                "sessions_max",
+                outer.sessions_max,
+                value::number(1, 1_000_000),
+            ),
+            bandwidth: section.optional("bandwidth", outer.bandwidth, value::bandwidth),
             timezone: section.value("timezone", outer.timezone.clone(), timezone),
             default_country: section.optional(
                 "default_country",

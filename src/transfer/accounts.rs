@@ -90,13 +90,25 @@ pub struct Tenant {
     pub resume_window: Duration,
     /// Nothing is taken; answers can be collected.
     pub suspended: bool,
+    /// Sessions of all its accounts together.
+    pub sessions_max: Option<usize>,
+    /// Bytes a second of all its sessions together, in each direction.
+    pub bandwidth: Option<u64>,
 }
 
 impl Tenant {
-    /// A tenant of whom nothing is said.
+    /// A tenant without anything of its own.
     pub fn new(id: TenantId) -> Tenant {
         let TreeSettings { quota, resume_window, suspended, .. } = TreeSettings::default();
-        Tenant { id, aliases: Aliases::new(), quota, resume_window, suspended }
+        Tenant {
+            id,
+            aliases: Aliases::new(),
+            quota,
+            resume_window,
+            suspended,
+            sessions_max: None,
+            bandwidth: None,
+        }
     }
 }
 
@@ -109,7 +121,7 @@ pub struct Accounts {
 
 struct Table {
     accounts: HashMap<String, Known>,
-    tenants: Vec<Tenant>,
+    tenants: HashMap<TenantId, Arc<Tenant>>,
     /// Verified where there is nothing else to verify.
     dummy_hash: Arc<str>,
 }
@@ -123,7 +135,7 @@ struct Known {
 #[derive(Debug, Clone)]
 pub(super) struct Login {
     pub(super) account: Arc<Account>,
-    pub(super) aliases: Arc<Aliases>,
+    pub(super) tenant: Arc<Tenant>,
 }
 
 /// Why a login is not even to be proved; the client never hears which it was.
@@ -146,29 +158,30 @@ impl Accounts {
 
     /// Puts new accounts in the place of all earlier ones; sessions that are open go on.
     pub fn replace(&self, accounts: Vec<Account>, tenants: Vec<Tenant>) {
-        let aliases: HashMap<TenantId, Arc<Aliases>> =
-            tenants.iter().map(|t| (t.id.clone(), Arc::new(t.aliases.clone()))).collect();
+        let tenants: HashMap<TenantId, Arc<Tenant>> =
+            tenants.into_iter().map(|tenant| (tenant.id.clone(), Arc::new(tenant))).collect();
         let hashes = accounts.iter().filter_map(|account| account.password_hash.as_deref());
         let dummy_hash = password::dummy(hashes).into();
         let mut known = HashMap::new();
         for account in accounts {
             let keys =
                 account.ssh_keys.iter().filter_map(|line| read_key(&account, line)).collect();
-            let aliases = aliases.get(&account.tenant).cloned().unwrap_or_default();
+            let bare = || Arc::new(Tenant::new(account.tenant.clone()));
+            let tenant = tenants.get(&account.tenant).cloned().unwrap_or_else(bare);
             let name = account.name.clone();
             let account = Arc::new(account);
-            known.insert(name, Known { login: Login { account, aliases }, keys });
+            known.insert(name, Known { login: Login { account, tenant }, keys });
         }
         let table = Arc::new(Table { accounts: known, tenants, dummy_hash });
         *self.table.write().unwrap_or_else(PoisonError::into_inner) = table;
     }
 
     pub(super) fn tenants(&self) -> Vec<TenantId> {
-        self.table().tenants.iter().map(|tenant| tenant.id.clone()).collect()
+        self.table().tenants.keys().cloned().collect()
     }
 
-    pub(super) fn tenant(&self, id: &TenantId) -> Option<Tenant> {
-        self.table().tenants.iter().find(|tenant| tenant.id == *id).cloned()
+    pub(super) fn tenant(&self, id: &TenantId) -> Option<Arc<Tenant>> {
+        self.table().tenants.get(id).cloned()
     }
 
     /// Who this would be, and the hash to verify a password against: for whom no password opens
@@ -241,7 +254,7 @@ impl fmt::Debug for Accounts {
 impl Default for Table {
     fn default() -> Table {
         let dummy_hash = password::dummy(std::iter::empty()).into();
-        Table { accounts: HashMap::new(), tenants: Vec::new(), dummy_hash }
+        Table { accounts: HashMap::new(), tenants: HashMap::new(), dummy_hash }
     }
 }
 

@@ -15,7 +15,7 @@ use super::counters::{add, count};
 use super::guard::{Offence, Source, Turn};
 use super::house::House;
 use super::password;
-use super::visit::Visit;
+use super::visit::{Farewell, Visit};
 use crate::worker::blocking;
 
 /// argon2 hashes any length; a password of a megabyte is an attack on the processor.
@@ -138,7 +138,7 @@ impl House {
         let banned = self.guard.is_banned(visit.peer);
         if banned {
             self.note(visit, Reason::Banned, self.world.clock.instant());
-            visit.end();
+            visit.end(Farewell::Banned);
         }
         !banned
     }
@@ -242,16 +242,20 @@ impl House {
             self.note(visit, Reason::Expired, self.world.clock.instant());
             return Err(Denied::Expired(end));
         }
+        if let Err(denied) = self.sessions.enter(visit, login, protocol) {
+            self.note(visit, Reason::TooMany, self.world.clock.instant());
+            return Err(denied);
+        }
         count(self.counters.logins(protocol, true));
         self.guard.logged_in(visit.peer, &account.name);
         tracing::info!(
+            session = %visit.id,
             account = account.name,
             tenant = %account.tenant,
             peer = %visit.peer,
             protocol,
             "login"
         );
-        visit.login_succeeded();
         Ok(())
     }
 
@@ -276,7 +280,7 @@ impl House {
         match reason {
             Reason::Busy => Refusal::Busy,
             _ if self.guard.is_banned(visit.peer) => {
-                visit.end();
+                visit.end(Farewell::Banned);
                 Refusal::Banned
             }
             _ => Refusal::Wrong,

@@ -4,11 +4,12 @@ use std::collections::HashMap;
 use std::io;
 use std::path::PathBuf;
 use std::sync::atomic::Ordering;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError, RwLock};
 
 use super::accounts::Login;
 use super::counters::add;
 use super::guard::{Guard, Turns};
+use super::sessions::Sessions;
 use super::{Accounts, Counters, Limits, Tenant};
 use crate::files::{Home, Journal, TenantTree, TreeSettings, Visitor};
 use crate::model::TenantId;
@@ -19,7 +20,9 @@ pub(super) struct House {
     pub(super) accounts: Accounts,
     pub(super) guard: Guard,
     pub(super) turns: Turns,
-    pub(super) limits: Limits,
+    /// Replaced at reload; read anew for each connection.
+    pub(super) limits: RwLock<Arc<Limits>>,
+    pub(super) sessions: Arc<Sessions>,
     pub(super) counters: Arc<Counters>,
     pub(super) world: Arc<World>,
     pub(super) journal: Journal,
@@ -29,6 +32,11 @@ pub(super) struct House {
 }
 
 impl House {
+    /// The limits in force.
+    pub(super) fn limits(&self) -> Arc<Limits> {
+        self.limits.read().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
     /// The tenant's tree, opened at its first use in this process. Blocks.
     pub(super) fn tree(&self, tenant: &TenantId) -> io::Result<Arc<TenantTree>> {
         let settings = self.settings_of(tenant);
@@ -64,7 +72,7 @@ impl House {
 
     fn settings_of(&self, tenant: &TenantId) -> TreeSettings {
         let Some(tenant) = self.accounts.tenant(tenant) else { return self.tree_settings };
-        let Tenant { quota, resume_window, suspended, .. } = tenant;
+        let Tenant { quota, resume_window, suspended, .. } = *tenant;
         TreeSettings { quota, resume_window, suspended, ..self.tree_settings }
     }
 
@@ -79,6 +87,6 @@ impl House {
             may_control: account.rights.control,
             may_approve: account.rights.approve,
         };
-        Ok(Home::new(self.tree(&account.tenant)?, visitor, login.aliases.clone()))
+        Ok(Home::new(self.tree(&account.tenant)?, visitor, Arc::new(login.tenant.aliases.clone())))
     }
 }

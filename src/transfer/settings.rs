@@ -5,7 +5,7 @@ use std::ops::RangeInclusive;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use super::GuardSettings;
+use super::{GuardSettings, Network};
 
 /// All doors. A door that is `None` is not opened.
 #[derive(Debug, Clone)]
@@ -39,6 +39,8 @@ pub struct SftpSettings {
     /// The server's private key; made (Ed25519, 0600) when it is not there.
     pub host_key_file: PathBuf,
     pub policy: AlgorithmPolicy,
+    /// Networks whose connections begin with a header of the PROXY protocol.
+    pub from_proxy: Vec<Network>,
 }
 
 impl Default for SftpSettings {
@@ -47,6 +49,7 @@ impl Default for SftpSettings {
             listen: vec![SocketAddr::from(([0u16; 8], 2222))],
             host_key_file: PathBuf::from("/var/lib/dropchute/ssh_host_ed25519_key"),
             policy: AlgorithmPolicy::Compat,
+            from_proxy: Vec::new(),
         }
     }
 }
@@ -75,6 +78,8 @@ pub struct FtpSettings {
     pub passive_ports: RangeInclusive<u16>,
     /// The address told to clients for data connections; by default the one they reached us at.
     pub public_address: Option<IpAddr>,
+    /// Networks whose connections begin with a header of the PROXY protocol.
+    pub from_proxy: Vec<Network>,
 }
 
 impl Default for FtpSettings {
@@ -86,6 +91,7 @@ impl Default for FtpSettings {
             key_file: None,
             passive_ports: 50_000..=50_999,
             public_address: None,
+            from_proxy: Vec::new(),
         }
     }
 }
@@ -104,8 +110,12 @@ pub enum TlsMode {
 pub struct Limits {
     /// Connections at all doors together.
     pub connections_max: usize,
-    /// Connections from one address.
+    /// Connections from one address, or from one IPv6 network of 64 bits.
     pub connections_per_address: usize,
+    /// Connections without a login; beyond it the oldest of the source that has most makes room.
+    pub logins_pending_max: usize,
+    /// Bytes a second of one session, in each direction.
+    pub session_bandwidth: Option<u64>,
     /// Time to log in.
     pub login_grace: Duration,
     /// Time without a word from the client.
@@ -129,8 +139,10 @@ pub struct Limits {
 impl Default for Limits {
     fn default() -> Limits {
         Limits {
-            connections_max: 512,
+            connections_max: 4096,
             connections_per_address: 64,
+            logins_pending_max: 512,
+            session_bandwidth: None,
             login_grace: Duration::from_secs(60),
             idle_timeout: Duration::from_secs(600),
             stall_timeout: Duration::from_secs(120),

@@ -150,9 +150,8 @@ impl Door {
         let sftp = sftp::Session::new(
             home,
             self.visit.clone(),
-            self.house.counters.clone(),
             self.house.world.clone(),
-            self.house.limits.handles_max,
+            self.house.limits().handles_max,
         );
         self.tasks.spawn(sftp::run(sftp, inlet, self.visit.clone(), client, channel));
         true

@@ -6,7 +6,6 @@ use super::handles::{Handles, Open};
 use super::packet::{self, Malformed, Request};
 use super::reply::{self, Code};
 use crate::files::{Home, HomeError, Keep, RelPath, UploadStart};
-use crate::transfer::counters::{Counters, add, count};
 use crate::transfer::visit::Visit;
 use crate::world::World;
 
@@ -22,7 +21,6 @@ pub(in crate::transfer) struct Session {
     home: Home,
     handles: Handles,
     visit: Visit,
-    counters: Arc<Counters>,
     world: Arc<World>,
 }
 
@@ -36,11 +34,10 @@ impl Session {
     pub(in crate::transfer) fn new(
         home: Home,
         visit: Visit,
-        counters: Arc<Counters>,
         world: Arc<World>,
         handles_max: usize,
     ) -> Session {
-        Session { home, handles: Handles::new(handles_max), visit, counters, world }
+        Session { home, handles: Handles::new(handles_max), visit, world }
     }
 
     /// Answers the whole packets at the beginning of `input`, until a batch of answers is full;
@@ -138,10 +135,13 @@ impl Session {
         const EXCLUSIVE: u32 = 0x20;
         self.handles.check_room()?;
         let path = resolve(path)?;
+        let reads = flags & (WRITE | APPEND) == 0;
+        let path_text = String::from_utf8_lossy(&path.to_bytes()).into_owned();
+        let what = format!("{} /{path_text}", if reads { "get" } else { "put" });
         let open = if flags & (WRITE | APPEND) == 0 {
             let entry = self.home.stat(&path)?;
             let file = self.home.open(&path)?;
-            count(&self.counters.downloads);
+            self.visit.downloaded();
             Open::File { file, entry }
         } else {
             let start = UploadStart {
@@ -152,7 +152,7 @@ impl Session {
             };
             Open::Upload(Box::new(self.home.begin_upload(&path, start)?))
         };
-        Ok(self.handles.insert(open, self.visit.transfer()))
+        Ok(self.handles.insert(open, self.visit.transfer_of(what)))
     }
 
     /// The end of an upload: only when the file is whole, in place and recorded it is "done".
@@ -160,8 +160,10 @@ impl Session {
         let (open, _transfer) = self.handles.remove(handle)?;
         if let Open::Upload(upload) = open {
             let finished = upload.finish();
-            let counters = &self.counters;
-            count(if finished.is_ok() { &counters.uploads } else { &counters.uploads_aborted });
+            match &finished {
+                Ok(_) => self.visit.uploaded(),
+                Err(_) => self.visit.uploads_lost(1),
+            }
             finished?;
         }
         Ok(Answer::Done)
@@ -181,7 +183,7 @@ impl Session {
         if read == 0 {
             reply::status(out, id, Code::Eof, "end of file");
         }
-        add(&self.counters.bytes_out, read as u64);
+        self.visit.sent(read);
         Ok(())
     }
 
@@ -190,7 +192,7 @@ impl Session {
             return Err(HomeError::Refused("the file is not open for writing"));
         };
         upload.write_at(offset, data)?;
-        add(&self.counters.bytes_in, data.len() as u64);
+        self.visit.received(data.len());
         Ok(Answer::Done)
     }
 
@@ -245,7 +247,7 @@ impl Session {
 
 impl Drop for Session {
     fn drop(&mut self) {
-        add(&self.counters.uploads_aborted, self.handles.uploads() as u64);
+        self.visit.uploads_lost(self.handles.uploads());
     }
 }
 

@@ -362,7 +362,6 @@ mod tests {
     use russh::keys::ssh_key::private::Ed25519Keypair;
 
     use super::*;
-    use crate::files::Aliases;
     use crate::store::{SimulatedDisk, Store};
     use crate::transfer::{
         Account, Accounts, Doors, Guard, GuardSettings, Limits, Protocols, Rights, Settings, Tenant,
@@ -405,8 +404,7 @@ mod tests {
             let keys = Account { password_hash: None, ..account("keys") };
             let elsewhere = Account { allow_from: Vec::new(), ..account("elsewhere") };
             let by_ftp = Account { protocols: Protocols::default(), ..account("by-ftp") };
-            let tenant =
-                Tenant { id: "acme".parse().unwrap(), aliases: Aliases::new(), suspended: true };
+            let tenant = Tenant { suspended: true, ..Tenant::new("acme".parse().unwrap()) };
             let all = vec![account("erp"), expired, keys, elsewhere, by_ftp];
             accounts.replace(all, vec![tenant]);
             let store = Store::simulated(&SimulatedDisk::default()).unwrap();
@@ -419,7 +417,7 @@ mod tests {
         }
 
         fn visit(&self, last: u8) -> Visit {
-            Visit::new(IpAddr::from([192, 0, 2, last]))
+            Visit::alone(IpAddr::from([192, 0, 2, last]), self.house.world.clone())
         }
 
         async fn refused(&self, visit: &Visit, name: &str, given: &str) -> Refusal {
@@ -475,7 +473,7 @@ mod tests {
         let visit = desk.visit(1);
         let login = desk.house.check_password(&visit, "erp", PASSWORD, "sftp").await.unwrap();
         assert_eq!(desk.house.admit(&visit, &login, "sftp"), Ok(()));
-        assert!(login.suspended && visit.is_logged_in());
+        assert!(login.tenant.suspended && visit.is_logged_in());
         assert_eq!(before.elapsed(), Duration::ZERO);
         let visit = desk.visit(2);
         let login = desk.house.check_password(&visit, "expired", PASSWORD, "sftp").await.unwrap();
@@ -600,5 +598,31 @@ mod tests {
         let slow = enter(2).await;
         assert!(slow >= Duration::from_secs(10) && slow < Duration::from_secs(11), "{slow:?}");
         assert_eq!(enter(2).await, Duration::ZERO, "from now on it is known");
+    }
+
+    /// What the delay hides: how long the check itself takes, in real time.
+    #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+    #[ignore = "a measurement of a minute; run it alone, with --no-capture, on a quiet machine"]
+    async fn checks_take_as_long_for_strangers_as_for_wrong_passwords() {
+        let desk = Desk::new(Limits::default());
+        desk.house.guard.replace(GuardSettings { enabled: false, ..GuardSettings::default() });
+        let names = ["erp", "nobody", "keys", "elsewhere", "by-ftp", "expired"];
+        let mut took = names.map(|_| Vec::new());
+        for _ in 0..200 {
+            for (took, name) in took.iter_mut().zip(names) {
+                let (before, visit) = (desk.house.world.clock.instant(), desk.visit(1));
+                let login = desk.house.check_password(&visit, name, "wrong", "sftp").await;
+                assert!(login.is_none());
+                took.push(before.elapsed());
+            }
+        }
+        let medians = took.map(|mut took| {
+            took.sort_unstable();
+            took[took.len() / 2]
+        });
+        for (name, median) in names.iter().zip(medians) {
+            println!("median of 200 for {name}: {median:?}");
+            assert!(median.abs_diff(medians[0]) < Duration::from_millis(5), "{name}");
+        }
     }
 }

@@ -146,6 +146,14 @@ impl Visit {
         Visit { peer: arrival.peer.ip(), id, notes: Notes::default(), shared: Arc::new(shared) }
     }
 
+    /// A visit without a door, for tests of what happens at the desk.
+    #[cfg(test)]
+    pub(super) fn alone(peer: IpAddr, world: Arc<World>) -> Visit {
+        let peer = SocketAddr::new(peer, 50_000);
+        let arrival = Arrival { door: "sftp", peer, local: peer };
+        Visit::new(VisitId(0), arrival, Arc::default(), world)
+    }
+
     /// The address the client reached, which FTP tells it for data connections.
     pub(super) fn local(&self) -> SocketAddr {
         self.shared.arrival.local

@@ -2,5 +2,6 @@
 
 mod dialogues;
 mod ftp;
+mod guard;
 mod house;
 mod sftp;

@@ -27,6 +27,7 @@ pub(crate) struct House {
     pub(crate) folder: tempfile::TempDir,
     pub(crate) recorded: Arc<Mutex<Vec<UploadEvidence>>>,
     pub(crate) counters: Arc<Counters>,
+    pub(crate) guard: Guard,
     pub(crate) sftp: SocketAddr,
     pub(crate) ftp: SocketAddr,
     pub(crate) token: CancellationToken,
@@ -65,6 +66,23 @@ impl House {
     }
 
     pub(crate) fn at(local: SocketAddr, tls: TlsMode, limits: Limits) -> House {
+        // Clients of all tests come from one address: it is never banned here.
+        let guard = GuardSettings {
+            safe: vec!["127.0.0.0/8".parse().unwrap(), "::1".parse().unwrap()],
+            delay_max: Duration::from_secs(1),
+            ..GuardSettings::default()
+        };
+        House::guarded(local, tls, limits, guard, &SimulatedDisk::default())
+    }
+
+    /// A house with a guard of its own, which remembers on this disk.
+    pub(crate) fn guarded(
+        local: SocketAddr,
+        tls: TlsMode,
+        limits: Limits,
+        guard: GuardSettings,
+        disk: &SimulatedDisk,
+    ) -> House {
         let folder = tempfile::tempdir().unwrap();
         let settings = Settings {
             data_dir: folder.path().to_owned(),
@@ -75,11 +93,7 @@ impl House {
             }),
             ftp: Some(FtpSettings { listen: vec![local], tls, ..FtpSettings::default() }),
             limits,
-            // Clients of all tests come from one address: it is never banned here.
-            guard: GuardSettings {
-                safe: vec!["127.0.0.0/8".parse().unwrap(), "::1".parse().unwrap()],
-                ..GuardSettings::default()
-            },
+            guard,
             disk_reserve: 0.0,
         };
         let accounts = Accounts::new(2);
@@ -97,14 +111,15 @@ impl House {
             Ok(())
         };
         let world = Arc::new(World::real());
-        let store = Store::simulated(&SimulatedDisk::default()).unwrap();
+        let store = Store::simulated(disk).unwrap();
         let guard = Guard::open(settings.guard.clone(), store, world.clone()).unwrap();
-        let doors = Doors::bind(settings, accounts, guard, Arc::new(journal), world).unwrap();
+        let doors =
+            Doors::bind(settings, accounts, guard.clone(), Arc::new(journal), world).unwrap();
         let address = |door| doors.addresses().iter().find(|(name, _)| *name == door).unwrap().1;
         let (sftp, ftp, counters) = (address("sftp"), address("ftp"), doors.counters());
         let token = CancellationToken::new();
         let served = tokio::spawn(doors.serve(token.clone()));
-        House { folder, recorded, counters, sftp, ftp, token, served }
+        House { folder, recorded, counters, guard, sftp, ftp, token, served }
     }
 
     /// A path on the operator's side of the tenant's tree.

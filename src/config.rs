@@ -8,6 +8,7 @@
 //! `config.example.toml`.
 
 mod account;
+mod guard;
 mod load;
 mod problem;
 mod profile;

@@ -1,4 +1,4 @@
-//! The control state: batches, chunks, windows, timers, uploads, publications, names.
+//! The control state: batches, chunks, windows, timers, uploads, publications, names, bans.
 //!
 //! Owns sled and everything that knows it is sled, and a simulated engine with injected faults behind
 //! the same face. A commit that returned `Ok` survives a power cut. Blocking, and says so: call it
@@ -10,6 +10,7 @@ mod chunks;
 mod conformance;
 mod dump;
 mod engine;
+mod guard;
 mod intake;
 mod keys;
 mod publications;
@@ -19,6 +20,7 @@ mod sled_engine;
 
 pub use dump::DumpError;
 pub use engine::{Health, StoreError};
+pub use guard::{AccountSources, SourceRecord};
 pub use intake::{Acceptance, RowIdFile};
 pub use records::{BatchRecord, ChunkRecord, Facts, Tally, WindowRecord};
 pub use simulated::SimulatedDisk;

@@ -1,4 +1,4 @@
-# Shared by tests/clients.sh and tests/kill9.sh: tools, a throw-away instance, foreign receivers.
+# Shared by the scripts of this folder: tools, a throw-away instance, foreign receivers.
 # To be sourced by bash under `set -euo pipefail`. Everything runs on 127.0.0.1, as the user who calls,
 # in a temporary folder that is removed at the end (KEEP=1 keeps it).
 
@@ -88,10 +88,44 @@ unpacked() {
     say "$folder/usr/sbin/$program"
 }
 
+# filled FOLDER COMMAND...: a folder of the cache that the command, run in it, fills once and for all.
+filled() {
+    local folder=$CACHE/$1
+    shift
+    [ ! -e "$folder/.whole" ] || return 0
+    if [ "${DROPCHUTE_INSTALL:-}" != 1 ]; then
+        say "NOT RUN: missing $folder; set DROPCHUTE_INSTALL=1 to have it filled: $*" >&2
+        exit 77
+    fi
+    rm -rf "$folder"
+    mkdir -p "$folder"
+    (cd "$folder" && "$@") >"$WORK/filled.log" 2>&1 || { tail -n 20 "$WORK/filled.log" >&2; fail "$*"; }
+    touch "$folder/.whole"
+}
+
+# Python's and npm's clients, in the versions that tests/clients/ names.
+find_python_tools() {
+    local list=$ROOT/tests/clients/requirements.txt folder
+    folder=python-$(sha256sum "$list" | cut -c-12)
+    filled "$folder" bash -c "python3 -m venv . && bin/pip -q install --disable-pip-version-check -r '$list'"
+    PYTHON_BIN=$CACHE/$folder/bin
+}
+find_npm_tools() {
+    local folder
+    need node=nodejs npm=npm
+    folder=npm-$(sha256sum "$ROOT/tests/clients/package-lock.json" | cut -c-12)
+    filled "$folder" bash -c "cp '$ROOT'/tests/clients/package*.json . && npm ci --omit=optional --ignore-scripts"
+    NODE_MODULES=$CACHE/$folder/node_modules
+}
+
 find_tools() {
     need curl=curl sftp=openssh-client sshpass=sshpass python3=python3-minimal
     SMTP_SINK=$(unpacked postfix smtp-sink)
     NGINX=$(unpacked nginx nginx)
+    find_program
+}
+
+find_program() {
     BIN=${DROPCHUTE_BIN:-}
     if [ -z "$BIN" ]; then
         (cd "$ROOT" && cargo build --quiet --bin dropchute)
@@ -186,6 +220,54 @@ start_serve() {
 launch_serve() {
     "$BIN" --config "$WORK/dropchute.toml" serve >>"${1:-$WORK/serve.log}" 2>&1 &
     SERVE_PID=$!
+}
+
+# start_doors [TENANT_KEYS [SFTP_KEYS [FTP_KEYS]]]: an instance with every door open, in clear as well, and one
+# tenant whose account `erp` may use all of them and whose messages go nowhere.
+start_doors() {
+    free_port; SFTP_PORT=$FREE_PORT
+    free_port; FTP_PORT=$FREE_PORT
+    free_port; FTPS_PORT=$FREE_PORT
+    free_port; ADMIN_PORT=$FREE_PORT
+    free_port
+    [ -e "$WORK/id_ed25519" ] || ssh-keygen -q -t ed25519 -N '' -f "$WORK/id_ed25519"
+    DATA=${DATA:-$WORK/data}
+    TREE=$DATA/tenants/acme
+    cat >"$WORK/dropchute.toml" <<CONF
+format = 1
+data_dir = "$DATA"
+disk_reserve = "0%"
+[sftp]
+listen = ["127.0.0.1:$SFTP_PORT"]
+${2:-}
+[ftp]
+listen = ["127.0.0.1:$FTP_PORT"]
+# implicit_listen = ["127.0.0.1:$FTPS_PORT"]
+tls = "optional"
+passive_ports = "$((FREE_PORT + 10))-$((FREE_PORT + 200))"
+${3:-}
+[admin]
+listen = "127.0.0.1:$ADMIN_PORT"
+[web]
+listen = "127.0.0.1:0"
+[defaults]
+grace = "1s"
+settle = "1s"
+default_category = "transactional"
+[provider.dry]
+kind = "simulator"
+[tenant.acme]
+sender.email = ["Acme <news@acme.example>"]
+channel.email = ["dry"]
+${1:-}
+[tenant.acme.account.erp]
+password_hash = "$(hash_of "$PASSWORD")"
+ssh_keys = ["$(cut -d' ' -f1,2 "$WORK/id_ed25519.pub")"]
+protocols = ["sftp", "ftps", "ftp"]
+CONF
+    PORT=$((FREE_PORT + 200))
+    dropchute check >/dev/null || { cat "$WORK/cli.log" >&2; fail "check refuses the configuration"; }
+    start_serve
 }
 
 # stop_serve MAX_MS: SIGTERM; must exit 0 within the time.

@@ -23,7 +23,7 @@ use crate::outbox::{self, Publisher, TenantAnswers};
 use crate::spool::Spool;
 use crate::store::Store;
 use crate::telemetry::Metrics;
-use crate::transfer::{Accounts, Counters, Doors};
+use crate::transfer::{Accounts, Counters, Doors, Guard};
 use crate::worker::{Worker, blocking};
 use crate::world::World;
 
@@ -50,6 +50,7 @@ type AnswerTable = Arc<RwLock<Arc<HashMap<TenantId, TenantAnswers>>>>;
 #[derive(Clone)]
 struct Replaceable {
     accounts: Accounts,
+    guard: Guard,
     tenants: Tenants,
     routes: Routes,
     answers: AnswerTable,
@@ -131,10 +132,12 @@ impl App {
         options: Options,
     ) -> Result<App, AppError> {
         let ground = Ground::lay(&config, store, world).await?;
-        let replaceable = Replaceable::of(&config);
+        let guard = open_guard(&config, &ground)?;
+        let replaceable = Replaceable::of(&config, guard);
         let doors = Doors::bind(
             config.transfer.clone(),
             replaceable.accounts.clone(),
+            replaceable.guard.clone(),
             journal(&ground.store, &replaceable.doorbell),
             Arc::clone(&ground.world),
         )?;
@@ -185,6 +188,7 @@ impl App {
             world: Arc::clone(&ground.world),
             metrics: Arc::clone(&ground.metrics),
             counters,
+            guard: self.replaceable.guard.clone(),
             data_dir: self.config.data_dir.clone(),
             disk_reserve: self.config.disk_reserve,
             addresses: self.addresses.clone(),
@@ -271,9 +275,10 @@ impl App {
 }
 
 impl Replaceable {
-    fn of(config: &Config) -> Replaceable {
+    fn of(config: &Config, guard: Guard) -> Replaceable {
         let replaceable = Replaceable {
             accounts: Accounts::new(config.transfer.limits.password_checks_max),
+            guard,
             tenants: Tenants::default(),
             routes: Routes::default(),
             answers: AnswerTable::default(),
@@ -290,11 +295,17 @@ impl Replaceable {
             Arc::new(wiring::answers(config));
         self.routes.replace(config.for_dispatch());
         self.tenants.replace(config.for_intake());
+        self.guard.replace(config.transfer.guard.clone());
         self.accounts.replace(config.accounts.clone(), config.for_doors());
         for tenant in &config.tenants {
             self.doorbell.ring(&tenant.id);
         }
     }
+}
+
+fn open_guard(config: &Config, ground: &Ground) -> Result<Guard, AppError> {
+    let (store, world) = (ground.store.clone(), Arc::clone(&ground.world));
+    Ok(Guard::open(config.transfer.guard.clone(), store, world)?)
 }
 
 fn make_data_dir(config: &Config) -> Result<(), AppError> {

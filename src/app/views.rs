@@ -13,7 +13,7 @@ use crate::files::{Entry, EntryKind, RelPath, Root};
 use crate::model::{BatchId, FileState, Kind, Proof};
 use crate::store::{BatchRecord, Store};
 use crate::telemetry::Metrics;
-use crate::transfer::{Counters, CountersSnapshot};
+use crate::transfer::{Counters, CountersSnapshot, Guard};
 use crate::world::World;
 
 /// Everything the views look at.
@@ -22,6 +22,7 @@ pub(super) struct Sights {
     pub(super) world: Arc<World>,
     pub(super) metrics: Arc<Metrics>,
     pub(super) counters: Arc<Counters>,
+    pub(super) guard: Guard,
     pub(super) data_dir: PathBuf,
     pub(super) disk_reserve: f64,
     pub(super) addresses: Vec<(&'static str, std::net::SocketAddr)>,
@@ -101,8 +102,17 @@ impl Sights {
         metrics.uploads.of(["all"]).inc_by(since(|c| c.uploads));
         metrics.uploads_aborted.inc_by(since(|c| c.uploads_aborted));
         metrics.upload_bytes.inc_by(since(|c| c.bytes_in));
-        metrics.logins.of(["all", "ok"]).inc_by(since(|c| c.logins_ok));
-        metrics.logins.of(["all", "refused"]).inc_by(since(|c| c.logins_failed));
+        metrics.logins.of(["sftp", "ok"]).inc_by(since(|c| c.logins_ok_sftp));
+        metrics.logins.of(["ftps", "ok"]).inc_by(since(|c| c.logins_ok_ftps));
+        metrics.logins.of(["ftp", "ok"]).inc_by(since(|c| c.logins_ok_ftp));
+        metrics.logins.of(["sftp", "refused"]).inc_by(since(|c| c.logins_failed_sftp));
+        metrics.logins.of(["ftps", "refused"]).inc_by(since(|c| c.logins_failed_ftps));
+        metrics.logins.of(["ftp", "refused"]).inc_by(since(|c| c.logins_failed_ftp));
+        metrics.bans.set(i64::try_from(self.guard.bans()).unwrap_or(i64::MAX));
+        metrics.password_checks.inc_by(since(|c| c.password_checks));
+        metrics.guard_delays.inc_by(since(|c| c.guard_delays));
+        metrics.guard_delay_ms.inc_by(since(|c| c.guard_delay_ms));
+        metrics.connections_refused.of(["banned"]).inc_by(since(|c| c.refused_banned));
         metrics.connections_refused.of(["limit"]).inc_by(since(|c| c.refused_connections));
         metrics.sessions.of(["all"]).set(i64::try_from(now.connections).unwrap_or(i64::MAX));
         metrics.store_blobs.set(i64::try_from(self.store.health().blobs).unwrap_or(i64::MAX));
@@ -130,7 +140,8 @@ impl Sights {
             "listeners": listeners,
             "sessions": counters.connections,
             "uploads": counters.uploads,
-            "logins_failed": counters.logins_failed,
+            "logins_failed": counters.logins_failed(),
+            "bans": self.guard.bans(),
             "batches_open": self.metrics.batches_open.get(),
         })
     }

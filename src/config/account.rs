@@ -1,7 +1,11 @@
 //! Accounts: the logins below a tenant.
 
 use argon2::password_hash::phc::PasswordHash;
+use jiff::civil::Date;
+use jiff::tz::TimeZone;
+use jiff::{Timestamp, ToSpan};
 use russh::keys::ssh_key::authorized_keys::Entry;
+use toml::de::DeValue;
 
 use super::problem::Complaint;
 use super::section::{Item, Section};
@@ -30,12 +34,17 @@ enum Protocol {
 }
 
 /// Adds a tenant's accounts to those of the others; their names must differ from all of them.
-pub(super) fn read_all(tenant: &Section<'_>, id: &TenantId, accounts: &mut Vec<Account>) {
+pub(super) fn read_all(
+    tenant: &Section<'_>,
+    id: &TenantId,
+    timezone: &TimeZone,
+    accounts: &mut Vec<Account>,
+) {
     for (name, section) in tenant.named_sections("account") {
         if let Err(complaint) = check_name(&name, accounts) {
             section.complain("", complaint);
         }
-        let account = read(name, id.clone(), &section);
+        let account = read(name, id.clone(), timezone, &section);
         if !section.has("password_hash") && !section.has("ssh_keys") {
             let complaint =
                 Complaint::new("has neither password_hash nor ssh_keys: nobody can log in");
@@ -60,7 +69,7 @@ fn check_name(name: &str, others: &[Account]) -> Result<(), Complaint> {
     }
 }
 
-fn read(name: String, tenant: TenantId, section: &Section<'_>) -> Account {
+fn read(name: String, tenant: TenantId, timezone: &TimeZone, section: &Section<'_>) -> Account {
     let every_kind = Kind::ALL.iter().copied();
     let usual = every_kind.filter(|kind| !matches!(kind, Kind::PrivacyRequests | Kind::Control));
     let kinds: Vec<_> = Kind::ALL.iter().map(|kind| (kind.as_str(), *kind)).collect();
@@ -84,6 +93,31 @@ fn read(name: String, tenant: TenantId, section: &Section<'_>) -> Account {
             protocols,
         ),
         allow_from: section.value("allow_from", anywhere.collect(), value::list(network)),
+        expires: section.optional("expires", None, |item| moment(item, timezone)),
+        sessions_max: section.optional("sessions_max", None, value::number(1, 1_000_000)),
+    }
+}
+
+/// The end of a day in the tenant's zone, or an exact time.
+fn moment(item: &Item<'_>, timezone: &TimeZone) -> Result<Timestamp, Complaint> {
+    let allowed =
+        "the last day, such as \"2026-12-31\", or a time such as \"2026-12-31T18:00:00Z\"";
+    let text = value::plain_text(item).or_else(|_| date_of(item, allowed))?;
+    if let Ok(time) = text.parse::<Timestamp>() {
+        return Ok(time);
+    }
+    let day: Option<Date> = text.parse().ok().filter(|_| !text.contains([':', 'T']));
+    let next = day.and_then(|day| day.checked_add(1.day()).ok());
+    let end = next.and_then(|next| timezone.to_zoned(next.at(0, 0, 0, 0)).ok());
+    end.map(|end| end.timestamp())
+        .ok_or_else(|| Complaint::new("is no date or time").allowed(allowed))
+}
+
+/// TOML has dates of its own, which nobody should have to put into quotes.
+fn date_of(item: &Item<'_>, allowed: &str) -> Result<String, Complaint> {
+    match item.get_ref() {
+        DeValue::Datetime(date) => Ok(date.to_string()),
+        _ => Err(Complaint::must_be(allowed)),
     }
 }
 
@@ -162,7 +196,7 @@ fn protocols(item: &Item<'_>) -> Result<Protocols, Complaint> {
     Ok(protocols)
 }
 
-fn network(item: &Item<'_>) -> Result<Network, Complaint> {
+pub(super) fn network(item: &Item<'_>) -> Result<Network, Complaint> {
     let allowed = "a network such as \"203.0.113.0/24\" or \"2001:db8::/32\"";
     let text = value::str_of(item, allowed)?;
     text.parse().map_err(|_| Complaint::new("is no network").allowed(allowed))

@@ -8,6 +8,7 @@ use std::time::Duration;
 use toml::de::DeTable;
 
 use super::account;
+use super::guard;
 use super::problem::{Complaint, ConfigError, Findings, Problem};
 use super::provider;
 use super::secret::Places;
@@ -49,6 +50,8 @@ pub struct Config {
 const TENANT_FOLDER: &str = "tenants.d";
 /// Largest configuration file that is read, in bytes.
 const FILE_MAX_BYTES: u64 = 16 << 20;
+/// What a reload brings in: tenants with all they hold, accounts too, and what they have in common.
+const RELOADED: [&str; 3] = ["tenant.", "defaults.", "guard."];
 /// The format this version reads.
 const FORMAT: u64 = 1;
 
@@ -78,7 +81,7 @@ pub(super) fn load_with(path: &Path, credentials: Option<PathBuf>) -> Result<Con
     config.warnings = in_order(findings.warnings.take(), &sources);
     let keys = findings.keys.into_inner().into_iter();
     config.server_keys = keys
-        .filter(|(path, _)| !path.starts_with("tenant.") && !path.starts_with("defaults."))
+        .filter(|(path, _)| !RELOADED.iter().any(|section| path.starts_with(section)))
         .map(|(path, key)| (path, key.in_force))
         .collect();
     Ok(config)
@@ -97,7 +100,7 @@ pub(super) fn known_keys(path: &Path) -> BTreeMap<String, super::problem::Key> {
 
 /// The keys whose change a reload cannot bring into force.
 ///
-/// A reload brings in tenants with all they hold, accounts too, and `[defaults]`; listeners, limits,
+/// A reload brings in tenants with all they hold, accounts too, `[defaults]` and `[guard]`; listeners, limits,
 /// providers, log and `data_dir` are made once, at start.
 pub fn restart_needed(old: &Config, new: &Config) -> Vec<String> {
     let keys = old.server_keys.keys().chain(new.server_keys.keys());
@@ -189,7 +192,8 @@ fn read<'a>(
     format_is_known(&top, &tables[0])?;
     let shutdown_grace = server::shutdown_grace(&top.section("shutdown"));
     let (door_limits, limits) = server::limits(&top.section("limits"), shutdown_grace);
-    let transfer = transfer::Settings { limits: door_limits, ..server::doors(&top, places) };
+    let guard = guard::read(&top.section("guard"));
+    let transfer = transfer::Settings { limits: door_limits, guard, ..server::doors(&top, places) };
     let (providers, names) = provider::read_all(&top, places);
     let known = Known { providers: &names, limits: &limits };
 
@@ -199,8 +203,8 @@ fn read<'a>(
     let mut tenants: Vec<Tenant> = Vec::new();
     for (name, section) in tenant_sections(&top, sources, tables, findings) {
         let Some(id) = tenant_id(&name, &section, &tenants) else { continue };
-        account::read_all(&section, &id, &mut accounts);
         let settings = TenantSettings::read(&section, &defaults, &known);
+        account::read_all(&section, &id, &settings.timezone, &mut accounts);
         let mut tenant = Tenant { id, settings };
         tenant.warn_of_marketing(&section);
         tenant.inherit_profiles(&defaults_section, &limits);

@@ -48,6 +48,7 @@ pub(super) fn doors(top: &Section<'_>, places: &Places) -> Settings {
         sftp: Some(sftp).filter(|sftp| !sftp.listen.is_empty()),
         ftp: Some(ftp).filter(|ftp| !ftp.listen.is_empty()),
         limits: built_in.limits,
+        guard: built_in.guard,
         disk_reserve: top.value("disk_reserve", built_in.disk_reserve, value::percent),
         data_dir,
     }
@@ -240,6 +241,7 @@ pub(super) fn limits(section: &Section<'_>, shutdown_grace: Duration) -> (Limits
             doors.password_checks_max,
             count(),
         ),
+        password_queue_max: section.value("password_queue_max", doors.password_queue_max, count()),
         upload_max_bytes: files.file_max_bytes,
         handles_max: section.value("handles_max", doors.handles_max, count()),
         auth_attempts_max: section.value("auth_attempts_max", doors.auth_attempts_max, count()),

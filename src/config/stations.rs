@@ -20,6 +20,7 @@ impl Config {
         let tenant = |tenant: &Tenant| transfer::Tenant {
             id: tenant.id.clone(),
             aliases: tenant.settings.aliases.clone(),
+            suspended: tenant.settings.suspended,
         };
         self.tenants.iter().map(tenant).collect()
     }

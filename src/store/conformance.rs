@@ -110,7 +110,38 @@ fn journey(reopen: &mut dyn FnMut(Option<Store>) -> Store) {
     assert_eq!(store.batches_in(&[BatchState::Closed]).unwrap().len(), 1);
     assert_eq!(store.batches(Some(first.id), 10).unwrap(), []);
 
+    guard(&store);
+    let store = reopen(Some(store));
+    let sources: Vec<String> =
+        store.guard_sources().unwrap().into_iter().map(|record| record.source).collect();
+    assert_eq!(sources, ["192.0.2.7", "2001:db8::/64"]);
+    assert_eq!(store.guard_accounts().unwrap()[0].sources.len(), 1);
+
     dump_and_load(&store);
+}
+
+fn guard(store: &Store) {
+    let record = |source: &str| SourceRecord {
+        source: source.to_owned(),
+        window_ms: 1_800_000,
+        slices: vec![100, 0, 0, 0, 0, 0, 0],
+        newest_slice: 5,
+        bans: 2,
+        banned_until: Some(at(1800)),
+        reason: "garbage".to_owned(),
+        last: at(0),
+    };
+    let both = [record("192.0.2.7"), record("2001:db8::/64"), record("192.0.2.8")];
+    let from = |account: &str, sources: &[&str]| AccountSources {
+        account: account.to_owned(),
+        sources: sources.iter().map(|source| ((*source).to_owned(), at(0))).collect(),
+    };
+    store
+        .record_guard(&both, &[], &[from("erp", &["192.0.2.7"]), from("old", &["::/64"])])
+        .unwrap();
+    assert_eq!(store.guard_sources().unwrap()[0], both[0]);
+    store.record_guard(&[], &["192.0.2.8".to_owned()], &[from("old", &[])]).unwrap();
+    assert_eq!(store.guard_accounts().unwrap(), [from("erp", &["192.0.2.7"])]);
 }
 
 fn dump_and_load(store: &Store) {

@@ -43,10 +43,11 @@ pub(super) enum Space {
     Publications,
     Names,
     RowIds,
+    Guard,
 }
 
 impl Space {
-    pub(super) const ALL: [Space; 10] = [
+    pub(super) const ALL: [Space; 11] = [
         Space::Meta,
         Space::Batches,
         Space::Chunks,
@@ -57,6 +58,7 @@ impl Space {
         Space::Publications,
         Space::Names,
         Space::RowIds,
+        Space::Guard,
     ];
 
     pub(super) const fn as_str(self) -> &'static str {
@@ -71,6 +73,7 @@ impl Space {
             Space::Publications => "publications",
             Space::Names => "names",
             Space::RowIds => "row_ids",
+            Space::Guard => "guard",
         }
     }
 }

@@ -15,6 +15,10 @@ pub struct Metrics {
     pub logins: CounterBy<2>,
     pub sessions: GaugeBy<1>,
     pub connections_refused: CounterBy<1>,
+    pub bans: Gauge,
+    pub password_checks: Counter,
+    pub guard_delays: Counter,
+    pub guard_delay_ms: Counter,
     pub files_claimed: Counter,
     pub files_answered: CounterBy<1>,
     pub rows: CounterBy<1>,
@@ -55,6 +59,11 @@ impl Metrics {
                 ["reason"],
                 "Connections closed before a login was asked for.",
             ),
+            bans: desk.gauge("bans", "Sources of logins that are banned now."),
+            password_checks: desk
+                .counter("password_checks", "Passwords verified, also those of strangers."),
+            guard_delays: desk.counter("guard_delays", "Refused logins that had to wait."),
+            guard_delay_ms: desk.counter("guard_delay_ms", "How long refused logins waited."),
             files_claimed: desk.counter("files_claimed", "Intake files claimed from an inbox."),
             files_answered: desk.counter_by(
                 "files_answered",

@@ -5,14 +5,14 @@ use std::fmt;
 use std::net::IpAddr;
 use std::sync::{Arc, PoisonError, RwLock};
 
+use jiff::Timestamp;
 use russh::keys::PublicKey;
 use russh::keys::ssh_key::authorized_keys::Entry;
-use tokio::sync::Semaphore;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use super::{Network, password};
 use crate::files::Aliases;
 use crate::model::{Kind, TenantId};
-use crate::worker::blocking;
 
 /// What an account may do.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -61,6 +61,10 @@ pub struct Account {
     pub kinds: Vec<Kind>,
     pub protocols: Protocols,
     pub allow_from: Vec<Network>,
+    /// When the account ends; from then on it lets nobody in.
+    pub expires: Option<Timestamp>,
+    /// Sessions of this account at the same time.
+    pub sessions_max: Option<usize>,
 }
 
 impl fmt::Debug for Account {
@@ -79,6 +83,8 @@ impl fmt::Debug for Account {
 pub struct Tenant {
     pub id: TenantId,
     pub aliases: Aliases,
+    /// Its accounts may log in and collect, and drop nothing.
+    pub suspended: bool,
 }
 
 /// All logins; cheap to clone, replaced as a whole at reload.
@@ -88,16 +94,16 @@ pub struct Accounts {
     password_checks: Arc<Semaphore>,
 }
 
-#[derive(Default)]
 struct Table {
     accounts: HashMap<String, Known>,
     tenants: Vec<TenantId>,
+    /// Verified where there is nothing else to verify.
+    dummy_hash: Arc<str>,
 }
 
 struct Known {
-    account: Arc<Account>,
+    login: Login,
     keys: Vec<PublicKey>,
-    aliases: Arc<Aliases>,
 }
 
 /// A login that was allowed.
@@ -105,6 +111,17 @@ struct Known {
 pub(super) struct Login {
     pub(super) account: Arc<Account>,
     pub(super) aliases: Arc<Aliases>,
+    /// The tenant may drop nothing at the moment.
+    pub(super) suspended: bool,
+}
+
+/// Why a login is not even to be proved; the client never hears which it was.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Barred {
+    Unknown,
+    WrongDoor,
+    WrongNetwork,
+    NoPassword,
 }
 
 impl Accounts {
@@ -119,17 +136,22 @@ impl Accounts {
     /// Puts new accounts in the place of all earlier ones; sessions that are open go on.
     pub fn replace(&self, accounts: Vec<Account>, tenants: Vec<Tenant>) {
         let ids = tenants.iter().map(|tenant| tenant.id.clone()).collect();
-        let aliases: HashMap<TenantId, Arc<Aliases>> =
-            tenants.into_iter().map(|tenant| (tenant.id, Arc::new(tenant.aliases))).collect();
+        let tenants: HashMap<TenantId, (Arc<Aliases>, bool)> = tenants
+            .into_iter()
+            .map(|tenant| (tenant.id, (Arc::new(tenant.aliases), tenant.suspended)))
+            .collect();
+        let hashes = accounts.iter().filter_map(|account| account.password_hash.as_deref());
+        let dummy_hash = password::dummy(hashes).into();
         let mut known = HashMap::new();
         for account in accounts {
             let keys =
                 account.ssh_keys.iter().filter_map(|line| read_key(&account, line)).collect();
-            let aliases = aliases.get(&account.tenant).cloned().unwrap_or_default();
+            let (aliases, suspended) = tenants.get(&account.tenant).cloned().unwrap_or_default();
             let name = account.name.clone();
-            known.insert(name, Known { account: Arc::new(account), keys, aliases });
+            let account = Arc::new(account);
+            known.insert(name, Known { login: Login { account, aliases, suspended }, keys });
         }
-        let table = Arc::new(Table { accounts: known, tenants: ids });
+        let table = Arc::new(Table { accounts: known, tenants: ids, dummy_hash });
         *self.table.write().unwrap_or_else(PoisonError::into_inner) = table;
     }
 
@@ -137,27 +159,29 @@ impl Accounts {
         self.table().tenants.clone()
     }
 
-    /// The login for this name and password; an unknown account takes as long as a wrong password.
-    pub(super) async fn authenticate_password(
+    /// Who this would be, and the hash to verify a password against: for whom no password opens
+    /// anything, one that costs as much and fits none.
+    pub(super) fn for_password(
         &self,
         name: &str,
-        given: &str,
         protocol: &str,
         peer: IpAddr,
-    ) -> Option<Login> {
-        // argon2 hashes any length; a password of a megabyte is an attack on the processor.
-        const PASSWORD_MAX_BYTES: usize = 1024;
+    ) -> (Result<Login, Barred>, Arc<str>) {
         let table = self.table();
-        let known = table.accounts.get(name);
-        let hash = known.and_then(|known| known.account.password_hash.clone());
-        let (given, hash) = match given.len() {
-            0..=PASSWORD_MAX_BYTES => (given.to_owned(), hash),
-            _ => (String::new(), None),
-        };
-        let permit = self.password_checks.acquire().await.ok()?;
-        let fits = blocking(move || password::verify(&given, hash.as_deref())).await;
-        drop(permit);
-        known.filter(|known| fits && known.may_enter(protocol, peer)).map(Known::login)
+        let found = table.find(name, protocol, peer).and_then(|known| {
+            let hash = known.login.account.password_hash.as_deref().ok_or(Barred::NoPassword)?;
+            Ok((known.login.clone(), Arc::from(hash)))
+        });
+        match found {
+            Ok((login, hash)) => (Ok(login), hash),
+            Err(barred) => (Err(barred), table.dummy_hash.clone()),
+        }
+    }
+
+    /// A place for checking a password, once there is one. Keep it until the check is done.
+    pub(super) async fn password_check(&self) -> OwnedSemaphorePermit {
+        let place = Arc::clone(&self.password_checks).acquire_owned().await;
+        place.expect("the semaphore is never closed")
     }
 
     /// The login for this name and key. The caller has seen, or will see, the proof of possession.
@@ -169,14 +193,26 @@ impl Accounts {
         peer: IpAddr,
     ) -> Option<Login> {
         let table = self.table();
-        let known = table.accounts.get(name)?;
+        let known = table.find(name, protocol, peer).ok()?;
         let fits = known.keys.iter().any(|known| known.key_data() == key.key_data());
-        (fits && known.may_enter(protocol, peer)).then(|| known.login())
+        fits.then(|| known.login.clone())
+    }
+
+    /// The account of this name, wherever it may come from.
+    pub(super) fn named(&self, name: &str) -> Option<Arc<Account>> {
+        self.table().accounts.get(name).map(|known| known.login.account.clone())
+    }
+
+    /// Whether a session of this login may go on: its account is still there, belongs to the same
+    /// tenant and has not expired.
+    pub(super) fn is_current(&self, login: &Login, now: Timestamp) -> bool {
+        let same = |account: &Arc<Account>| account.tenant == login.account.tenant;
+        self.named(&login.account.name).filter(same).is_some_and(|a| !a.has_expired(now))
     }
 
     /// Whether there is such an account, and it may come from there by this protocol.
     pub(super) fn may_enter(&self, name: &str, protocol: &str, peer: IpAddr) -> bool {
-        self.table().accounts.get(name).is_some_and(|known| known.may_enter(protocol, peer))
+        self.table().find(name, protocol, peer).is_ok()
     }
 
     fn table(&self) -> Arc<Table> {
@@ -190,14 +226,31 @@ impl fmt::Debug for Accounts {
     }
 }
 
-impl Known {
-    fn may_enter(&self, protocol: &str, peer: IpAddr) -> bool {
-        self.account.protocols.allow(protocol)
-            && self.account.allow_from.iter().any(|network| network.contains(peer))
+impl Default for Table {
+    fn default() -> Table {
+        let dummy_hash = password::dummy(std::iter::empty()).into();
+        Table { accounts: HashMap::new(), tenants: Vec::new(), dummy_hash }
     }
+}
 
-    fn login(&self) -> Login {
-        Login { account: self.account.clone(), aliases: self.aliases.clone() }
+impl Table {
+    /// The account, where it may come from there by this protocol.
+    fn find(&self, name: &str, protocol: &str, peer: IpAddr) -> Result<&Known, Barred> {
+        let known = self.accounts.get(name).ok_or(Barred::Unknown)?;
+        let account = &known.login.account;
+        if !account.protocols.allow(protocol) {
+            return Err(Barred::WrongDoor);
+        }
+        if !account.allow_from.iter().any(|network| network.contains(peer)) {
+            return Err(Barred::WrongNetwork);
+        }
+        Ok(known)
+    }
+}
+
+impl Account {
+    pub(super) fn has_expired(&self, now: Timestamp) -> bool {
+        self.expires.is_some_and(|end| end <= now)
     }
 }
 
@@ -237,28 +290,49 @@ mod tests {
             kinds: Vec::new(),
             protocols: Protocols { sftp: true, ..Protocols::default() },
             allow_from: vec!["192.0.2.0/24".parse().unwrap()],
+            expires: None,
+            sessions_max: None,
         }
     }
 
-    #[tokio::test]
-    async fn password_protocol_and_network_must_all_fit() {
+    #[test]
+    fn protocol_and_network_must_fit_before_a_password_is_looked_at() {
         let accounts = Accounts::new(2);
-        accounts.replace(vec![account("erp")], Vec::new());
+        accounts.replace(vec![account("erp"), account("keys")], Vec::new());
+        let without = Account { password_hash: None, ..account("keys") };
+        accounts.replace(vec![account("erp"), without], Vec::new());
         let rows = [
-            ("erp", "secret", "sftp", "192.0.2.7", true),
-            ("erp", "wrong", "sftp", "192.0.2.7", false),
-            ("erp", "secret", "ftps", "192.0.2.7", false),
-            ("erp", "secret", "sftp", "198.51.100.1", false),
-            ("other", "secret", "sftp", "192.0.2.7", false),
+            ("erp", "sftp", "192.0.2.7", None),
+            ("erp", "ftps", "192.0.2.7", Some(Barred::WrongDoor)),
+            ("erp", "sftp", "198.51.100.1", Some(Barred::WrongNetwork)),
+            ("other", "sftp", "192.0.2.7", Some(Barred::Unknown)),
+            ("keys", "sftp", "192.0.2.7", Some(Barred::NoPassword)),
         ];
-        for (name, password, protocol, peer, expected) in rows {
-            let peer = peer.parse().unwrap();
-            let login = accounts.authenticate_password(name, password, protocol, peer).await;
-            assert_eq!(login.is_some(), expected, "{name} {password} {protocol} {peer}");
+        for (name, protocol, peer, barred) in rows {
+            let (found, hash) = accounts.for_password(name, protocol, peer.parse().unwrap());
+            assert_eq!(found.err(), barred, "{name} {protocol} {peer}");
+            assert_eq!(password::verify("secret", &hash), barred.is_none(), "{name}");
         }
         accounts.replace(Vec::new(), Vec::new());
-        let peer = "192.0.2.7".parse().unwrap();
-        assert!(accounts.authenticate_password("erp", "secret", "sftp", peer).await.is_none());
+        let (found, _) = accounts.for_password("erp", "sftp", "192.0.2.7".parse().unwrap());
+        assert!(found.is_err());
+    }
+
+    #[test]
+    fn a_login_is_current_while_its_account_is() {
+        let accounts = Accounts::new(2);
+        let now: Timestamp = "2026-11-23T10:00:00Z".parse().unwrap();
+        let (erp, peer) = (account("erp"), "192.0.2.7".parse().unwrap());
+        accounts.replace(vec![erp.clone()], Vec::new());
+        let login = accounts.for_password("erp", "sftp", peer).0.unwrap();
+        let ending = Account { expires: Some(now), ..erp.clone() };
+        let moved = Account { tenant: "other".parse().unwrap(), ..erp.clone() };
+        let rows =
+            [(vec![erp], true), (vec![ending], false), (vec![moved], false), (vec![], false)];
+        for (table, current) in rows {
+            accounts.replace(table, Vec::new());
+            assert_eq!(accounts.is_current(&login, now), current);
+        }
     }
 
     #[test]

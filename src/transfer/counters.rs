@@ -27,8 +27,20 @@ counters! {
     refused_connections,
     /// Errors of accepting itself, such as too many open files.
     accept_errors,
-    logins_ok,
-    logins_failed,
+    logins_ok_sftp,
+    logins_ok_ftps,
+    logins_ok_ftp,
+    logins_failed_sftp,
+    logins_failed_ftps,
+    logins_failed_ftp,
+    /// Connections closed at once because their source is banned.
+    refused_banned,
+    /// Passwords verified, also those of strangers.
+    password_checks,
+    /// Refused logins that were delayed.
+    guard_delays,
+    /// How long they were delayed, together.
+    guard_delay_ms,
     /// Uploads that became complete files.
     uploads,
     /// Uploads that ended without becoming a file.
@@ -39,6 +51,32 @@ counters! {
     bytes_in,
     /// Bytes of files sent.
     bytes_out,
+}
+
+impl Counters {
+    /// Logins by a protocol that succeeded, or those that failed.
+    pub(super) fn logins(&self, protocol: &str, ok: bool) -> &AtomicU64 {
+        match (protocol, ok) {
+            ("sftp", true) => &self.logins_ok_sftp,
+            ("ftps", true) => &self.logins_ok_ftps,
+            (_, true) => &self.logins_ok_ftp,
+            ("sftp", false) => &self.logins_failed_sftp,
+            ("ftps", false) => &self.logins_failed_ftps,
+            (_, false) => &self.logins_failed_ftp,
+        }
+    }
+}
+
+impl CountersSnapshot {
+    /// Logins by all protocols that succeeded.
+    pub fn logins_ok(&self) -> u64 {
+        self.logins_ok_sftp + self.logins_ok_ftps + self.logins_ok_ftp
+    }
+
+    /// Logins by all protocols that were refused.
+    pub fn logins_failed(&self) -> u64 {
+        self.logins_failed_sftp + self.logins_failed_ftps + self.logins_failed_ftp
+    }
 }
 
 /// Adds one.

@@ -14,11 +14,12 @@ use tokio_util::task::TaskTracker;
 
 use super::counters::count;
 use super::ftp::{self, FtpDoor};
+use super::guard::Turns;
 use super::house::House;
 use super::visit::Visit;
 use super::{
-    Accounts, AlgorithmPolicy, Counters, FtpSettings, Settings, SftpSettings, TlsMode, host_key,
-    ssh, tls,
+    Accounts, AlgorithmPolicy, Counters, FtpSettings, Guard, Settings, SftpSettings, TlsMode,
+    host_key, ssh, tls,
 };
 use crate::files::{Journal, TreeSettings};
 use crate::world::World;
@@ -79,11 +80,14 @@ impl Doors {
     pub fn bind(
         settings: Settings,
         accounts: Accounts,
+        guard: Guard,
         journal: Journal,
         world: Arc<World>,
     ) -> Result<Doors, TransferError> {
         let house = Arc::new(House {
             accounts,
+            guard,
+            turns: Turns::new(settings.limits.password_queue_max),
             counters: Arc::new(Counters::default()),
             world,
             journal,
@@ -133,9 +137,14 @@ impl Doors {
             loops.spawn(accept(listener, house, places, visits.clone(), token.clone()));
         }
         loops.close();
-        loops.wait().await;
-        visits.close();
-        visits.wait().await;
+        let over = CancellationToken::new();
+        let ended = async {
+            loops.wait().await;
+            visits.close();
+            visits.wait().await;
+            over.cancel();
+        };
+        tokio::join!(ended, self.house.guard.keep(over.clone()));
     }
 }
 
@@ -232,6 +241,11 @@ async fn accept(
             }
         };
         let peer = peer.ip().to_canonical();
+        if house.guard.is_banned(peer) {
+            count(&house.counters.refused_banned);
+            tracing::debug!(%peer, "connection refused: banned");
+            continue;
+        }
         let Some(place) = places.enter(peer) else {
             count(&house.counters.refused_connections);
             tracing::info!(%peer, "connection refused: too many");
@@ -278,7 +292,6 @@ async fn attend(
         if visit.is_logged_in() {
             std::future::pending::<()>().await;
         }
-        tracing::info!(%peer, "connection cut: no login in time");
     };
     let stopped = async {
         tokio::select! {
@@ -297,11 +310,15 @@ async fn attend(
         }
         sleep(LINGER).await;
     };
-    tokio::select! {
-        () = &mut session => return Ok(()),
-        () = login_expired => {}
-        () = stopped => {}
-    }
+    let too_late = tokio::select! {
+        () = &mut session => {
+            house.left(&visit, false);
+            return Ok(());
+        }
+        () = login_expired => true,
+        () = stopped => false,
+    };
+    house.left(&visit, too_late);
     // The client may have closed at this moment; then there is nothing left to cut.
     cut.shutdown(Shutdown::Both).ok();
     // An engine that does not notice is left behind rather than waited for.

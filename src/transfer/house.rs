@@ -1,15 +1,12 @@
-//! What every connection needs of the house, and the desk where each login is decided.
+//! What every connection needs of the house: accounts, guard, limits, the tenants' trees.
 
 use std::collections::HashMap;
 use std::io;
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError};
 
-use russh::keys::PublicKey;
-
 use super::accounts::Login;
-use super::counters::count;
-use super::visit::Visit;
+use super::guard::{Guard, Turns};
 use super::{Accounts, Counters, Limits};
 use crate::files::{Home, Journal, TenantTree, TreeSettings, Visitor};
 use crate::model::TenantId;
@@ -18,6 +15,8 @@ use crate::world::World;
 /// Shared by all connections of all doors.
 pub(super) struct House {
     pub(super) accounts: Accounts,
+    pub(super) guard: Guard,
+    pub(super) turns: Turns,
     pub(super) limits: Limits,
     pub(super) counters: Arc<Counters>,
     pub(super) world: Arc<World>,
@@ -25,13 +24,6 @@ pub(super) struct House {
     pub(super) data_dir: PathBuf,
     pub(super) tree_settings: TreeSettings,
     pub(super) trees: Mutex<HashMap<TenantId, Arc<TenantTree>>>,
-}
-
-/// Why somebody with the right credentials does not come in all the same; the text is for the client.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-pub(super) enum Denied {
-    #[error("{0}")]
-    TooMany(&'static str),
 }
 
 impl House {
@@ -58,59 +50,9 @@ impl House {
         let visitor = Visitor {
             account: account.name.clone(),
             protocol,
-            may_drop: account.rights.drop,
+            may_drop: account.rights.drop && !login.suspended,
             may_collect: account.rights.collect,
         };
         Ok(Home::new(self.tree(&account.tenant)?, visitor, login.aliases.clone()))
-    }
-
-    /// The account this password opens; takes as long for strangers as for wrong passwords.
-    pub(super) async fn check_password(
-        &self,
-        visit: &Visit,
-        name: &str,
-        given: &str,
-        protocol: &'static str,
-    ) -> Option<Login> {
-        self.accounts.authenticate_password(name, given, protocol, visit.peer).await
-    }
-
-    /// The account this key opens. The caller has seen, or will see, the proof of possession.
-    pub(super) fn check_key(
-        &self,
-        visit: &Visit,
-        name: &str,
-        key: &PublicKey,
-        protocol: &'static str,
-    ) -> Option<Login> {
-        self.accounts.authenticate_key(name, key, protocol, visit.peer)
-    }
-
-    /// Lets somebody in who has proved all that is asked.
-    pub(super) fn admit(
-        &self,
-        visit: &Visit,
-        login: &Login,
-        protocol: &'static str,
-    ) -> Result<(), Denied> {
-        count(&self.counters.logins_ok);
-        let account = &login.account;
-        tracing::info!(
-            account = account.name,
-            tenant = %account.tenant,
-            peer = %visit.peer,
-            protocol,
-            "login"
-        );
-        visit.login_succeeded();
-        Ok(())
-    }
-
-    /// Takes note of wrong credentials and returns when the client may hear so.
-    pub(super) async fn refuse(&self, visit: &Visit, name: &str, protocol: &'static str) {
-        // The name is not logged: people type passwords there.
-        let _ = name;
-        count(&self.counters.logins_failed);
-        tracing::info!(peer = %visit.peer, protocol, "login refused");
     }
 }

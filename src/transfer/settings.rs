@@ -5,6 +5,8 @@ use std::ops::RangeInclusive;
 use std::path::PathBuf;
 use std::time::Duration;
 
+use super::GuardSettings;
+
 /// All doors. A door that is `None` is not opened.
 #[derive(Debug, Clone)]
 pub struct Settings {
@@ -13,6 +15,7 @@ pub struct Settings {
     pub sftp: Option<SftpSettings>,
     pub ftp: Option<FtpSettings>,
     pub limits: Limits,
+    pub guard: GuardSettings,
     /// Share of the disk that uploads leave free.
     pub disk_reserve: f64,
 }
@@ -24,6 +27,7 @@ impl Default for Settings {
             sftp: None,
             ftp: None,
             limits: Limits::default(),
+            guard: GuardSettings::default(),
             disk_reserve: 0.05,
         }
     }
@@ -110,6 +114,8 @@ pub struct Limits {
     pub stall_timeout: Duration,
     /// Passwords checked at the same time; each check takes memory and a processor.
     pub password_checks_max: usize,
+    /// Passwords that wait to be checked; further ones are refused for the moment.
+    pub password_queue_max: usize,
     /// Largest file, in bytes.
     pub upload_max_bytes: u64,
     /// Files and folders an SFTP session has open.
@@ -129,6 +135,7 @@ impl Default for Limits {
             idle_timeout: Duration::from_secs(600),
             stall_timeout: Duration::from_secs(120),
             password_checks_max: 2,
+            password_queue_max: 256,
             upload_max_bytes: 2 << 30,
             handles_max: 256,
             auth_attempts_max: 6,

@@ -66,13 +66,25 @@ pub(super) async fn serve(
 ) {
     let peer = visit.peer;
     let tasks = TaskTracker::new();
-    let door =
-        Door { house, visit, policy, login: None, channels: HashMap::new(), tasks: tasks.clone() };
+    let door = Door {
+        house: house.clone(),
+        visit: visit.clone(),
+        policy,
+        login: None,
+        channels: HashMap::new(),
+        tasks: tasks.clone(),
+    };
     let ended = match russh::server::run_stream(config, stream, door).await {
-        Ok(session) => session.await,
+        Ok(session) => {
+            visit.notes.spoke();
+            session.await
+        }
         Err(error) => Err(error),
     };
     if let Err(error) = ended {
+        if matches!(error, russh::Error::Version) {
+            house.garbage(&visit, PROTOCOL);
+        }
         // Port scans and impatient clients; nothing an operator can do about.
         tracing::debug!(%peer, %error, "ssh connection ended");
     }
@@ -179,8 +191,11 @@ impl Handler for Door {
         key: VerifiedPublicKey<'_>,
     ) -> Result<Auth, Self::Error> {
         let login = self.house.check_key(&self.visit, user, key.public_key, PROTOCOL);
-        let login = login.filter(|_| self.takes_algorithm(key.algorithm));
-        Ok(self.decide(user, login).await)
+        // A key that does not fit is no failed login yet: the next one may.
+        match login.filter(|_| self.takes_algorithm(key.algorithm)) {
+            Some(login) => Ok(self.decide(user, Some(login)).await),
+            None => Ok(Auth::reject()),
+        }
     }
 
     async fn channel_open_session(

@@ -6,10 +6,14 @@ use std::sync::Arc;
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
+use super::desk::Notes;
+
 /// A connection as its engine and the accept loop share it; cheap to clone.
 #[derive(Debug, Clone)]
 pub(super) struct Visit {
     pub(super) peer: IpAddr,
+    /// What the desk writes down until somebody has logged in.
+    pub(super) notes: Notes,
     logged_in: Arc<watch::Sender<bool>>,
     transfers: Arc<watch::Sender<usize>>,
     ending: CancellationToken,
@@ -21,6 +25,7 @@ impl Visit {
         let ending = CancellationToken::new();
         Visit {
             peer,
+            notes: Notes::default(),
             logged_in: Arc::new(watch::Sender::new(false)),
             transfers: Arc::new(watch::Sender::new(0)),
             cut: CancellationToken::new(),

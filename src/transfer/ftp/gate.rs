@@ -84,9 +84,10 @@ impl Authenticator for Gate {
     /// Asked at USER. No certificate is ever enough; this is the moment to refuse in clear.
     async fn cert_auth_sufficient(&self, username: &str) -> bool {
         let (accounts, peer) = (&self.house.accounts, self.visit.peer);
+        self.visit.notes.spoke();
         let allowed = self.clear_allowed && accounts.may_enter(username, "ftp", peer);
         if self.clear.is_in_clear() && !allowed {
-            count(&self.house.counters.logins_failed);
+            count(self.house.counters.logins("ftp", false));
             tracing::info!(%peer, "ftp login refused: not without TLS");
             // Who has gone away in the meantime was not asked for a password either.
             self.clear.refuse().ok();

@@ -9,9 +9,10 @@ use argon2::Argon2;
 use argon2::password_hash::PasswordHasher;
 use dropchute::files::{Aliases, RelPath};
 use dropchute::model::UploadEvidence;
+use dropchute::store::{SimulatedDisk, Store};
 use dropchute::transfer::{
-    Account, Accounts, Counters, Doors, FtpSettings, Limits, Protocols, Rights, Settings,
-    SftpSettings, Tenant, TlsMode,
+    Account, Accounts, Counters, Doors, FtpSettings, Guard, GuardSettings, Limits, Protocols,
+    Rights, Settings, SftpSettings, Tenant, TlsMode,
 };
 use dropchute::world::World;
 use russh::keys::PrivateKey;
@@ -48,6 +49,8 @@ fn account(name: &str, protocols: Protocols) -> Account {
         kinds: Vec::new(),
         protocols,
         allow_from: vec!["0.0.0.0/0".parse().unwrap(), "::/0".parse().unwrap()],
+        expires: None,
+        sessions_max: None,
     }
 }
 
@@ -72,13 +75,18 @@ impl House {
             }),
             ftp: Some(FtpSettings { listen: vec![local], tls, ..FtpSettings::default() }),
             limits,
+            // Clients of all tests come from one address: it is never banned here.
+            guard: GuardSettings {
+                safe: vec!["127.0.0.0/8".parse().unwrap(), "::1".parse().unwrap()],
+                ..GuardSettings::default()
+            },
             disk_reserve: 0.0,
         };
         let accounts = Accounts::new(2);
         let secure = Protocols { sftp: true, ftps: true, ftp: false };
         let all = Protocols { ftp: true, ..secure };
         let aliases = Aliases::from([("IN".to_owned(), RelPath::of("inbox"))]);
-        let tenant = Tenant { id: "acme".parse().unwrap(), aliases };
+        let tenant = Tenant { id: "acme".parse().unwrap(), aliases, suspended: false };
         accounts.replace(vec![account("erp", secure), account("old", all)], vec![tenant]);
         let recorded = Arc::new(Mutex::new(Vec::new()));
         let journal = recorded.clone();
@@ -87,7 +95,9 @@ impl House {
             Ok(())
         };
         let world = Arc::new(World::real());
-        let doors = Doors::bind(settings, accounts, Arc::new(journal), world).unwrap();
+        let store = Store::simulated(&SimulatedDisk::default()).unwrap();
+        let guard = Guard::open(settings.guard.clone(), store, world.clone()).unwrap();
+        let doors = Doors::bind(settings, accounts, guard, Arc::new(journal), world).unwrap();
         let address = |door| doors.addresses().iter().find(|(name, _)| *name == door).unwrap().1;
         let (sftp, ftp, counters) = (address("sftp"), address("ftp"), doors.counters());
         let token = CancellationToken::new();

@@ -120,7 +120,7 @@ async fn a_file_goes_in_and_an_answer_comes_out() {
     client.sftp.remove("/outbox/a.ack.csv").await.unwrap();
     assert!(!house.path("outbox/a.ack.csv").exists());
     let counters = house.counters.snapshot();
-    assert_eq!((counters.uploads, counters.downloads, counters.logins_ok), (1, 1, 1));
+    assert_eq!((counters.uploads, counters.downloads, counters.logins_ok()), (1, 1, 1));
     house.close().await;
 }
 
@@ -231,7 +231,7 @@ async fn unknown_accounts_and_wrong_passwords_get_the_same_answer() {
     let other = PrivateKeyWithHashAlg::new(Arc::new(key(8)), None);
     assert!(!ssh.authenticate_publickey("erp", other).await.unwrap().success());
     let counters = house.counters.snapshot();
-    assert_eq!((counters.logins_ok, counters.logins_failed), (1, 3));
+    assert_eq!((counters.logins_ok(), counters.logins_failed()), (1, 3));
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

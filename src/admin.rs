@@ -2,17 +2,17 @@
 //!
 //! Owns two listeners: `[admin] listen` for `/healthz`, `/readyz` and `/metrics`, and the control socket
 //! in the data directory for the command line. Never reads the store or any room itself: what it shows
-//! comes through [`Views`], which `app` fills. Never changes anything: every request is a GET. Never
-//! shows a secret. Start reading at `routes.rs`, then `listen.rs`.
+//! comes through [`Views`], which `app` fills. What changes something is a POST, and only the
+//! socket takes one. Never shows a secret. Start reading at `routes.rs`, then `listen.rs`.
 
 mod client;
 mod connection;
 mod listen;
 mod routes;
 
-pub use client::{ClientError, ask};
+pub use client::{ClientError, ask, tell};
 pub use listen::{Admin, AdminError, Settings};
-pub use routes::{BatchQuery, Views};
+pub use routes::{BatchQuery, SessionQuery, Views};
 
 #[cfg(test)]
 mod tests;

@@ -5,9 +5,11 @@
 //! rule of its own. Start reading at `start.rs`, then `run.rs`; `wiring.rs` turns the configuration
 //! into each room's settings.
 
+mod bans;
 mod drive;
 mod error;
 mod run;
+mod sessions;
 mod start;
 mod views;
 mod wiring;

@@ -5,13 +5,16 @@
 //! daemon over its socket and never opens the store of one. Start reading at `args.rs`.
 
 mod args;
+mod ban;
 mod batch;
 mod check;
 mod demo;
 mod manual;
 mod outcome;
 mod password;
+mod policy;
 mod serve;
+mod session;
 mod status;
 mod store;
 mod table;

@@ -222,8 +222,8 @@ launch_serve() {
     SERVE_PID=$!
 }
 
-# start_doors [TENANT_KEYS [SFTP_KEYS [FTP_KEYS]]]: an instance with every door open, in clear as well, and one
-# tenant whose account `erp` may use all of them and whose messages go nowhere.
+# start_doors [SFTP_KEYS [FTP_KEYS [MORE]]]: an instance with every door open, in clear as well, and one tenant
+# whose account `erp` may use all of them and whose messages go nowhere.
 start_doors() {
     free_port; SFTP_PORT=$FREE_PORT
     free_port; FTP_PORT=$FREE_PORT
@@ -239,13 +239,13 @@ data_dir = "$DATA"
 disk_reserve = "0%"
 [sftp]
 listen = ["127.0.0.1:$SFTP_PORT"]
-${2:-}
+${1:-}
 [ftp]
 listen = ["127.0.0.1:$FTP_PORT"]
 # implicit_listen = ["127.0.0.1:$FTPS_PORT"]
 tls = "optional"
 passive_ports = "$((FREE_PORT + 10))-$((FREE_PORT + 200))"
-${3:-}
+${2:-}
 [admin]
 listen = "127.0.0.1:$ADMIN_PORT"
 [web]
@@ -259,11 +259,11 @@ kind = "simulator"
 [tenant.acme]
 sender.email = ["Acme <news@acme.example>"]
 channel.email = ["dry"]
-${1:-}
 [tenant.acme.account.erp]
 password_hash = "$(hash_of "$PASSWORD")"
 ssh_keys = ["$(cut -d' ' -f1,2 "$WORK/id_ed25519.pub")"]
 protocols = ["sftp", "ftps", "ftp"]
+${3:-}
 CONF
     PORT=$((FREE_PORT + 200))
     dropchute check >/dev/null || { cat "$WORK/cli.log" >&2; fail "check refuses the configuration"; }

@@ -33,9 +33,18 @@ pub enum ClientError {
 
 /// Asks the daemon that serves `data_dir`; `path` is such as `/batches?tenant=acme`, percent-encoded.
 pub fn ask(data_dir: &Path, path: &str) -> Result<Value, ClientError> {
+    request(data_dir, "GET", path)
+}
+
+/// Tells the daemon that serves `data_dir` to do something; `path` as in [`ask`].
+pub fn tell(data_dir: &Path, path: &str) -> Result<Value, ClientError> {
+    request(data_dir, "POST", path)
+}
+
+fn request(data_dir: &Path, method: &str, path: &str) -> Result<Value, ClientError> {
     let mut stream = UnixStream::connect(data_dir.join(CONTROL_SOCKET))
         .map_err(|error| connect_error(error, data_dir))?;
-    let answer = exchange(&mut stream, path).map_err(ClientError::Io)?;
+    let answer = exchange(&mut stream, method, path).map_err(ClientError::Io)?;
     let (status, body) = read_answer(&answer).ok_or(ClientError::Unreadable)?;
     if status == 200 {
         return Ok(body);
@@ -55,10 +64,11 @@ fn connect_error(error: io::Error, data_dir: &Path) -> ClientError {
     }
 }
 
-fn exchange(stream: &mut UnixStream, path: &str) -> io::Result<Vec<u8>> {
+fn exchange(stream: &mut UnixStream, method: &str, path: &str) -> io::Result<Vec<u8>> {
     stream.set_read_timeout(Some(WAIT_MAX))?;
     stream.set_write_timeout(Some(WAIT_MAX))?;
-    write!(stream, "GET {path} HTTP/1.1\r\nhost: control\r\nconnection: close\r\n\r\n")?;
+    let headers = "host: control\r\ncontent-length: 0\r\nconnection: close";
+    write!(stream, "{method} {path} HTTP/1.1\r\n{headers}\r\n\r\n")?;
     let mut answer = Vec::new();
     stream.take(ANSWER_BYTES_MAX).read_to_end(&mut answer)?;
     Ok(answer)

@@ -1,6 +1,7 @@
 //! What may be asked, and the answers.
 
 use std::fmt;
+use std::net::IpAddr;
 use std::sync::Arc;
 
 use axum::Router;
@@ -8,7 +9,7 @@ use axum::extract::{Path, RawQuery, State};
 use axum::http::header::CONTENT_TYPE;
 use axum::http::{HeaderValue, StatusCode};
 use axum::response::{IntoResponse, Response};
-use axum::routing::get;
+use axum::routing::{get, post};
 use percent_encoding::percent_decode_str;
 use serde_json::{Value, json};
 
@@ -23,6 +24,8 @@ const LIMIT_MAX: usize = 1000;
 
 type View<T> = Arc<dyn Fn() -> T + Send + Sync>;
 type BatchesView = Arc<dyn Fn(BatchQuery) -> Value + Send + Sync>;
+type RemoveView = Arc<dyn Fn(Option<IpAddr>) -> Value + Send + Sync>;
+type SessionsView = Arc<dyn Fn(SessionQuery) -> Value + Send + Sync>;
 type BatchView = Arc<dyn Fn(&str) -> Option<Value> + Send + Sync>;
 
 /// What the rest of the program shows; each view may block, and is called off the async workers.
@@ -38,6 +41,14 @@ pub struct Views {
     pub batches: BatchesView,
     /// One batch by its id, where there is one.
     pub batch: BatchView,
+    /// The sources that are banned or have a score.
+    pub bans: View<Value>,
+    /// Lifts the ban of an address, or all bans, and says how many.
+    pub remove_bans: RemoveView,
+    /// The open sessions a query asks for, oldest first.
+    pub sessions: SessionsView,
+    /// Ends the sessions a query asks for, and says how many.
+    pub kill_sessions: SessionsView,
 }
 
 impl fmt::Debug for Views {
@@ -57,16 +68,48 @@ pub struct BatchQuery {
     pub limit: usize,
 }
 
+/// Which sessions to list or to end; what is `None` holds for all.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct SessionQuery {
+    /// The one with this id.
+    pub id: Option<String>,
+    /// Those of this account.
+    pub account: Option<String>,
+    /// Those of this tenant.
+    pub tenant: Option<String>,
+}
+
+impl SessionQuery {
+    /// Reads `id=…&account=…&tenant=…`; the error is a sentence for the caller.
+    fn parse(query: &str) -> Result<SessionQuery, String> {
+        let mut parsed = SessionQuery::default();
+        for (key, value) in pairs(query)? {
+            match key {
+                "id" => parsed.id = Some(value),
+                "account" => parsed.account = Some(value),
+                "tenant" => parsed.tenant = Some(value),
+                _ => return Err(format!("unknown query key {key:?}")),
+            }
+        }
+        Ok(parsed)
+    }
+}
+
+/// The keys and values of a query; the error is a sentence for the caller.
+fn pairs(query: &str) -> Result<Vec<(&str, String)>, String> {
+    let pair = |pair| {
+        let (key, value) = str::split_once(pair, '=').unwrap_or((pair, ""));
+        let value = percent_decode_str(value).decode_utf8();
+        Ok((key, value.map_err(|_| format!("{key} is not valid UTF-8"))?.into_owned()))
+    };
+    query.split('&').filter(|pair| !pair.is_empty()).map(pair).collect()
+}
+
 impl BatchQuery {
     /// Reads `tenant=…&state=…&limit=…`; the error is a sentence for the caller.
     fn parse(query: &str) -> Result<BatchQuery, String> {
         let mut parsed = BatchQuery { tenant: None, state: None, limit: LIMIT_DEFAULT };
-        for pair in query.split('&').filter(|pair| !pair.is_empty()) {
-            let (key, value) = pair.split_once('=').unwrap_or((pair, ""));
-            let value = percent_decode_str(value)
-                .decode_utf8()
-                .map_err(|_| format!("{key} is not valid UTF-8"))?
-                .into_owned();
+        for (key, value) in pairs(query)? {
             match key {
                 "tenant" => parsed.tenant = Some(value),
                 "state" => parsed.state = Some(value),
@@ -96,6 +139,10 @@ pub(super) fn control(views: Views) -> Router {
         .route("/status", get(status))
         .route("/batches", get(batches))
         .route("/batches/{id}", get(batch))
+        .route("/bans", get(bans))
+        .route("/bans/{address}/remove", post(remove_bans))
+        .route("/sessions", get(sessions))
+        .route("/sessions/kill", post(kill_sessions))
         .fallback(async || problem(StatusCode::NOT_FOUND, "no such question"))
         .with_state(views)
 }
@@ -128,6 +175,39 @@ async fn batch(State(views): State<Views>, Path(id): Path<String>) -> Response {
     match blocking(move || (views.batch)(&id)).await {
         Some(batch) => answer(StatusCode::OK, &batch),
         None => problem(StatusCode::NOT_FOUND, "no such batch"),
+    }
+}
+
+async fn bans(State(views): State<Views>) -> Response {
+    answer(StatusCode::OK, &blocking(move || (views.bans)()).await)
+}
+
+/// `all`, or an address; of an IPv6 network any address.
+async fn remove_bans(State(views): State<Views>, Path(address): Path<String>) -> Response {
+    let address = match address.as_str() {
+        "all" => None,
+        text => match text.strip_suffix("/64").unwrap_or(text).parse() {
+            Ok(address) => Some(address),
+            Err(_) => return problem(StatusCode::BAD_REQUEST, "say an IP address, or all"),
+        },
+    };
+    answer(StatusCode::OK, &blocking(move || (views.remove_bans)(address)).await)
+}
+
+async fn sessions(State(views): State<Views>, RawQuery(query): RawQuery) -> Response {
+    match SessionQuery::parse(&query.unwrap_or_default()) {
+        Ok(query) => answer(StatusCode::OK, &blocking(move || (views.sessions)(query)).await),
+        Err(reason) => problem(StatusCode::BAD_REQUEST, &reason),
+    }
+}
+
+async fn kill_sessions(State(views): State<Views>, RawQuery(query): RawQuery) -> Response {
+    match SessionQuery::parse(&query.unwrap_or_default()) {
+        Ok(query) if query == SessionQuery::default() => {
+            problem(StatusCode::BAD_REQUEST, "say which: an id, an account or a tenant")
+        }
+        Ok(query) => answer(StatusCode::OK, &blocking(move || (views.kill_sessions)(query)).await),
+        Err(reason) => problem(StatusCode::BAD_REQUEST, &reason),
     }
 }
 

@@ -37,6 +37,10 @@ fn views(ready: Arc<AtomicBool>) -> Views {
         metrics: Arc::new(|| "# EOF\n".to_owned()),
         status: Arc::new(|| json!({ "version": "1" })),
         batches: Arc::new(|query| json!([{ "tenant": query.tenant, "limit": query.limit }])),
+        bans: Arc::new(|| json!({ "bans": [] })),
+        remove_bans: Arc::new(|address| json!({ "removed": address })),
+        sessions: Arc::new(|query| json!({ "sessions": [{ "tenant": query.tenant }] })),
+        kill_sessions: Arc::new(|query| json!({ "killed": query.id })),
         batch: Arc::new(|id| (id == "b1").then(|| json!({ "batch": id }))),
     }
 }
@@ -81,6 +85,26 @@ async fn not_ready_is_503_with_its_reasons_and_still_alive() {
         "{answer}"
     );
     assert!(get(&running, "/healthz").await.starts_with("HTTP/1.1 200 "));
+}
+
+#[tokio::test]
+async fn bans_are_removed_by_a_post_on_the_socket_only() {
+    let running = start().await;
+    let data_dir = running.data_dir.path().to_owned();
+    let told = |path: &'static str| {
+        let data_dir = data_dir.clone();
+        async move { spawn_blocking(move || super::tell(&data_dir, path)).await.unwrap() }
+    };
+    let removed =
+        |answer: Result<serde_json::Value, ClientError>| answer.unwrap()["removed"].clone();
+    assert_eq!(removed(told("/bans/192.0.2.7/remove").await), "192.0.2.7");
+    assert_eq!(removed(told("/bans/2001%3Adb8%3A%3A%2F64/remove").await), "2001:db8::");
+    assert_eq!(removed(told("/bans/all/remove").await), serde_json::Value::Null);
+    let error = told("/bans/x/remove").await.unwrap_err();
+    assert!(error.to_string().contains("say an IP address"), "{error}");
+    assert!(control(&running, "/bans/all/remove").await.is_err(), "a question changes nothing");
+    let post = exchange(&running, b"POST /bans/all/remove HTTP/1.1\r\nHost: x\r\n\r\n").await;
+    assert!(post.starts_with("HTTP/1.1 404 "), "{post}");
 }
 
 #[tokio::test]

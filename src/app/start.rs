@@ -16,14 +16,14 @@ use super::wiring;
 use crate::admin::{self, Admin};
 use crate::config::{Config, restart_needed};
 use crate::dispatch::{self, Dispatch, Routes};
-use crate::files::TenantTree;
+use crate::files::{Journal, JournalEntry, TenantTree};
 use crate::intake::{self, Doorbell, Intake, Nudges, Tenants};
 use crate::model::TenantId;
 use crate::outbox::{self, Publisher, TenantAnswers};
 use crate::spool::Spool;
 use crate::store::Store;
 use crate::telemetry::Metrics;
-use crate::transfer::{Accounts, Counters, Doors, Guard};
+use crate::transfer::{Accounts, DoorControl, Doors, Guard};
 use crate::worker::{Worker, blocking};
 use crate::world::World;
 
@@ -65,6 +65,7 @@ pub struct App {
     addresses: Vec<(&'static str, SocketAddr)>,
     admin_address: Option<SocketAddr>,
     replaceable: Replaceable,
+    doors: DoorControl,
     pub(super) store: Store,
     pub(super) tasks: JoinSet<TaskResult>,
     /// The tasks that have not ended, by name.
@@ -152,6 +153,7 @@ impl App {
             started_with: config.clone(),
             config,
             replaceable,
+            doors: doors.control(),
             store: ground.store.clone(),
             tasks: JoinSet::new(),
             running: HashMap::new(),
@@ -162,7 +164,7 @@ impl App {
         for (door, address) in app.addresses.iter().copied().chain(admin_address) {
             tracing::info!(door, %address, "listening");
         }
-        let views = app.sights(&ground, doors.counters()).views();
+        let views = app.sights(&ground, &doors).views();
         ground.metrics.start_time_seconds.set(ground.world.clock.now().as_second());
         let token = app.stages[DOORS].1.clone();
         app.spawn("doors", async move {
@@ -182,12 +184,13 @@ impl App {
         Ok(app)
     }
 
-    fn sights(&self, ground: &Ground, counters: Arc<Counters>) -> Sights {
+    fn sights(&self, ground: &Ground, doors: &Doors) -> Sights {
         Sights {
             store: ground.store.clone(),
             world: Arc::clone(&ground.world),
             metrics: Arc::clone(&ground.metrics),
-            counters,
+            counters: doors.counters(),
+            doors: doors.control(),
             guard: self.replaceable.guard.clone(),
             data_dir: self.config.data_dir.clone(),
             disk_reserve: self.config.disk_reserve,
@@ -269,6 +272,7 @@ impl App {
         config.data_dir.clone_from(&self.config.data_dir);
         prepare_folders(&config)?;
         self.replaceable.lay(&config);
+        self.doors.lay(&config.transfer);
         self.config = config;
         Ok(needing_restart)
     }
@@ -324,11 +328,16 @@ fn prepare_folders(config: &Config) -> Result<(), AppError> {
 }
 
 /// Evidence goes to the store before the client hears "success"; then intake is woken.
-fn journal(store: &Store, doorbell: &Arc<Doorbell>) -> crate::files::Journal {
+fn journal(store: &Store, doorbell: &Arc<Doorbell>) -> Journal {
     let (store, doorbell) = (store.clone(), Arc::clone(doorbell));
-    Arc::new(move |evidence| {
-        store.record_upload(&evidence)?;
-        doorbell.ring(&evidence.tenant);
+    Arc::new(move |entry| {
+        match &entry {
+            JournalEntry::Whole(evidence) => {
+                store.record_upload(evidence)?;
+                doorbell.ring(&evidence.tenant);
+            }
+            JournalEntry::Withdrawn(evidence) => store.forget_upload(evidence)?,
+        }
         Ok(())
     })
 }

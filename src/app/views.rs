@@ -6,14 +6,15 @@ use std::sync::{Arc, Mutex, PoisonError};
 use jiff::Timestamp;
 use serde_json::{Value, json};
 
+use super::{bans, sessions};
 use crate::admin::{BatchQuery, Views};
 use crate::batch::BatchState;
 use crate::codes::ReasonCode;
 use crate::files::{Entry, EntryKind, RelPath, Root};
 use crate::model::{BatchId, FileState, Kind, Proof};
 use crate::store::{BatchRecord, Store};
-use crate::telemetry::Metrics;
-use crate::transfer::{Counters, CountersSnapshot, Guard};
+use crate::telemetry::{DoorMetrics, Metrics};
+use crate::transfer::{Counters, CountersSnapshot, DoorControl, Guard};
 use crate::world::World;
 
 /// Everything the views look at.
@@ -22,6 +23,7 @@ pub(super) struct Sights {
     pub(super) world: Arc<World>,
     pub(super) metrics: Arc<Metrics>,
     pub(super) counters: Arc<Counters>,
+    pub(super) doors: DoorControl,
     pub(super) guard: Guard,
     pub(super) data_dir: PathBuf,
     pub(super) disk_reserve: f64,
@@ -38,13 +40,19 @@ impl Sights {
     pub(super) fn views(self) -> Views {
         let sights = Arc::new(self);
         let (a, b, c, d, e) =
-            (sights.clone(), sights.clone(), sights.clone(), sights.clone(), sights);
+            (sights.clone(), sights.clone(), sights.clone(), sights.clone(), sights.clone());
+        let (f, g) = (sights.doors.clone(), sights.doors.clone());
+        let (listed, pardoning) = (sights.guard.clone(), sights.guard.clone());
         Views {
             readiness: Arc::new(move || a.readiness()),
             metrics: Arc::new(move || b.metrics()),
             status: Arc::new(move || c.status()),
             batches: Arc::new(move |query| d.batches(&query)),
             batch: Arc::new(move |id| e.batch(id)),
+            bans: Arc::new(move || bans::list(&listed)),
+            remove_bans: Arc::new(move |address| bans::remove(&pardoning, address)),
+            sessions: Arc::new(move |query| sessions::list(&f, query)),
+            kill_sessions: Arc::new(move |query| sessions::kill(&g, query)),
         }
     }
 
@@ -97,24 +105,16 @@ impl Sights {
         let now = self.counters.snapshot();
         let mut shown = self.shown.lock().unwrap_or_else(PoisonError::into_inner);
         let before = shown.replace(now);
-        let since = |of: fn(&CountersSnapshot) -> u64| of(&now) - before.as_ref().map_or(0, of);
+        count_doors(&self.metrics.doors, &before.unwrap_or_default(), &now);
         let metrics = &self.metrics;
-        metrics.uploads.of(["all"]).inc_by(since(|c| c.uploads));
-        metrics.uploads_aborted.inc_by(since(|c| c.uploads_aborted));
-        metrics.upload_bytes.inc_by(since(|c| c.bytes_in));
-        metrics.logins.of(["sftp", "ok"]).inc_by(since(|c| c.logins_ok_sftp));
-        metrics.logins.of(["ftps", "ok"]).inc_by(since(|c| c.logins_ok_ftps));
-        metrics.logins.of(["ftp", "ok"]).inc_by(since(|c| c.logins_ok_ftp));
-        metrics.logins.of(["sftp", "refused"]).inc_by(since(|c| c.logins_failed_sftp));
-        metrics.logins.of(["ftps", "refused"]).inc_by(since(|c| c.logins_failed_ftps));
-        metrics.logins.of(["ftp", "refused"]).inc_by(since(|c| c.logins_failed_ftp));
-        metrics.bans.set(i64::try_from(self.guard.bans()).unwrap_or(i64::MAX));
-        metrics.password_checks.inc_by(since(|c| c.password_checks));
-        metrics.guard_delays.inc_by(since(|c| c.guard_delays));
-        metrics.guard_delay_ms.inc_by(since(|c| c.guard_delay_ms));
-        metrics.connections_refused.of(["banned"]).inc_by(since(|c| c.refused_banned));
-        metrics.connections_refused.of(["limit"]).inc_by(since(|c| c.refused_connections));
-        metrics.sessions.of(["all"]).set(i64::try_from(now.connections).unwrap_or(i64::MAX));
+        let incomplete = i64::try_from(now.uploads_incomplete).unwrap_or(i64::MAX);
+        metrics.doors.uploads_incomplete.set(incomplete);
+        let open = self.doors.sessions_by_protocol();
+        for (protocol, _) in now.by_protocol() {
+            let open = open.get(protocol).copied().unwrap_or(0);
+            metrics.doors.sessions.of([protocol]).set(i64::try_from(open).unwrap_or(i64::MAX));
+        }
+        metrics.doors.bans.set(i64::try_from(self.guard.bans()).unwrap_or(i64::MAX));
         metrics.store_blobs.set(i64::try_from(self.store.health().blobs).unwrap_or(i64::MAX));
         if let Ok((free, _)) = Root::open(&self.data_dir).and_then(|root| root.space()) {
             metrics.disk_free_bytes.set(i64::try_from(free).unwrap_or(i64::MAX));
@@ -138,8 +138,8 @@ impl Sights {
             "ready": self.readiness().is_empty(),
             "not_ready": self.readiness(),
             "listeners": listeners,
-            "sessions": counters.connections,
-            "uploads": counters.uploads,
+            "sessions": self.doors.sessions_by_protocol().values().sum::<usize>(),
+            "uploads": counters.total(|tally| tally.uploads),
             "logins_failed": counters.logins_failed(),
             "bans": self.guard.bans(),
             "batches_open": self.metrics.batches_open.get(),
@@ -227,4 +227,27 @@ impl Sights {
         }
         open
     }
+}
+
+/// Adds what the doors have counted since the metrics were shown last.
+fn count_doors(metrics: &DoorMetrics, before: &CountersSnapshot, now: &CountersSnapshot) {
+    for ((protocol, before), (_, now)) in before.by_protocol().zip(now.by_protocol()) {
+        let of = [protocol];
+        metrics.connections.of(of).inc_by(now.connections - before.connections);
+        metrics.logins.of([protocol, "ok"]).inc_by(now.logins_ok - before.logins_ok);
+        metrics.logins.of([protocol, "refused"]).inc_by(now.logins_failed - before.logins_failed);
+        metrics.uploads.of(of).inc_by(now.uploads - before.uploads);
+        metrics.uploads_aborted.of(of).inc_by(now.uploads_aborted - before.uploads_aborted);
+        metrics.upload_bytes.of(of).inc_by(now.bytes_in - before.bytes_in);
+        metrics.downloads.of(of).inc_by(now.downloads - before.downloads);
+        metrics.download_bytes.of(of).inc_by(now.bytes_out - before.bytes_out);
+    }
+    for ((reason, before), (_, now)) in before.refused().zip(now.refused()) {
+        metrics.connections_refused.of([reason]).inc_by(now - before);
+    }
+    metrics.password_checks.inc_by(now.password_checks - before.password_checks);
+    metrics.guard_delays.inc_by(now.guard_delays - before.guard_delays);
+    metrics.guard_delay_ms.inc_by(now.guard_delay_ms - before.guard_delay_ms);
+    metrics.uploads_expired.inc_by(now.uploads_expired - before.uploads_expired);
+    metrics.accept_errors.inc_by(now.accept_errors - before.accept_errors);
 }

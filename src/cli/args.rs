@@ -7,7 +7,8 @@ use clap::{Args, CommandFactory, Parser, Subcommand};
 use clap_complete::Shell;
 
 use super::outcome::{Failure, exit_with};
-use super::{batch, check, demo, manual, password, serve, status, store};
+use super::{ban, batch, check, demo, manual, password, policy, serve, session, status, store};
+use crate::transfer::AlgorithmPolicy;
 
 /// File-drop messaging daemon: CSV in over SFTP, FTPS or FTP; messages out; answers back as files.
 #[derive(Debug, Parser)]
@@ -50,9 +51,18 @@ enum Command {
     /// Look at batches of the running daemon.
     #[command(subcommand)]
     Batch(BatchCommand),
+    /// Look at the sources that are banned, or on the way there, or let them in again.
+    #[command(subcommand)]
+    Ban(BanCommand),
+    /// Look at open sessions of the running daemon, or end them.
+    #[command(subcommand)]
+    Session(SessionCommand),
     /// Work on the store of a daemon that is not running.
     #[command(subcommand)]
     Store(StoreCommand),
+    /// Look at the SSH algorithms that a policy stands for.
+    #[command(subcommand)]
+    Policy(PolicyCommand),
     /// Print what a shell needs to complete commands.
     Completions { shell: Shell },
     /// Print the manual page.
@@ -81,6 +91,31 @@ enum BatchCommand {
 }
 
 #[derive(Debug, Subcommand)]
+enum BanCommand {
+    /// List sources of failed logins: bans first, then the highest scores.
+    List,
+    /// Lift a ban and forget the score.
+    Remove {
+        /// The address, as `ban list` gives it, or `all`.
+        address: String,
+    },
+}
+
+#[derive(Debug, Subcommand)]
+enum SessionCommand {
+    /// List the connections at the doors, oldest first.
+    List(session::Whose),
+    /// End sessions at once; their clients are told.
+    Kill {
+        /// The id, as `session list` gives it.
+        #[arg(required_unless_present_any = ["account", "tenant"])]
+        id: Option<String>,
+        #[command(flatten)]
+        whose: session::Whose,
+    },
+}
+
+#[derive(Debug, Subcommand)]
 enum StoreCommand {
     /// Read every record and say how many there are.
     Check,
@@ -93,6 +128,16 @@ enum StoreCommand {
     Load {
         /// The file to read.
         file: PathBuf,
+    },
+}
+
+#[derive(Debug, Subcommand)]
+enum PolicyCommand {
+    /// Print the algorithms of one policy, or of all.
+    Print {
+        /// Only this one: modern, compat or legacy, with or without its date.
+        #[arg(long, value_name = "NAME", value_parser = policy::named)]
+        policy: Option<AlgorithmPolicy>,
     },
 }
 
@@ -112,7 +157,14 @@ pub fn run() -> ExitCode {
             batch::list(&global, tenant.as_deref(), state.as_deref(), limit)
         }
         Command::Batch(BatchCommand::Show { batch_id }) => batch::show(&global, &batch_id),
+        Command::Ban(BanCommand::List) => ban::list(&global),
+        Command::Ban(BanCommand::Remove { address }) => ban::remove(&global, &address),
+        Command::Session(SessionCommand::List(whose)) => session::list(&global, &whose),
+        Command::Session(SessionCommand::Kill { id, whose }) => {
+            session::kill(&global, id.as_deref(), &whose)
+        }
         Command::Store(command) => store_command(&global, command),
+        Command::Policy(PolicyCommand::Print { policy }) => policy::show(&global, policy),
         Command::Completions { shell } => manual::completions(shell, Cli::command()),
         Command::Man => manual::man(Cli::command()),
     })

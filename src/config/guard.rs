@@ -1,9 +1,9 @@
 //! The guard of the doors: points, delays, bans.
 
-use super::account::network;
 use super::problem::Complaint;
 use super::section::Section;
 use super::value;
+use super::value::network;
 use crate::transfer::{GuardSettings, Points};
 
 /// What `[guard]` says; a source must be bannable by something.

@@ -20,6 +20,10 @@ impl Config {
         let tenant = |tenant: &Tenant| transfer::Tenant {
             id: tenant.id.clone(),
             aliases: tenant.settings.aliases.clone(),
+            quota: tenant.settings.quota,
+            resume_window: tenant.settings.resume_window,
+            sessions_max: tenant.settings.sessions_max,
+            bandwidth: tenant.settings.bandwidth,
             suspended: tenant.settings.suspended,
         };
         self.tenants.iter().map(tenant).collect()

@@ -12,7 +12,7 @@ use super::rules::Rules;
 use super::section::{Item, Section};
 use super::template::{self, ConfiguredTemplate};
 use super::value;
-use crate::files::{Aliases, RelPath};
+use crate::files::{Aliases, Quota, RelPath};
 use crate::model::{Category, ChannelKind, TenantId};
 use crate::policy::{Consent, MARKETING_WINDOW, MaxAge, Window};
 use crate::records::Limits;
@@ -29,6 +29,10 @@ pub struct Tenant {
 pub struct TenantSettings {
     /// A suspended tenant's files are refused and nothing of it is sent.
     pub suspended: bool,
+    /// Sessions of all its accounts together; unset, as many as the doors take.
+    pub sessions_max: Option<usize>,
+    /// Bytes a second of all its sessions together, in each direction; unset, unlimited.
+    pub bandwidth: Option<u64>,
     /// The zone of local times in files and of dates in names.
     pub timezone: TimeZone,
     /// The country of numbers without one, as ISO 3166 writes it.
@@ -47,6 +51,10 @@ pub struct TenantSettings {
     pub windows: BTreeMap<Category, Window>,
     /// Names that are never taken, beside the built-in ones.
     pub temporary_names: Vec<Pattern>,
+    /// Most that the partner may have stored in `/inbox` and `/media`.
+    pub quota: Quota,
+    /// How long an upload that was cut can be continued.
+    pub resume_window: Duration,
     /// Other names for folders: name and the folder it stands for.
     pub aliases: Aliases,
     /// Allowed senders; the first is the default.
@@ -70,6 +78,8 @@ impl Default for TenantSettings {
         const HOUR: Duration = Duration::from_secs(3600);
         TenantSettings {
             suspended: false,
+            sessions_max: None,
+            bandwidth: None,
             timezone: TimeZone::UTC,
             default_country: None,
             default_category: None,
@@ -79,6 +89,8 @@ impl Default for TenantSettings {
             max_age: MaxAge::default(),
             windows: BTreeMap::from([(Category::Marketing, MARKETING_WINDOW)]),
             temporary_names: Vec::new(),
+            quota: Quota::default(),
+            resume_window: HOUR,
             aliases: Aliases::new(),
             senders: BTreeMap::new(),
             channels: BTreeMap::new(),
@@ -101,6 +113,12 @@ impl TenantSettings {
         not_yet(section);
         TenantSettings {
             suspended: section.value("suspended", outer.suspended, value::switch),
+            sessions_max: section.optional(
+                "sessions_max",
+                outer.sessions_max,
+                value::number(1, 1_000_000),
+            ),
+            bandwidth: section.optional("bandwidth", outer.bandwidth, value::bandwidth),
             timezone: section.value("timezone", outer.timezone.clone(), timezone),
             default_country: section.optional(
                 "default_country",
@@ -120,6 +138,19 @@ impl TenantSettings {
                 "temporary_names",
                 outer.temporary_names.clone(),
                 value::list(pattern),
+            ),
+            quota: Quota {
+                bytes: section.optional("quota_bytes", outer.quota.bytes, value::size),
+                files: section.optional(
+                    "quota_files",
+                    outer.quota.files,
+                    value::number(1, u64::MAX),
+                ),
+            },
+            resume_window: section.value(
+                "resume_window",
+                outer.resume_window,
+                value::duration_or_zero,
             ),
             aliases: merged(section.named_values("aliases", alias), &outer.aliases),
             senders: per_channel(&section.section("sender"), &outer.senders, |channel, item| {
@@ -180,7 +211,6 @@ fn not_yet(section: &Section<'_>) {
     section.not_yet("pair_timeout", Some("2h"));
     section.not_yet("phone_check", Some("valid"));
     section.not_yet("receipt_window", Some("72h"));
-    section.not_yet("resume_window", Some("1h"));
 }
 
 fn max_age(section: &Section<'_>, outer: MaxAge) -> MaxAge {

@@ -7,6 +7,7 @@ use toml::de::DeValue;
 
 use super::problem::Complaint;
 use super::section::{Item, meant, plain};
+use crate::transfer::Network;
 
 type Read<T> = Result<T, Complaint>;
 
@@ -133,7 +134,11 @@ pub(super) fn size(item: &Item<'_>) -> Read<u64> {
     if item.get_ref().is_integer() {
         return Err(Complaint::new("has no unit").allowed(SIZE));
     }
-    let text = str_of(item, SIZE)?.trim();
+    size_of(str_of(item, SIZE)?).ok_or_else(|| Complaint::new("is no size").allowed(SIZE))
+}
+
+fn size_of(text: &str) -> Option<u64> {
+    let text = text.trim();
     let digits = text.bytes().take_while(u8::is_ascii_digit).count();
     let unit: Option<u64> = match text[digits..].trim_start().to_ascii_lowercase().as_str() {
         "b" => Some(1),
@@ -148,8 +153,15 @@ pub(super) fn size(item: &Item<'_>) -> Read<u64> {
         _ => None,
     };
     let number: Option<u64> = text[..digits].parse().ok();
-    let size = unit.and_then(|unit| number?.checked_mul(unit)).filter(|size| *size > 0);
-    size.ok_or_else(|| Complaint::new("is no size").allowed(SIZE))
+    unit.and_then(|unit| number?.checked_mul(unit)).filter(|size| *size > 0)
+}
+
+/// A number of bytes a second, `"10MiB/s"`.
+pub(super) fn bandwidth(item: &Item<'_>) -> Read<u64> {
+    const BANDWIDTH: &str = "a size and \"/s\", such as \"10MiB/s\"";
+    let complaint = || Complaint::new("is no bandwidth").allowed(BANDWIDTH);
+    let text = str_of(item, BANDWIDTH)?;
+    size_of(text.trim().strip_suffix("/s").ok_or_else(complaint)?).ok_or_else(complaint)
 }
 
 /// [`size`], for limits that are kept as `usize`.
@@ -170,6 +182,12 @@ pub(super) fn listener(item: &Item<'_>) -> Read<SocketAddr> {
             _ => complaint,
         }
     })
+}
+
+pub(super) fn network(item: &Item<'_>) -> Read<Network> {
+    let allowed = "a network such as \"203.0.113.0/24\" or \"2001:db8::/32\"";
+    let text = str_of(item, allowed)?;
+    text.parse().map_err(|_| Complaint::new("is no network").allowed(allowed))
 }
 
 /// A list, each of its values read by `read`; the first that cannot be read is reported.
@@ -252,6 +270,20 @@ mod tests {
         ];
         for (text, expected) in rows {
             assert_eq!(size(&of(text)).ok(), expected, "{text}");
+        }
+    }
+
+    #[test]
+    fn bandwidths_are_sizes_a_second() {
+        let rows = [
+            (r#""10MiB/s""#, Some(10 << 20)),
+            (r#""64 KiB /s""#, Some(64 << 10)),
+            (r#""10MiB""#, None),
+            (r#""0B/s""#, None),
+            (r#""10/s""#, None),
+        ];
+        for (text, expected) in rows {
+            assert_eq!(bandwidth(&of(text)).ok(), expected, "{text}");
         }
     }
 

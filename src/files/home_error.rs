@@ -21,6 +21,11 @@ pub enum HomeError {
     NotEmpty,
     #[error("the file is larger than {limit} bytes, the most that is taken")]
     TooLarge { limit: u64 },
+    /// Of bytes or of files.
+    #[error(
+        "the tenant's quota of {limit} {of} is used up, remove something in /media or send less"
+    )]
+    OverQuota { limit: u64, of: &'static str },
     #[error("the disk is nearly full, uploads are not taken for now")]
     DiskFull,
     #[error("bytes in the middle of the file never arrived, send the file again")]

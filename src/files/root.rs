@@ -15,6 +15,7 @@ use rustix::fs::{Access, AtFlags, FileType, Mode, OFlags, RenameFlags, ResolveFl
 use rustix::io::Errno;
 
 use super::RelPath;
+use super::listing::Listing;
 use crate::model::FileVersion;
 
 /// What a directory entry is. Anything but files and folders is shown to nobody.
@@ -36,7 +37,7 @@ pub struct Entry {
 }
 
 impl Entry {
-    fn of(name: Vec<u8>, stat: &rustix::fs::Stat) -> Entry {
+    pub(super) fn of(name: Vec<u8>, stat: &rustix::fs::Stat) -> Entry {
         let kind = match FileType::from_raw_mode(stat.st_mode) {
             FileType::RegularFile => EntryKind::File,
             FileType::Directory => EntryKind::Folder,
@@ -110,22 +111,14 @@ impl Root {
 
     /// All entries of a folder, sorted by name; those that vanish meanwhile are left out.
     pub fn entries(&self, path: &RelPath) -> io::Result<Vec<Entry>> {
-        let folder = self.open_folder(path)?;
-        let mut entries = Vec::new();
-        for item in rustix::fs::Dir::read_from(&folder)? {
-            let item = item?;
-            let name = item.file_name().to_bytes();
-            if name == b"." || name == b".." {
-                continue;
-            }
-            match rustix::fs::statat(&folder, item.file_name(), AtFlags::SYMLINK_NOFOLLOW) {
-                Ok(stat) => entries.push(Entry::of(name.to_vec(), &stat)),
-                Err(rustix::io::Errno::NOENT) => {}
-                Err(error) => return Err(error.into()),
-            }
-        }
+        let mut entries: Vec<Entry> = self.listing(path)?.collect::<io::Result<_>>()?;
         entries.sort_by(|a, b| a.name.cmp(&b.name));
         Ok(entries)
+    }
+
+    /// The entries of a folder one by one.
+    pub(super) fn listing(&self, path: &RelPath) -> io::Result<Listing> {
+        Listing::of(self.open_folder(path)?)
     }
 
     /// Moves a file or folder, within this root or to another on the same file system, in one step.

@@ -1,38 +1,62 @@
-//! One tenant's folders on disk, shared by all who are logged in: the visible tree, the hidden
-//! folder of temporary files beside it, and the table of uploads under way.
+//! One tenant's folders on disk, shared by all who are logged in: the visible tree, the hidden folder
+//! of bytes that are no files yet, and the table of what they will become.
 
 use std::error::Error;
 use std::fmt;
 use std::fs::File;
 use std::io;
 use std::path::Path;
-use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, PoisonError, RwLock};
+use std::time::Duration;
 
-use jiff::Timestamp;
 use rustix::fs::OFlags;
 
 use super::area::fixed_folders;
-use super::{Entry, EntryKind, HomeError, RelPath, Root};
-use crate::model::{FileVersion, TenantId, UploadEvidence};
+use super::label::Label;
+use super::parts::{Part, PartState, Parts, Size};
+use super::quota::Usage;
+use super::targets::Targets;
+use super::{EntryKind, HomeError, Quota, RelPath, Root};
+use crate::model::{TenantId, UploadEvidence};
 use crate::world::World;
 
-/// Writes evidence down and returns when it is durable; only then does the client hear "success".
-pub type Journal =
-    Arc<dyn Fn(UploadEvidence) -> Result<(), Box<dyn Error + Send + Sync>> + Send + Sync>;
+/// What is to be known of an upload beyond the file itself.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum JournalEntry {
+    /// The file is whole; also said again, of the same version, when its proof became weaker.
+    Whole(UploadEvidence),
+    /// The file was not whole after all, and has gone back to the uploads that can be continued.
+    Withdrawn(UploadEvidence),
+}
 
-/// What holds for every tenant's uploads.
+/// Writes down what is to be known and returns when it is durable; only then does the client hear
+/// "success".
+pub type Journal =
+    Arc<dyn Fn(JournalEntry) -> Result<(), Box<dyn Error + Send + Sync>> + Send + Sync>;
+
+/// What holds for a tenant's uploads.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct TreeSettings {
     /// Largest file, in bytes.
     pub upload_max_bytes: u64,
     /// Share of the disk that uploads leave free.
     pub disk_reserve: f64,
+    /// How long an upload that was cut can be continued; zero: not at all.
+    pub resume_window: Duration,
+    pub quota: Quota,
+    /// Nothing is taken; answers can be collected.
+    pub suspended: bool,
 }
 
 impl Default for TreeSettings {
     fn default() -> TreeSettings {
-        TreeSettings { upload_max_bytes: 2 << 30, disk_reserve: 0.05 }
+        TreeSettings {
+            upload_max_bytes: 2 << 30,
+            disk_reserve: 0.05,
+            resume_window: Duration::from_secs(3600),
+            quota: Quota::default(),
+            suspended: false,
+        }
     }
 }
 
@@ -41,19 +65,12 @@ pub struct TenantTree {
     pub(super) tenant: TenantId,
     pub(super) root: Root,
     pub(super) uploads: Root,
-    pub(super) settings: TreeSettings,
     pub(super) journal: Journal,
     pub(super) world: Arc<World>,
-    in_progress: Mutex<Vec<InProgress>>,
-}
-
-/// One upload that has begun and not ended.
-#[derive(Debug, Clone)]
-struct InProgress {
-    target: RelPath,
-    temp: RelPath,
-    bytes: Arc<AtomicU64>,
-    since: Timestamp,
+    pub(super) parts: Parts,
+    pub(super) targets: Targets,
+    pub(super) usage: Usage,
+    settings: RwLock<TreeSettings>,
 }
 
 impl TenantTree {
@@ -72,8 +89,8 @@ impl TenantTree {
         if made { root.sync_file_system() } else { Ok(()) }
     }
 
-    /// Opens the tenant's folders and sweeps the temporary files an earlier process left. Once per
-    /// process and tenant: a second sweep would take uploads that are under way.
+    /// Opens the tenant's folders, takes up the cut uploads that an earlier process left, and removes
+    /// whatever else it left. Once per process and tenant: a second time would take what is under way.
     pub fn open(
         data_dir: &Path,
         tenant: &TenantId,
@@ -83,82 +100,181 @@ impl TenantTree {
     ) -> io::Result<TenantTree> {
         TenantTree::prepare(data_dir, tenant)?;
         let data = Root::open(data_dir)?;
-        let uploads = data.sub(&RelPath::of(&format!("uploads/{tenant}")))?;
-        for entry in uploads.entries(&RelPath::root())? {
-            if entry.kind == EntryKind::File {
-                uploads.remove_file(&RelPath::root().join(&entry.name))?;
-            }
-        }
-        Ok(TenantTree {
+        let tree = TenantTree {
             tenant: tenant.clone(),
             root: data.sub(&RelPath::of(&format!("tenants/{tenant}")))?,
-            uploads,
-            settings,
+            uploads: data.sub(&RelPath::of(&format!("uploads/{tenant}")))?,
             journal,
             world,
-            in_progress: Mutex::new(Vec::new()),
-        })
+            parts: Parts::default(),
+            targets: Targets::default(),
+            usage: Usage::default(),
+            settings: RwLock::new(settings),
+        };
+        tree.take_up()?;
+        tree.drop_expired();
+        Ok(tree)
+    }
+
+    /// Lays new settings over the tree; uploads under way meet them at their next write.
+    pub fn apply(&self, settings: TreeSettings) {
+        *self.settings.write().unwrap_or_else(PoisonError::into_inner) = settings;
+    }
+
+    /// Makes uploads that were cut survive a restart, and drops those that nobody continued in time;
+    /// returns how many those were. To be called every few seconds, and before the program ends.
+    pub fn sweep(&self) -> usize {
+        for part in self.parts.unlabelled() {
+            if let Err(error) = self.label(&part) {
+                tracing::warn!(tenant = %self.tenant, %error, "a cut upload cannot be kept durably");
+            }
+        }
+        self.drop_expired()
+    }
+
+    /// Uploads that were cut and can be continued.
+    pub fn incomplete(&self) -> usize {
+        self.parts.count_cut()
+    }
+
+    pub(super) fn settings(&self) -> TreeSettings {
+        *self.settings.read().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Errs where the disk is nearly full.
     pub(super) fn check_space(&self) -> Result<(), HomeError> {
         let (free, total) = self.root.space()?;
-        if (free as f64) < total as f64 * self.settings.disk_reserve {
+        if (free as f64) < total as f64 * self.settings().disk_reserve {
             return Err(HomeError::DiskFull);
         }
         Ok(())
     }
 
+    /// Errs where one more file, if it is one `more`, is beyond the tenant's quota of files.
+    pub(super) fn check_files(&self, more: bool) -> Result<(), HomeError> {
+        let quota = Quota { bytes: None, ..self.settings().quota };
+        self.check_quota(quota, u64::from(more))
+    }
+
+    /// Errs where what is stored and what is coming in is beyond the tenant's quota of bytes.
+    pub(super) fn check_bytes(&self) -> Result<(), HomeError> {
+        self.check_quota(Quota { files: None, ..self.settings().quota }, 0)
+    }
+
+    fn check_quota(&self, quota: Quota, more_files: u64) -> Result<(), HomeError> {
+        if quota == Quota::default() {
+            return Ok(());
+        }
+        let mut others = self.parts.amount();
+        others.files += more_files;
+        self.usage.check(quota, others, &self.root, &self.world.clock)
+    }
+
     /// A new temporary file for `target`, entered in the table.
-    pub(super) fn begin(
-        &self,
-        target: &RelPath,
-        since: Timestamp,
-    ) -> io::Result<(File, RelPath, Arc<AtomicU64>)> {
-        let temp = RelPath::root().join(self.world.dice.token(16).as_bytes());
-        let flags = OFlags::RDWR | OFlags::CREATE | OFlags::EXCL;
-        let file = self.uploads.open_file(&temp, flags, 0o640)?;
-        let bytes = Arc::new(AtomicU64::new(0));
-        self.table().push(InProgress {
+    pub(super) fn begin(&self, target: &RelPath) -> io::Result<(File, Part)> {
+        let part = Part {
             target: target.clone(),
+            temp: self.new_temp(),
+            size: Arc::default(),
+            since: self.world.clock.now(),
+            state: PartState::Running,
+            label: None,
+        };
+        let flags = OFlags::RDWR | OFlags::CREATE | OFlags::EXCL;
+        let file = self.uploads.open_file(&part.temp, flags, 0o640)?;
+        self.parts.add(part.clone());
+        Ok((file, part))
+    }
+
+    /// A name in the hidden folder that nothing has.
+    pub(super) fn new_temp(&self) -> RelPath {
+        RelPath::root().join(self.world.dice.token(16).as_bytes())
+    }
+
+    /// Removes the bytes of an upload that has left the table, and its label.
+    pub(super) fn discard(&self, part: &Part) {
+        let label =
+            if part.label.is_some() { Label::remove(&self.uploads, &part.temp) } else { Ok(()) };
+        if let Err(error) = self.uploads.remove_file(&part.temp).and(label) {
+            // The next start takes what is left.
+            tracing::warn!(tenant = %self.tenant, %error, "remove temporary file of an upload");
+        }
+    }
+
+    /// Drops the cut uploads of a name; true where there were any.
+    pub(super) fn discard_cut(&self, target: &RelPath) -> bool {
+        let parts = self.parts.take_cut(target);
+        parts.iter().for_each(|part| self.discard(part));
+        !parts.is_empty()
+    }
+
+    fn drop_expired(&self) -> usize {
+        let expired =
+            self.parts.take_expired(self.world.clock.now(), self.settings().resume_window);
+        for part in &expired {
+            tracing::warn!(tenant = %self.tenant, path = ?part.target, bytes = part.bytes(),
+                "incomplete upload dropped: nobody continued it within resume_window");
+            self.discard(part);
+        }
+        expired.len()
+    }
+
+    fn label(&self, part: &Part) -> io::Result<()> {
+        let file = match self.uploads.read_file(&part.temp) {
+            // It was dropped meanwhile.
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
+            result => result?,
+        };
+        file.sync_all()?;
+        let (target, bytes, since) = (part.target.clone(), part.bytes(), part.since);
+        Label { target, bytes, since }.write(&self.uploads, &part.temp)?;
+        if !self.parts.labelled(&part.temp, bytes) {
+            // It is being continued, or gone: its bytes may not be what the label says any more.
+            Label::remove(&self.uploads, &part.temp)?;
+        }
+        Ok(())
+    }
+
+    /// At start: cut uploads with a label go into the table, anything else in the folder is removed.
+    fn take_up(&self) -> io::Result<()> {
+        let mut kept = Vec::new();
+        for entry in self.uploads.entries(&RelPath::root())? {
+            let path = RelPath::root().join(&entry.name);
+            let bytes_of = Label::labelled(&entry.name).map(|name| RelPath::root().join(name));
+            match bytes_of {
+                _ if entry.kind != EntryKind::File => {}
+                Some(temp) if self.uploads.stat(&temp).is_ok() => {}
+                Some(_) => self.uploads.remove_file(&path)?,
+                None => match self.still_good(&path, entry.version.bytes)? {
+                    Some(part) => kept.push(part),
+                    None => self.uploads.remove_file(&path)?,
+                },
+            }
+        }
+        kept.sort_by_key(|part| part.since);
+        kept.into_iter().for_each(|part| self.parts.add(part));
+        Ok(())
+    }
+
+    /// The cut upload whose bytes are in `temp`, as far as its label vouches for them.
+    fn still_good(&self, temp: &RelPath, there: u64) -> io::Result<Option<Part>> {
+        let Some(label) = Label::read(&self.uploads, temp)? else { return Ok(None) };
+        if label.bytes == 0 || there < label.bytes {
+            Label::remove(&self.uploads, temp)?;
+            return Ok(None);
+        }
+        if there > label.bytes {
+            self.uploads.open_file(temp, OFlags::RDWR, 0)?.set_len(label.bytes)?;
+        }
+        Ok(Some(Part {
+            target: label.target,
             temp: temp.clone(),
-            bytes: bytes.clone(),
-            since,
-        });
-        Ok((file, temp, bytes))
+            size: Size::of(label.bytes),
+            since: label.since,
+            state: PartState::Cut,
+            label: Some(label.bytes),
+        }))
     }
-
-    pub(super) fn end(&self, temp: &RelPath) {
-        self.table().retain(|upload| upload.temp != *temp);
-    }
-
-    /// The uploads under way whose final names lie in `folder`, as entries of it.
-    pub(super) fn uploads_in(&self, folder: &RelPath) -> Vec<Entry> {
-        let here = |upload: &&InProgress| upload.target.parent() == *folder;
-        self.table().iter().filter(here).map(InProgress::entry).collect()
-    }
-
-    /// The newest upload under way to this final name.
-    pub(super) fn upload_to(&self, target: &RelPath) -> Option<Entry> {
-        self.table().iter().rev().find(|upload| upload.target == *target).map(InProgress::entry)
-    }
-
-    fn table(&self) -> std::sync::MutexGuard<'_, Vec<InProgress>> {
-        self.in_progress.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-}
-
-impl InProgress {
-    fn entry(&self) -> Entry {
-        in_progress_entry(&self.target, self.bytes.load(Ordering::Relaxed), self.since)
-    }
-}
-
-/// An upload under way, as clients see it: under its final name, growing.
-pub(super) fn in_progress_entry(target: &RelPath, bytes: u64, since: Timestamp) -> Entry {
-    let version = FileVersion { device: 0, inode: 0, bytes, modified_ns: since.as_nanosecond() };
-    let name = target.name().unwrap_or_default().to_vec();
-    Entry { name, kind: EntryKind::File, mode: 0o640, version }
 }
 
 impl fmt::Debug for TenantTree {

@@ -3,15 +3,16 @@
 use std::fs::File;
 use std::os::unix::fs::FileExt;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::Ordering;
 
-use jiff::Timestamp;
+use rustix::fs::OFlags;
 
 use super::area::Area;
-use super::home::Visitor;
+use super::label::Label;
+use super::parts::{Part, in_progress_entry};
+use super::pieces::Pieces;
 use super::root::version_of_file;
-use super::tree::in_progress_entry;
-use super::{Entry, HomeError, RelPath, TenantTree, is_temporary_name};
+use super::{Entry, HomeError, JournalEntry, RelPath, TenantTree, Visitor, is_temporary_name};
 use crate::model::{FileVersion, Proof, UploadEvidence};
 
 /// How far beyond the end a write may begin: pipelined writes can be reordered, sparse giants not.
@@ -21,11 +22,14 @@ const PIECES_MAX: usize = 1024;
 /// The free space of the disk is looked at again after so many bytes.
 const SPACE_CHECK_BYTES: u64 = 16 << 20;
 
-/// What of an older file of the name the upload continues, on a copy.
+const BEYOND_THE_END: HomeError =
+    HomeError::Refused("the file cannot be continued beyond its end, send it from the beginning");
+
+/// What of an older file of the name, or of an upload of it that was cut, the upload continues.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Keep {
     Nothing,
-    /// The first bytes; the older file must have at least as many.
+    /// The first bytes; there must be at least as many.
     First(u64),
     All,
 }
@@ -47,21 +51,21 @@ impl UploadStart {
         UploadStart { keep: Keep::Nothing, append: false, must_exist: false, must_be_new: false };
 }
 
-/// An upload in progress. Dropped without `finish`, it leaves nothing behind.
+/// An upload in progress. Dropped without `finish`, its bytes so far are kept for `resume_window`, to
+/// be continued; nobody takes them for a file meanwhile.
 #[derive(Debug)]
 pub struct Upload {
     tree: Arc<TenantTree>,
     visitor: Arc<Visitor>,
     area: Area,
-    target: RelPath,
-    temp: RelPath,
+    part: Part,
     file: File,
     pieces: Pieces,
-    bytes: Arc<AtomicU64>,
-    since: Timestamp,
     append: bool,
     unchecked_bytes: u64,
-    /// A write failed: the file is not what the client meant, even if it closes the handle calmly.
+    /// It continues one that was cut, and nothing was written yet.
+    just_resumed: bool,
+    /// The file is not what the client meant, even if it closes the handle calmly: it is not kept.
     broken: bool,
     published: bool,
 }
@@ -71,68 +75,110 @@ impl Upload {
         tree: Arc<TenantTree>,
         visitor: Arc<Visitor>,
         area: Area,
-        target: RelPath,
+        target: &RelPath,
         start: UploadStart,
     ) -> Result<Upload, HomeError> {
         tree.check_space()?;
-        let older = match tree.root.read_file(&target) {
-            Ok(file) => Some(file),
-            Err(error) => match HomeError::from(error) {
-                HomeError::NotFound => None,
-                HomeError::Disk(_) => {
-                    return Err(HomeError::Refused("this is a folder, not a file"));
-                }
-                other => return Err(other),
-            },
-        };
+        let older = older(&tree, target)?;
         match older {
             Some(_) if start.must_be_new => return Err(HomeError::AlreadyThere),
-            None if start.must_exist => return Err(HomeError::NotFound),
+            None if start.must_exist && !tree.parts.is_cut(target) => {
+                return Err(HomeError::NotFound);
+            }
             _ => {}
         }
-        let since = tree.world.clock.now();
-        let (file, temp, bytes) = tree.begin(&target, since)?;
-        let mut upload = Upload {
-            tree,
-            visitor,
-            area,
-            target,
-            temp,
-            file,
-            pieces: Pieces::default(),
-            bytes,
-            since,
-            append: start.append,
-            unchecked_bytes: 0,
-            broken: false,
-            published: false,
-        };
-        upload.copy_older(older, start.keep)?;
+        if start.keep == Keep::Nothing || start.must_be_new {
+            tree.discard_cut(target);
+        }
+        if let Some(part) = tree.parts.resume(target) {
+            return Upload::resume(tree, visitor, area, part, start);
+        }
+        tree.check_files(older.is_none())?;
+        let running = tree.parts.newest(target);
+        let (file, part) = tree.begin(target)?;
+        let mut upload = Upload::new(tree, visitor, area, (file, part), start);
+        // Until the copy is whole there is nothing that could be continued.
+        upload.broken = true;
+        match (older, running, start.keep) {
+            (_, _, Keep::Nothing) => {}
+            (Some(older), _, keep) => upload.copy(&older, older.metadata()?.len(), keep)?,
+            // The connection before this one may be dead without our knowing.
+            (None, Some(running), Keep::First(_)) => {
+                let there = running.bytes();
+                let older = upload.tree.uploads.read_file(&running.temp)?;
+                upload.copy(&older, there, start.keep)?;
+            }
+            (None, _, Keep::First(bytes)) if bytes > 0 => return Err(BEYOND_THE_END),
+            (None, _, _) => {}
+        }
+        upload.broken = false;
         Ok(upload)
     }
 
-    fn copy_older(&mut self, older: Option<File>, keep: Keep) -> Result<(), HomeError> {
-        let there = older.as_ref().map_or(Ok(0), |file| file.metadata().map(|m| m.len()))?;
-        let keep_bytes = match keep {
+    fn new(
+        tree: Arc<TenantTree>,
+        visitor: Arc<Visitor>,
+        area: Area,
+        (file, part): (File, Part),
+        start: UploadStart,
+    ) -> Upload {
+        Upload {
+            tree,
+            visitor,
+            area,
+            part,
+            file,
+            pieces: Pieces::default(),
+            append: start.append,
+            unchecked_bytes: 0,
+            just_resumed: false,
+            broken: false,
+            published: false,
+        }
+    }
+
+    /// Goes on with one that was cut, in its own file.
+    fn resume(
+        tree: Arc<TenantTree>,
+        visitor: Arc<Visitor>,
+        area: Area,
+        part: Part,
+        start: UploadStart,
+    ) -> Result<Upload, HomeError> {
+        let there = part.bytes();
+        let file = match tree.uploads.open_file(&part.temp, OFlags::RDWR, 0) {
+            Ok(file) => file,
+            Err(error) => {
+                tree.parts.end(&part.temp);
+                tree.discard(&part);
+                return Err(error.into());
+            }
+        };
+        let mut upload = Upload::new(tree, visitor, area, (file, part), start);
+        upload.pieces.add(0, there);
+        upload.just_resumed = start.keep == Keep::All;
+        match start.keep {
+            Keep::First(bytes) if bytes > there => Err(BEYOND_THE_END),
+            Keep::First(bytes) if bytes < there => upload.truncate(bytes).map(|()| upload),
+            _ => Ok(upload),
+        }
+    }
+
+    /// Begins with the bytes of an older file.
+    fn copy(&mut self, older: &File, there: u64, keep: Keep) -> Result<(), HomeError> {
+        let bytes = match keep {
             Keep::Nothing => 0,
             Keep::All => there,
             Keep::First(bytes) if bytes <= there => bytes,
-            Keep::First(_) => {
-                return Err(HomeError::Refused("the file cannot be continued beyond its end"));
-            }
+            Keep::First(_) => return Err(BEYOND_THE_END),
         };
-        if keep_bytes > self.tree.settings.upload_max_bytes {
-            return Err(HomeError::TooLarge { limit: self.tree.settings.upload_max_bytes });
+        self.check_room(bytes)?;
+        let copied = std::io::copy(&mut std::io::Read::take(older, bytes), &mut self.file)?;
+        if copied != bytes {
+            return Err(HomeError::Incomplete);
         }
-        if let (Some(older), true) = (older, keep_bytes > 0) {
-            let copied =
-                std::io::copy(&mut std::io::Read::take(older, keep_bytes), &mut self.file)?;
-            if copied != keep_bytes {
-                return Err(HomeError::Incomplete);
-            }
-            self.pieces.add(0, keep_bytes);
-            self.bytes.store(keep_bytes, Ordering::Relaxed);
-        }
+        self.pieces.add(0, bytes);
+        self.part.size.set(bytes);
         Ok(())
     }
 
@@ -143,10 +189,11 @@ impl Upload {
 
     /// The upload as a directory entry, with its length so far.
     pub fn entry(&self) -> Entry {
-        in_progress_entry(&self.target, self.length(), self.since)
+        in_progress_entry(&self.part.target, self.length(), self.part.since)
     }
 
-    /// Writes bytes at an offset, or at the end where the upload appends.
+    /// Writes bytes at an offset, or at the end where the upload appends. Few large pieces (256 KiB)
+    /// cost far less than many small ones.
     pub fn write_at(&mut self, offset: u64, bytes: &[u8]) -> Result<(), HomeError> {
         let result = self.try_write_at(offset, bytes);
         self.broken |= result.is_err();
@@ -155,23 +202,42 @@ impl Upload {
 
     fn try_write_at(&mut self, offset: u64, bytes: &[u8]) -> Result<(), HomeError> {
         let offset = if self.append { self.length() } else { offset };
-        let limit = self.tree.settings.upload_max_bytes;
         let end = offset.saturating_add(bytes.len() as u64);
-        if end > limit {
-            return Err(HomeError::TooLarge { limit });
-        }
         if offset > self.length() + GAP_MAX_BYTES || self.pieces.count() >= PIECES_MAX {
+            self.check_room(end)?;
             return Err(HomeError::Refused("the offset lies too far beyond the end of the file"));
+        }
+        if std::mem::take(&mut self.just_resumed) && offset == 0 && !bytes.is_empty() {
+            // From the beginning again: what was there is of another try, and may be longer.
+            self.truncate(0)?;
         }
         self.unchecked_bytes += bytes.len() as u64;
         if self.unchecked_bytes >= SPACE_CHECK_BYTES {
             self.unchecked_bytes = 0;
             self.tree.check_space()?;
         }
+        if end > self.length() {
+            self.check_room(end)?;
+        }
         self.file.write_all_at(bytes, offset)?;
         self.pieces.add(offset, end);
-        self.bytes.store(self.length(), Ordering::Relaxed);
+        self.part.size.unbroken.store(self.pieces.unbroken(), Ordering::Relaxed);
         Ok(())
+    }
+
+    /// Errs where a file of this length would be too large, or beyond the tenant's quota.
+    fn check_room(&self, length: u64) -> Result<(), HomeError> {
+        let limit = self.tree.settings().upload_max_bytes;
+        if length > limit {
+            return Err(HomeError::TooLarge { limit });
+        }
+        // Entered first and looked at then, so that two uploads cannot share the last bytes.
+        let before = self.part.size.counted.swap(length, Ordering::Relaxed);
+        let result = self.tree.check_bytes();
+        if result.is_err() {
+            self.part.size.counted.store(before, Ordering::Relaxed);
+        }
+        result
     }
 
     /// Reads back what was written so far; short at the end.
@@ -184,9 +250,15 @@ impl Upload {
         if length > self.length() {
             return Err(HomeError::Refused("a file cannot be made longer without data"));
         }
+        if self.part.label.take().is_some() {
+            // The label vouches for bytes that are about to go.
+            Label::remove(&self.tree.uploads, &self.part.temp)?;
+            self.tree.parts.unlabel(&self.part.temp);
+        }
+        self.just_resumed = false;
         self.file.set_len(length)?;
         self.pieces.cut(length);
-        self.bytes.store(self.length(), Ordering::Relaxed);
+        self.part.size.set(self.length());
         Ok(())
     }
 
@@ -200,38 +272,74 @@ impl Upload {
     /// for files in the inbox that can be taken.
     pub fn finish(mut self) -> Result<Option<UploadEvidence>, HomeError> {
         if self.broken || !self.pieces.is_whole() {
+            self.broken = true;
             return Err(HomeError::Incomplete);
         }
+        // From here on nothing a client could send would mend it.
+        self.broken = true;
         self.file.sync_all()?;
         let version = version_of_file(&self.file)?;
         if version.bytes != self.length() {
             // Cut to a length beyond the last byte written: a hole at the end.
             return Err(HomeError::Incomplete);
         }
-        self.tree.uploads.rename(&self.temp, &self.tree.root, &self.target, true)?;
+        let (tree, target) = (self.tree.clone(), self.part.target.clone());
+        let _held = tree.targets.hold(&[&target]);
+        tree.uploads.rename(&self.part.temp, &tree.root, &target, true)?;
         self.published = true;
-        self.tree.end(&self.temp);
-        self.tree.root.sync_folder(&self.target.parent())?;
+        tree.usage.add(version.bytes);
+        tree.parts.end(&self.part.temp);
+        tree.discard_cut(&target);
+        if self.part.label.is_some() {
+            Label::remove(&tree.uploads, &self.part.temp)?;
+        }
+        tree.root.sync_folder(&target.parent())?;
         // A file of a temporary name is never taken: the rename will be its evidence.
-        if self.area != Area::Inbox || is_temporary_name(self.target.name().unwrap_or_default()) {
+        if self.area != Area::Inbox || is_temporary_name(target.name().unwrap_or_default()) {
             return Ok(None);
         }
-        let evidence = evidence(&self.tree, &self.visitor, &self.target, Proof::Close, version)?;
-        (self.tree.journal)(evidence.clone()).map_err(HomeError::Journal)?;
+        let evidence = evidence(&tree, &self.visitor, &target, Proof::Close, version)?;
+        (tree.journal)(JournalEntry::Whole(evidence.clone())).map_err(HomeError::Journal)?;
         Ok(Some(evidence))
+    }
+
+    /// Keeps what can be continued; false where there is nothing worth it.
+    fn set_aside(&mut self) -> bool {
+        let bytes = self.pieces.unbroken();
+        let kept = !self.broken
+            && bytes > 0
+            && !self.tree.settings().resume_window.is_zero()
+            && (self.pieces.is_whole() || self.file.set_len(bytes).is_ok());
+        if kept {
+            self.part.size.set(bytes);
+            let gone = self.tree.parts.cut(&self.part.temp, self.tree.world.clock.now());
+            gone.iter().for_each(|part| self.tree.discard(part));
+            let replaced = gone.iter().any(|part| part.temp == self.part.temp);
+            tracing::info!(tenant = %self.tree.tenant, account = self.visitor.account,
+                path = ?self.part.target, bytes, replaced, "upload was cut");
+        }
+        kept
     }
 }
 
 impl Drop for Upload {
     fn drop(&mut self) {
-        if self.published {
-            return;
+        if !self.published && !self.set_aside() {
+            self.tree.parts.end(&self.part.temp);
+            self.tree.discard(&self.part);
         }
-        self.tree.end(&self.temp);
-        if let Err(error) = self.tree.uploads.remove_file(&self.temp) {
-            // The sweep at the next start takes it.
-            tracing::warn!(tenant = %self.tree.tenant, %error, "remove temporary file of an upload");
-        }
+    }
+}
+
+/// The file that stands under the name now.
+fn older(tree: &TenantTree, target: &RelPath) -> Result<Option<File>, HomeError> {
+    match tree.root.read_file(target) {
+        Ok(file) => Ok(Some(file)),
+        Err(error) => match HomeError::from(error) {
+            HomeError::NotFound => Ok(None),
+            HomeError::Disk(_) => Err(HomeError::Refused("this is a folder, not a file")),
+            other => Err(other),
+        },
     }
 }
 
@@ -255,76 +363,4 @@ pub(super) fn evidence(
         version,
         at: tree.world.clock.now(),
     })
-}
-
-/// The parts of a file that were written, as sorted pieces that do not touch.
-#[derive(Debug, Default)]
-struct Pieces(Vec<(u64, u64)>);
-
-impl Pieces {
-    fn add(&mut self, start: u64, end: u64) {
-        if start == end {
-            return;
-        }
-        // Nearly every write continues the last piece.
-        if let Some(last) = self.0.last_mut()
-            && start == last.1
-        {
-            last.1 = end;
-            return;
-        }
-        let first = self.0.partition_point(|piece| piece.1 < start);
-        let after = self.0.partition_point(|piece| piece.0 <= end);
-        let mut merged = (start, end);
-        for piece in &self.0[first..after] {
-            merged = (merged.0.min(piece.0), merged.1.max(piece.1));
-        }
-        self.0.splice(first..after, [merged]);
-    }
-
-    fn cut(&mut self, length: u64) {
-        self.0.retain(|piece| piece.0 < length);
-        if let Some(last) = self.0.last_mut() {
-            last.1 = last.1.min(length);
-        }
-    }
-
-    fn end(&self) -> u64 {
-        self.0.last().map_or(0, |piece| piece.1)
-    }
-
-    fn count(&self) -> usize {
-        self.0.len()
-    }
-
-    fn is_whole(&self) -> bool {
-        matches!(self.0.as_slice(), [] | [(0, _)])
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn pieces_join_whatever_the_order() {
-        let mut pieces = Pieces::default();
-        assert!(pieces.is_whole());
-        for (start, end) in [(10, 20), (30, 40), (50, 60)] {
-            pieces.add(start, end);
-        }
-        assert_eq!((pieces.count(), pieces.end()), (3, 60));
-        pieces.add(20, 30);
-        assert_eq!(pieces.0, [(10, 40), (50, 60)]);
-        pieces.add(35, 55);
-        assert_eq!(pieces.0, [(10, 60)]);
-        assert!(!pieces.is_whole());
-        pieces.add(0, 12);
-        assert!(pieces.is_whole());
-        pieces.add(70, 80);
-        pieces.cut(75);
-        assert_eq!(pieces.0, [(0, 60), (70, 75)]);
-        pieces.cut(60);
-        assert!(pieces.is_whole());
-    }
 }

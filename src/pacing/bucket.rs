@@ -76,6 +76,21 @@ impl Bucket {
         Bucket { per_second, burst, tokens: burst, refilled: now }
     }
 
+    /// A bucket whose tokens are bytes.
+    pub fn of_bytes(per_second: u64, now: Instant) -> Bucket {
+        let per_second = (per_second as f64).max(1.0);
+        let burst = (per_second * BURST_SECONDS).max(1.0);
+        Bucket { per_second, burst, tokens: burst, refilled: now }
+    }
+
+    /// Takes `amount` tokens, those that are not there yet too; the answer is the time until they are.
+    /// Who waits that long keeps to the rate, however many draw from one bucket.
+    pub fn draw(&mut self, amount: u64, now: Instant) -> Duration {
+        self.refill(now);
+        self.tokens -= amount as f64;
+        Duration::from_secs_f64((-self.tokens / self.per_second).max(0.0))
+    }
+
     /// Takes one token, or says how long until there is one.
     pub fn take(&mut self, now: Instant) -> Result<(), Duration> {
         self.refill(now);
@@ -127,6 +142,21 @@ mod tests {
             }
         }
         assert!((1000..=1010).contains(&taken), "{taken}");
+    }
+
+    #[test]
+    #[allow(clippy::disallowed_methods, reason = "any starting point will do")]
+    fn who_draws_in_advance_waits_until_all_before_have_been_served() {
+        let now = Instant::now();
+        let mut bucket = Bucket::of_bytes(1000, now);
+        assert_eq!(bucket.draw(100, now), Duration::ZERO);
+        assert_eq!(bucket.draw(500, now), Duration::from_millis(500));
+        assert_eq!(bucket.draw(500, now), Duration::from_secs(1));
+        let later = now + Duration::from_secs(1);
+        assert_eq!(bucket.draw(250, later), Duration::from_millis(250));
+        // A long rest saves no more than the burst.
+        let much_later = now + Duration::from_secs(100);
+        assert_eq!(bucket.draw(200, much_later), Duration::from_millis(100));
     }
 
     #[test]

@@ -46,6 +46,17 @@ struct StoredUpload {
     at: Timestamp,
 }
 
+impl StoredUpload {
+    fn version(&self) -> FileVersion {
+        FileVersion {
+            device: self.device,
+            inode: self.inode,
+            bytes: self.bytes,
+            modified_ns: self.modified_ns,
+        }
+    }
+}
+
 #[derive(Serialize, Deserialize)]
 struct StoredContent {
     #[serde(with = "batch_text")]
@@ -102,6 +113,24 @@ impl Store {
         self.commit(vec![Op::Put(Space::Uploads, key, encode(&stored))], Vec::new())
     }
 
+    /// Takes evidence back, where it still speaks of the same version of the file.
+    pub fn forget_upload(&self, upload: &UploadEvidence) -> Result<(), StoreError> {
+        let key = keys::named(&upload.tenant, upload.path.as_bytes());
+        loop {
+            let Some(bytes) = self.engine.get(Space::Uploads, &key)? else { return Ok(()) };
+            let stored: StoredUpload = decode("uploads", &bytes)?;
+            if stored.version() != upload.version {
+                return Ok(());
+            }
+            let expected = Expect::Value(Space::Uploads, key.clone(), bytes);
+            match self.commit(vec![Op::Delete(Space::Uploads, key.clone())], vec![expected]) {
+                // Written anew in between: it is looked at again.
+                Err(StoreError::Conflict) => {}
+                result => return result,
+            }
+        }
+    }
+
     /// The evidence for a path, of whichever version it speaks.
     pub fn upload(
         &self,
@@ -111,6 +140,7 @@ impl Store {
         let key = keys::named(tenant, path.as_bytes());
         let Some(bytes) = self.engine.get(Space::Uploads, &key)? else { return Ok(None) };
         let stored: StoredUpload = decode("uploads", &bytes)?;
+        let version = stored.version();
         Ok(Some(UploadEvidence {
             tenant: stored.tenant,
             path: stored.path,
@@ -122,12 +152,7 @@ impl Store {
             },
             proof: stored.proof,
             weak: stored.weak,
-            version: FileVersion {
-                device: stored.device,
-                inode: stored.inode,
-                bytes: stored.bytes,
-                modified_ns: stored.modified_ns,
-            },
+            version,
             at: stored.at,
         }))
     }

@@ -9,16 +9,7 @@ use super::registry::{CounterBy, Desk, GaugeBy, MetricRow};
 /// The metrics by name; what each means stands beside its name in [`Metrics::new`].
 #[derive(Debug)]
 pub struct Metrics {
-    pub uploads: CounterBy<1>,
-    pub upload_bytes: Counter,
-    pub uploads_aborted: Counter,
-    pub logins: CounterBy<2>,
-    pub sessions: GaugeBy<1>,
-    pub connections_refused: CounterBy<1>,
-    pub bans: Gauge,
-    pub password_checks: Counter,
-    pub guard_delays: Counter,
-    pub guard_delay_ms: Counter,
+    pub doors: DoorMetrics,
     pub files_claimed: Counter,
     pub files_answered: CounterBy<1>,
     pub rows: CounterBy<1>,
@@ -44,26 +35,7 @@ impl Metrics {
         let commit_buckets = exponential_buckets(0.0005, 2.0, 14);
         Metrics {
             start_time_seconds: desk.gauge("start_time_seconds", "Unix time of the start."),
-            uploads: desk.counter_by("uploads", ["protocol"], "Uploads that ended whole."),
-            upload_bytes: desk
-                .counter("upload_bytes", "Bytes of files received, also of uploads cut later."),
-            uploads_aborted: desk.counter("uploads_aborted", "Uploads cut before their end."),
-            logins: desk.counter_by(
-                "logins",
-                ["protocol", "result"],
-                "Login attempts by result (`ok`, `refused`).",
-            ),
-            sessions: desk.gauge_by("sessions", ["protocol"], "Sessions open now."),
-            connections_refused: desk.counter_by(
-                "connections_refused",
-                ["reason"],
-                "Connections closed before a login was asked for.",
-            ),
-            bans: desk.gauge("bans", "Sources of logins that are banned now."),
-            password_checks: desk
-                .counter("password_checks", "Passwords verified, also those of strangers."),
-            guard_delays: desk.counter("guard_delays", "Refused logins that had to wait."),
-            guard_delay_ms: desk.counter("guard_delay_ms", "How long refused logins waited."),
+            doors: DoorMetrics::new(&mut desk),
             files_claimed: desk.counter("files_claimed", "Intake files claimed from an inbox."),
             files_answered: desk.counter_by(
                 "files_answered",
@@ -125,16 +97,92 @@ impl Metrics {
     }
 }
 
+/// What the doors count.
+#[derive(Debug)]
+pub struct DoorMetrics {
+    pub uploads: CounterBy<1>,
+    pub upload_bytes: CounterBy<1>,
+    pub uploads_aborted: CounterBy<1>,
+    pub uploads_incomplete: Gauge,
+    pub uploads_expired: Counter,
+    pub downloads: CounterBy<1>,
+    pub download_bytes: CounterBy<1>,
+    pub connections: CounterBy<1>,
+    pub accept_errors: Counter,
+    pub logins: CounterBy<2>,
+    pub sessions: GaugeBy<1>,
+    pub connections_refused: CounterBy<1>,
+    pub bans: Gauge,
+    pub password_checks: Counter,
+    pub guard_delays: Counter,
+    pub guard_delay_ms: Counter,
+}
+
+impl DoorMetrics {
+    fn new(desk: &mut Desk) -> DoorMetrics {
+        DoorMetrics {
+            uploads: desk.counter_by("uploads", ["protocol"], "Uploads that ended whole."),
+            upload_bytes: desk.counter_by(
+                "upload_bytes",
+                ["protocol"],
+                "Bytes of files received, also of uploads cut later.",
+            ),
+            uploads_aborted: desk.counter_by(
+                "uploads_aborted",
+                ["protocol"],
+                "Uploads cut before their end.",
+            ),
+            uploads_incomplete: desk
+                .gauge("uploads_incomplete", "Uploads that were cut and can be continued."),
+            uploads_expired: desk.counter(
+                "uploads_expired",
+                "Uploads that were cut and not continued within `resume_window`.",
+            ),
+            downloads: desk.counter_by("downloads", ["protocol"], "Files opened for reading."),
+            download_bytes: desk.counter_by("download_bytes", ["protocol"], "Bytes of files sent."),
+            connections: desk.counter_by(
+                "connections",
+                ["protocol"],
+                "Connections taken in, by the protocol of the door.",
+            ),
+            accept_errors: desk.counter(
+                "accept_errors",
+                "Errors of accepting connections, such as too many open files.",
+            ),
+            logins: desk.counter_by(
+                "logins",
+                ["protocol", "result"],
+                "Login attempts by result (`ok`, `refused`).",
+            ),
+            sessions: desk.gauge_by(
+                "sessions",
+                ["protocol"],
+                "Connections open now; before the login by the protocol of the door.",
+            ),
+            connections_refused: desk.counter_by(
+                "connections_refused",
+                ["reason"],
+                "Connections closed before a login, by the limit or rule that did it.",
+            ),
+            bans: desk.gauge("bans", "Sources of logins that are banned now."),
+            password_checks: desk
+                .counter("password_checks", "Passwords verified, also those of strangers."),
+            guard_delays: desk.counter("guard_delays", "Refused logins that had to wait."),
+            guard_delay_ms: desk.counter("guard_delay_ms", "How long refused logins waited."),
+        }
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
 
     fn metrics_with_values() -> Metrics {
         let metrics = Metrics::new("1.2.3");
-        metrics.uploads.of(["sftp"]).inc();
-        metrics.upload_bytes.inc_by(4096);
+        metrics.doors.uploads.of(["sftp"]).inc();
+        metrics.doors.upload_bytes.of(["sftp"]).inc_by(4096);
         metrics.attempts.of(["mail\"hub", "accepted"]).inc_by(3);
-        metrics.sessions.of(["ftp"]).set(2);
+        metrics.doors.sessions.of(["ftp"]).set(2);
         metrics.commit_seconds.observe(0.003);
         metrics
     }
@@ -145,7 +193,7 @@ mod tests {
         for line in [
             "dropchute_build_info{version=\"1.2.3\"} 1",
             "dropchute_uploads_total{protocol=\"sftp\"} 1",
-            "dropchute_upload_bytes_total 4096",
+            "dropchute_upload_bytes_total{protocol=\"sftp\"} 4096",
             "dropchute_attempts_total{provider=\"mail\\\"hub\",outcome=\"accepted\"} 3",
             "dropchute_sessions{protocol=\"ftp\"} 2",
             "dropchute_commit_seconds_count 1",

@@ -52,7 +52,7 @@ async fn converse(
         ServerBuilder::with_user_detail_provider(Box::new(move || disk.clone()), gate.clone())
             .authenticator(gate)
             .greeting("Dropchute ready")
-            .idle_session_timeout(house.limits.idle_timeout.as_secs())
+            .idle_session_timeout(house.limits().idle_timeout.as_secs())
             .passive_ports(door.settings.passive_ports.clone());
     if let Some(IpAddr::V4(address)) = door.settings.public_address {
         builder = builder.passive_host(PassiveHost::Ip(address));

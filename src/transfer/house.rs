@@ -3,11 +3,14 @@
 use std::collections::HashMap;
 use std::io;
 use std::path::PathBuf;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::atomic::Ordering;
+use std::sync::{Arc, Mutex, PoisonError, RwLock};
 
 use super::accounts::Login;
+use super::counters::add;
 use super::guard::{Guard, Turns};
-use super::{Accounts, Counters, Limits};
+use super::sessions::Sessions;
+use super::{Accounts, Counters, Limits, Tenant};
 use crate::files::{Home, Journal, TenantTree, TreeSettings, Visitor};
 use crate::model::TenantId;
 use crate::world::World;
@@ -17,7 +20,9 @@ pub(super) struct House {
     pub(super) accounts: Accounts,
     pub(super) guard: Guard,
     pub(super) turns: Turns,
-    pub(super) limits: Limits,
+    /// Replaced at reload; read anew for each connection.
+    pub(super) limits: RwLock<Arc<Limits>>,
+    pub(super) sessions: Arc<Sessions>,
     pub(super) counters: Arc<Counters>,
     pub(super) world: Arc<World>,
     pub(super) journal: Journal,
@@ -27,21 +32,48 @@ pub(super) struct House {
 }
 
 impl House {
+    /// The limits in force.
+    pub(super) fn limits(&self) -> Arc<Limits> {
+        self.limits.read().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
     /// The tenant's tree, opened at its first use in this process. Blocks.
     pub(super) fn tree(&self, tenant: &TenantId) -> io::Result<Arc<TenantTree>> {
+        let settings = self.settings_of(tenant);
         let mut trees = self.trees.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(tree) = trees.get(tenant) {
+            tree.apply(settings);
             return Ok(tree.clone());
         }
         let tree = Arc::new(TenantTree::open(
             &self.data_dir,
             tenant,
-            self.tree_settings,
+            settings,
             self.journal.clone(),
             self.world.clone(),
         )?);
         trees.insert(tenant.clone(), tree.clone());
         Ok(tree)
+    }
+
+    /// Keeps cut uploads over a restart, drops those nobody continued in time, and lets what the
+    /// configuration says of each tenant hold for those who are logged in. Every few seconds, and
+    /// before the end. Blocks.
+    pub(super) fn sweep(&self) {
+        let trees = self.trees.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        let mut incomplete = 0;
+        for (tenant, tree) in trees {
+            tree.apply(self.settings_of(&tenant));
+            add(&self.counters.uploads_expired, tree.sweep() as u64);
+            incomplete += tree.incomplete() as u64;
+        }
+        self.counters.uploads_incomplete.store(incomplete, Ordering::Relaxed);
+    }
+
+    fn settings_of(&self, tenant: &TenantId) -> TreeSettings {
+        let Some(tenant) = self.accounts.tenant(tenant) else { return self.tree_settings };
+        let Tenant { quota, resume_window, suspended, .. } = *tenant;
+        TreeSettings { quota, resume_window, suspended, ..self.tree_settings }
     }
 
     /// The home of a login. Blocks.
@@ -50,9 +82,11 @@ impl House {
         let visitor = Visitor {
             account: account.name.clone(),
             protocol,
-            may_drop: account.rights.drop && !login.suspended,
+            may_drop: account.rights.drop,
             may_collect: account.rights.collect,
+            may_control: account.rights.control,
+            may_approve: account.rights.approve,
         };
-        Ok(Home::new(self.tree(&account.tenant)?, visitor, login.aliases.clone()))
+        Ok(Home::new(self.tree(&account.tenant)?, visitor, Arc::new(login.tenant.aliases.clone())))
     }
 }

@@ -1,97 +1,379 @@
-//! One connection: where it comes from, who has logged in, how many transfers run, and its end.
+//! One connection: where it comes from, who has logged in, what it does, and its end.
 
-use std::net::IpAddr;
-use std::sync::Arc;
+use std::fmt;
+use std::net::{IpAddr, SocketAddr};
+use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 
+use jiff::Timestamp;
 use tokio::sync::watch;
+use tokio::time::sleep;
 use tokio_util::sync::CancellationToken;
 
+use super::Counters;
+use super::accounts::Login;
+use super::counters::{Tally, add, count};
 use super::desk::Notes;
+use super::pace::{Direction, Pace};
+use crate::model::TenantId;
+use crate::world::World;
+
+/// How a connection came in.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Arrival {
+    /// The protocol of the door; FTP becomes FTPS with TLS, and counts as such from the login on.
+    pub(super) door: &'static str,
+    pub(super) peer: SocketAddr,
+    /// The address it reached us at; behind a proxy, the one it reached the proxy at.
+    pub(super) local: SocketAddr,
+}
+
+/// The number of a connection, for operators to name it by.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub(super) struct VisitId(pub(super) u64);
+
+impl fmt::Display for VisitId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "s{}", self.0)
+    }
+}
+
+/// Why we end a connection; the text is for the client.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub(super) enum Farewell {
+    #[error("the server is stopping; come back in a moment")]
+    Stopping,
+    #[error("the operator ended this session")]
+    Killed,
+    #[error("this account may no longer come in")]
+    Withdrawn,
+    #[error("too many connections wait to log in; try again in a moment")]
+    Crowded,
+    #[error("nobody logged in in time")]
+    LoginExpired,
+    #[error("too many failed logins from your address, try again later")]
+    Banned,
+}
+
+/// Who has logged in.
+#[derive(Debug, Clone)]
+pub(super) struct Who {
+    pub(super) login: Login,
+    pub(super) protocol: &'static str,
+}
 
 /// A connection as its engine and the accept loop share it; cheap to clone.
-#[derive(Debug, Clone)]
+#[derive(Clone)]
 pub(super) struct Visit {
     pub(super) peer: IpAddr,
+    pub(super) id: VisitId,
     /// What the desk writes down until somebody has logged in.
     pub(super) notes: Notes,
-    logged_in: Arc<watch::Sender<bool>>,
-    transfers: Arc<watch::Sender<usize>>,
+    shared: Arc<Shared>,
+}
+
+struct Shared {
+    arrival: Arrival,
+    since: Timestamp,
+    world: Arc<World>,
+    counters: Arc<Counters>,
+    who: Mutex<Option<Who>>,
+    logged_in: watch::Sender<bool>,
+    transfers: watch::Sender<usize>,
+    doing: Mutex<Vec<Doing>>,
+    bytes_in: AtomicU64,
+    bytes_out: AtomicU64,
+    /// Unix milliseconds.
+    last_activity: AtomicI64,
+    paces: Mutex<Vec<Arc<Pace>>>,
+    farewell: OnceLock<Farewell>,
     ending: CancellationToken,
     cut: CancellationToken,
 }
 
+/// A transfer that runs.
+#[derive(Debug, Clone)]
+struct Doing {
+    number: u64,
+    what: String,
+    /// Bytes of the session when it began.
+    bytes_before: u64,
+}
+
+/// A connection at one moment, for the operator.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct SessionLine {
+    pub id: String,
+    /// `sftp`, `ftps` or `ftp`.
+    pub protocol: &'static str,
+    pub peer: SocketAddr,
+    /// `None` before the login.
+    pub account: Option<String>,
+    pub tenant: Option<TenantId>,
+    pub since: Timestamp,
+    pub last_activity: Timestamp,
+    pub bytes_in: u64,
+    pub bytes_out: u64,
+    /// The transfers that run, each with its path and about how many bytes have gone.
+    pub doing: Vec<String>,
+}
+
 impl Visit {
-    pub(super) fn new(peer: IpAddr) -> Visit {
-        let ending = CancellationToken::new();
-        Visit {
-            peer,
-            notes: Notes::default(),
-            logged_in: Arc::new(watch::Sender::new(false)),
-            transfers: Arc::new(watch::Sender::new(0)),
+    pub(super) fn new(
+        id: VisitId,
+        arrival: Arrival,
+        counters: Arc<Counters>,
+        world: Arc<World>,
+    ) -> Visit {
+        let since = world.clock.now();
+        let shared = Shared {
+            arrival,
+            since,
+            world,
+            counters,
+            who: Mutex::new(None),
+            logged_in: watch::Sender::new(false),
+            transfers: watch::Sender::new(0),
+            doing: Mutex::default(),
+            bytes_in: AtomicU64::new(0),
+            bytes_out: AtomicU64::new(0),
+            last_activity: AtomicI64::new(since.as_millisecond()),
+            paces: Mutex::default(),
+            farewell: OnceLock::new(),
+            ending: CancellationToken::new(),
             cut: CancellationToken::new(),
-            ending,
-        }
+        };
+        Visit { peer: arrival.peer.ip(), id, notes: Notes::default(), shared: Arc::new(shared) }
     }
 
-    pub(super) fn login_succeeded(&self) {
-        self.logged_in.send_replace(true);
+    /// A visit without a door, for tests of what happens at the desk.
+    #[cfg(test)]
+    pub(super) fn alone(peer: IpAddr, world: Arc<World>) -> Visit {
+        let peer = SocketAddr::new(peer, 50_000);
+        let arrival = Arrival { door: "sftp", peer, local: peer };
+        Visit::new(VisitId(0), arrival, Arc::default(), world)
+    }
+
+    /// The address the client reached, which FTP tells it for data connections.
+    pub(super) fn local(&self) -> SocketAddr {
+        self.shared.arrival.local
+    }
+
+    pub(super) fn who(&self) -> Option<Who> {
+        locked(&self.shared.who).clone()
+    }
+
+    /// Called by the table of sessions, which has found a place.
+    pub(super) fn entered(&self, who: Who) {
+        *locked(&self.shared.who) = Some(who);
+        self.shared.logged_in.send_replace(true);
+    }
+
+    /// Nobody is logged in any more; called by the table of sessions.
+    pub(super) fn left(&self) {
+        *locked(&self.shared.who) = None;
+        self.shared.logged_in.send_replace(false);
     }
 
     pub(super) fn is_logged_in(&self) -> bool {
-        *self.logged_in.borrow()
+        *self.shared.logged_in.borrow()
     }
 
+    /// The login's protocol; before, the door's.
+    pub(super) fn protocol(&self) -> &'static str {
+        locked(&self.shared.who).as_ref().map_or(self.shared.arrival.door, |who| who.protocol)
+    }
+
+    pub(super) fn line(&self) -> SessionLine {
+        let shared = &self.shared;
+        let who = self.who();
+        let bytes = self.bytes();
+        let doing = locked(&shared.doing);
+        let doing = doing.iter().map(|doing| {
+            format!("{} ({} bytes)", doing.what, bytes.saturating_sub(doing.bytes_before))
+        });
+        SessionLine {
+            id: self.id.to_string(),
+            protocol: who.as_ref().map_or(shared.arrival.door, |who| who.protocol),
+            peer: shared.arrival.peer,
+            since: shared.since,
+            last_activity: self.last_activity(),
+            bytes_in: shared.bytes_in.load(Ordering::Relaxed),
+            bytes_out: shared.bytes_out.load(Ordering::Relaxed),
+            doing: doing.collect(),
+            account: who.as_ref().map(|who| who.login.account.name.clone()),
+            tenant: who.map(|who| who.login.account.tenant.clone()),
+        }
+    }
+
+    fn last_activity(&self) -> Timestamp {
+        let last = self.shared.last_activity.load(Ordering::Relaxed);
+        Timestamp::from_millisecond(last).unwrap_or(self.shared.since)
+    }
+
+    /// Takes note that the client has said something.
+    pub(super) fn heard(&self) {
+        let now = self.shared.world.clock.now().as_millisecond();
+        self.shared.last_activity.store(now, Ordering::Relaxed);
+    }
+}
+
+/// What the engine tells of its transfers.
+impl Visit {
     /// A transfer runs until the guard is dropped.
     pub(super) fn transfer(&self) -> Transfer {
-        self.transfers.send_modify(|count| *count += 1);
-        Transfer(self.transfers.clone())
+        self.shared.transfers.send_modify(|count| *count += 1);
+        Transfer { visit: self.clone(), number: None }
     }
 
+    /// The same, with what the operator is shown of it, such as `put /inbox/a.csv`.
+    pub(super) fn transfer_of(&self, what: impl fmt::Display) -> Transfer {
+        let mut doing = locked(&self.shared.doing);
+        let number = doing.last().map_or(0, |last| last.number + 1);
+        doing.push(Doing { number, what: what.to_string(), bytes_before: self.bytes() });
+        drop(doing);
+        let mut transfer = self.transfer();
+        transfer.number = Some(number);
+        transfer
+    }
+
+    /// An upload became a file.
+    pub(super) fn uploaded(&self) {
+        count(&self.tally().uploads);
+    }
+
+    /// So many uploads ended without becoming a file.
+    pub(super) fn uploads_lost(&self, uploads: usize) {
+        add(&self.tally().uploads_aborted, uploads as u64);
+    }
+
+    /// A file was opened for reading.
+    pub(super) fn downloaded(&self) {
+        count(&self.tally().downloads);
+    }
+
+    /// Bytes of files came in.
+    pub(super) fn received(&self, bytes: usize) {
+        self.heard();
+        add(&self.shared.bytes_in, bytes as u64);
+        add(&self.tally().bytes_in, bytes as u64);
+    }
+
+    /// Bytes of files went out.
+    pub(super) fn sent(&self, bytes: usize) {
+        self.heard();
+        add(&self.shared.bytes_out, bytes as u64);
+        add(&self.tally().bytes_out, bytes as u64);
+    }
+
+    /// Waits until so many bytes more may come in from this session.
+    pub(super) async fn pace_in(&self, bytes: usize) {
+        self.pace(Direction::In, bytes).await;
+    }
+
+    /// Waits until so many bytes more may go out to this session.
+    pub(super) async fn pace_out(&self, bytes: usize) {
+        self.pace(Direction::Out, bytes).await;
+    }
+
+    fn tally(&self) -> &Tally {
+        self.shared.counters.of(self.protocol())
+    }
+
+    fn bytes(&self) -> u64 {
+        let load = |bytes: &AtomicU64| bytes.load(Ordering::Relaxed);
+        load(&self.shared.bytes_in) + load(&self.shared.bytes_out)
+    }
+
+    /// The rates that hold for this session; called by the table of sessions.
+    pub(super) fn paced_by(&self, paces: Vec<Arc<Pace>>) {
+        *locked(&self.shared.paces) = paces;
+    }
+
+    /// Waits for all rates, a piece at a time: sessions of one tenant take turns, and who is cut does
+    /// not wait on.
+    async fn pace(&self, direction: Direction, bytes: usize) {
+        let mut left = bytes as u64;
+        while left > 0 {
+            let paces = locked(&self.shared.paces).clone();
+            let Some(piece) = paces.iter().map(|pace| pace.piece()).min() else { return };
+            let piece = piece.min(left);
+            left -= piece;
+            let now = self.shared.world.clock.instant().into_std();
+            let waits = paces.iter().map(|pace| pace.draw(direction, piece, now));
+            let wait = waits.max().unwrap_or_default();
+            if wait.is_zero() {
+                continue;
+            }
+            tokio::select! {
+                () = sleep(wait) => {}
+                () = self.being_cut() => return,
+            }
+        }
+    }
+}
+
+/// How a connection ends.
+impl Visit {
     /// Returns when no transfer runs.
     pub(super) async fn at_rest(&self) {
-        let mut transfers = self.transfers.subscribe();
+        let mut transfers = self.shared.transfers.subscribe();
         // The sender lives in `self`: it cannot be gone.
         let _ = transfers.wait_for(|count| *count == 0).await.is_ok();
     }
 
     /// Asks the engine to say goodbye as soon as no transfer runs.
-    pub(super) fn end(&self) {
-        self.ending.cancel();
+    pub(super) fn end(&self, why: Farewell) {
+        let _first = self.shared.farewell.set(why).is_ok();
+        self.shared.ending.cancel();
     }
 
     /// Asks the engine to stop in the middle of whatever runs, with a clear answer.
-    pub(super) fn cut(&self) {
-        self.ending.cancel();
-        self.cut.cancel();
+    pub(super) fn cut(&self, why: Farewell) {
+        self.end(why);
+        self.shared.cut.cancel();
+    }
+
+    /// Why the connection is ended, for the last answer.
+    pub(super) fn farewell(&self) -> Farewell {
+        self.shared.farewell.get().copied().unwrap_or(Farewell::Stopping)
     }
 
     /// Returns when the engine is asked to say goodbye.
     pub(super) async fn ending(&self) {
-        self.ending.cancelled().await;
+        self.shared.ending.cancelled().await;
     }
 
     /// Returns when the engine is asked to stop at once.
     pub(super) async fn being_cut(&self) {
-        self.cut.cancelled().await;
+        self.shared.cut.cancelled().await;
     }
+}
 
-    /// Waits until `bytes` more may come in from this session.
-    pub(super) async fn pace_in(&self, bytes: usize) {
-        let _ = bytes;
-    }
-
-    /// Waits until `bytes` more may go out to this session.
-    pub(super) async fn pace_out(&self, bytes: usize) {
-        let _ = bytes;
+impl fmt::Debug for Visit {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Visit").field("id", &self.id.0).field("peer", &self.peer).finish()
     }
 }
 
 /// See `Visit::transfer`.
 #[derive(Debug)]
-pub(super) struct Transfer(Arc<watch::Sender<usize>>);
+pub(super) struct Transfer {
+    visit: Visit,
+    number: Option<u64>,
+}
 
 impl Drop for Transfer {
     fn drop(&mut self) {
-        self.0.send_modify(|count| *count -= 1);
+        let shared = &self.visit.shared;
+        if let Some(number) = self.number {
+            locked(&shared.doing).retain(|doing| doing.number != number);
+        }
+        shared.transfers.send_modify(|count| *count -= 1);
     }
+}
+
+/// What stands behind a lock here is whole at any moment.
+fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }

@@ -1,5 +1,7 @@
 //! The doors, seen by real clients.
 
+mod dialogues;
 mod ftp;
+mod guard;
 mod house;
 mod sftp;

@@ -9,6 +9,7 @@
 mod crashes;
 mod demo;
 mod doors;
+mod hostile;
 mod journeys;
 mod old_stores;
 mod service;

@@ -49,7 +49,7 @@ impl Gate {
             ChannelEncryptionState::Plaintext => "ftp",
         };
         let attempt = self.attempts.fetch_add(1, Ordering::Relaxed);
-        if attempt >= self.house.limits.auth_attempts_max {
+        if attempt >= self.house.limits().auth_attempts_max {
             return None;
         }
         let password = credentials.password.as_deref().unwrap_or_default();

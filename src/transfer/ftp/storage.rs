@@ -17,7 +17,6 @@ use unftp_core::storage::{
 
 use super::gate::Guest;
 use crate::files::{Entry, EntryKind, Home, HomeError, Keep, RelPath, Upload, UploadStart};
-use crate::transfer::counters::{Counters, add, count};
 use crate::transfer::house::House;
 use crate::transfer::visit::Visit;
 use crate::worker::blocking;
@@ -29,7 +28,6 @@ const BUFFER_BYTES: usize = 256 << 10;
 #[derive(Debug, Clone)]
 pub(super) struct Disk {
     visit: Visit,
-    counters: Arc<Counters>,
     stall_timeout: Duration,
 }
 
@@ -39,11 +37,7 @@ pub(super) struct About(Entry);
 
 impl Disk {
     pub(super) fn new(house: &House, visit: &Visit) -> Disk {
-        Disk {
-            visit: visit.clone(),
-            counters: house.counters.clone(),
-            stall_timeout: house.limits.stall_timeout,
-        }
+        Disk { visit: visit.clone(), stall_timeout: house.limits().stall_timeout }
     }
 
     /// Does one thing with the guest's home, off the async workers.
@@ -90,7 +84,7 @@ impl Disk {
             result.map_err(refusal)?;
             upload = back;
             offset += written.len() as u64;
-            add(&self.counters.bytes_in, written.len() as u64);
+            self.visit.received(written.len());
             (buffer, spare) = (next?, written);
         }
         Ok(upload)
@@ -181,7 +175,7 @@ impl StorageBackend<Guest> for Disk {
     {
         let _transfer = self.visit.transfer();
         let file = Arc::new(self.with(user, path, |home, path| home.open(path)).await?);
-        count(&self.counters.downloads);
+        self.visit.downloaded();
         let read = |at: u64, mut buffer: Vec<u8>| {
             let file = file.clone();
             blocking(move || {
@@ -199,7 +193,7 @@ impl StorageBackend<Guest> for Disk {
             let sending = timeout(self.stall_timeout, output.write_all(&buffer));
             let (sent, next) = tokio::join!(sending, read(offset, spare));
             sent.map_err(|_| io::Error::from(io::ErrorKind::ConnectionAborted))??;
-            add(&self.counters.bytes_out, buffer.len() as u64);
+            self.visit.sent(buffer.len());
             (spare, buffer) = (buffer, next?);
         }
         output.flush().await?;
@@ -222,14 +216,16 @@ impl StorageBackend<Guest> for Disk {
             Ok(upload) => upload,
             // Reset, stalled, or TLS without its proper end: dropped, so never seen as a file.
             Err(error) => {
-                count(&self.counters.uploads_aborted);
+                self.visit.uploads_lost(1);
                 return Err(error);
             }
         };
         let bytes = upload.length() - start_pos;
         let finished = self.with(user, "/", move |_, _| upload.finish()).await;
-        let counters = &self.counters;
-        count(if finished.is_ok() { &counters.uploads } else { &counters.uploads_aborted });
+        match &finished {
+            Ok(_) => self.visit.uploaded(),
+            Err(_) => self.visit.uploads_lost(1),
+        }
         finished.map(|_| bytes)
     }
 
@@ -309,7 +305,9 @@ fn refusal(error: HomeError) -> Error {
         HomeError::Refused(_) => ErrorKind::PermissionDenied,
         HomeError::NameRefused(_) => ErrorKind::FileNameNotAllowedError,
         HomeError::NotEmpty => ErrorKind::PermanentDirectoryNotEmpty,
-        HomeError::TooLarge { .. } => ErrorKind::ExceededStorageAllocationError,
+        HomeError::TooLarge { .. } | HomeError::OverQuota { .. } => {
+            ErrorKind::ExceededStorageAllocationError
+        }
         HomeError::DiskFull => ErrorKind::InsufficientStorageSpaceError,
         HomeError::Incomplete | HomeError::Journal(_) | HomeError::Disk(_) => ErrorKind::LocalError,
     };

@@ -281,12 +281,12 @@ mod tests {
             }
             let until = standing.banned_until.unwrap();
             minutes.push(until.duration_since(at(now)).as_secs() / 60);
-            now = until.as_second() - 1_780_000_000;
+            now = until.as_second() + 1 - 1_780_000_000;
         }
         assert_eq!(minutes[..4], [30, 45, 67, 101]);
         assert_eq!(minutes[10..], [1440, 1440, 1440]);
         let day = 24 * 3600;
-        assert!(!standing.is_blank(&rules, at(now + day)));
+        assert!(!standing.is_blank(&rules, at(now + day - 2)));
         assert!(standing.is_blank(&rules, at(now + day + 1)));
         let late = (0..10).fold(standing, |s, _| s.after(GUESS, &rules, at(now + 2 * day)));
         let again = late.banned_until.unwrap().duration_since(at(now + 2 * day));

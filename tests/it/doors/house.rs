@@ -7,12 +7,12 @@ use std::time::Duration;
 
 use argon2::Argon2;
 use argon2::password_hash::PasswordHasher;
-use dropchute::files::{Aliases, RelPath};
+use dropchute::files::{Aliases, JournalEntry, RelPath};
 use dropchute::model::UploadEvidence;
 use dropchute::store::{SimulatedDisk, Store};
 use dropchute::transfer::{
-    Account, Accounts, Counters, Doors, FtpSettings, Guard, GuardSettings, Limits, Protocols,
-    Rights, Settings, SftpSettings, Tenant, TlsMode,
+    Account, Accounts, Counters, Doors, Factors, FtpSettings, Guard, GuardSettings, Limits,
+    Protocols, Rights, Settings, SftpSettings, Tenant, TlsMode,
 };
 use dropchute::world::World;
 use russh::keys::PrivateKey;
@@ -27,6 +27,7 @@ pub(crate) struct House {
     pub(crate) folder: tempfile::TempDir,
     pub(crate) recorded: Arc<Mutex<Vec<UploadEvidence>>>,
     pub(crate) counters: Arc<Counters>,
+    pub(crate) guard: Guard,
     pub(crate) sftp: SocketAddr,
     pub(crate) ftp: SocketAddr,
     pub(crate) token: CancellationToken,
@@ -45,6 +46,9 @@ fn account(name: &str, protocols: Protocols) -> Account {
         tenant: "acme".parse().unwrap(),
         password_hash: Some(hash.to_string()),
         ssh_keys: vec![key(7).public_key().to_openssh().unwrap()],
+        ssh_authorities: Vec::new(),
+        totp_secret: None,
+        login: vec![Factors::KEY, Factors::PASSWORD],
         rights: Rights { drop: true, collect: true, ..Rights::default() },
         kinds: Vec::new(),
         protocols,
@@ -65,44 +69,60 @@ impl House {
     }
 
     pub(crate) fn at(local: SocketAddr, tls: TlsMode, limits: Limits) -> House {
+        // Clients of all tests come from one address: it is never banned here.
+        let guard = GuardSettings {
+            safe: vec!["127.0.0.0/8".parse().unwrap(), "::1".parse().unwrap()],
+            delay_max: Duration::from_secs(1),
+            ..GuardSettings::default()
+        };
+        House::guarded(local, tls, limits, guard, &SimulatedDisk::default())
+    }
+
+    /// A house with a guard of its own, which remembers on this disk.
+    pub(crate) fn guarded(
+        local: SocketAddr,
+        tls: TlsMode,
+        limits: Limits,
+        guard: GuardSettings,
+        disk: &SimulatedDisk,
+    ) -> House {
         let folder = tempfile::tempdir().unwrap();
         let settings = Settings {
             data_dir: folder.path().to_owned(),
             sftp: Some(SftpSettings {
                 listen: vec![local],
-                host_key_file: folder.path().join("host_key"),
+                host_key_file: Some(folder.path().join("host_key")),
                 ..SftpSettings::default()
             }),
             ftp: Some(FtpSettings { listen: vec![local], tls, ..FtpSettings::default() }),
             limits,
-            // Clients of all tests come from one address: it is never banned here.
-            guard: GuardSettings {
-                safe: vec!["127.0.0.0/8".parse().unwrap(), "::1".parse().unwrap()],
-                ..GuardSettings::default()
-            },
+            guard,
             disk_reserve: 0.0,
         };
         let accounts = Accounts::new(2);
         let secure = Protocols { sftp: true, ftps: true, ftp: false };
         let all = Protocols { ftp: true, ..secure };
         let aliases = Aliases::from([("IN".to_owned(), RelPath::of("inbox"))]);
-        let tenant = Tenant { id: "acme".parse().unwrap(), aliases, suspended: false };
+        let tenant = Tenant { aliases, ..Tenant::new("acme".parse().unwrap()) };
         accounts.replace(vec![account("erp", secure), account("old", all)], vec![tenant]);
         let recorded = Arc::new(Mutex::new(Vec::new()));
         let journal = recorded.clone();
-        let journal = move |evidence| {
-            journal.lock().unwrap().push(evidence);
+        let journal = move |entry| {
+            if let JournalEntry::Whole(evidence) = entry {
+                journal.lock().unwrap().push(evidence);
+            }
             Ok(())
         };
         let world = Arc::new(World::real());
-        let store = Store::simulated(&SimulatedDisk::default()).unwrap();
+        let store = Store::simulated(disk).unwrap();
         let guard = Guard::open(settings.guard.clone(), store, world.clone()).unwrap();
-        let doors = Doors::bind(settings, accounts, guard, Arc::new(journal), world).unwrap();
+        let doors =
+            Doors::bind(settings, accounts, guard.clone(), Arc::new(journal), world).unwrap();
         let address = |door| doors.addresses().iter().find(|(name, _)| *name == door).unwrap().1;
         let (sftp, ftp, counters) = (address("sftp"), address("ftp"), doors.counters());
         let token = CancellationToken::new();
         let served = tokio::spawn(doors.serve(token.clone()));
-        House { folder, recorded, counters, sftp, ftp, token, served }
+        House { folder, recorded, counters, guard, sftp, ftp, token, served }
     }
 
     /// A path on the operator's side of the tenant's tree.

@@ -5,4 +5,6 @@ mod ftp;
 mod ftp_talk;
 mod guard;
 mod house;
+mod proxy;
+mod sessions;
 mod sftp;

@@ -317,6 +317,9 @@ async fn listings_take_patterns_and_refuse_before_they_begin() {
     assert_eq!(talk.get("RETR a.csv").await, Err(554));
     assert_eq!(talk.ask("REST 3").await, 350);
     assert_eq!(talk.get("RETR a.csv").await, Ok(b"45".to_vec()));
+    let time = talk.hear("MFMT 20200102030405 a.csv").await;
+    assert_eq!(time, b"213 Modify=20200102030405; a.csv\r\n");
+    assert_eq!(talk.hear("MDTM a.csv").await, b"213 20200102030405\r\n");
     assert_eq!(talk.put("STOU a.csv", b"x").await, 226);
     assert_eq!(talk.get("NLST a_*.csv").await.unwrap().len(), "a_01234567.csv\r\n".len());
 }

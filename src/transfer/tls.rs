@@ -88,12 +88,15 @@ impl FtpTls {
 }
 
 impl Certificates {
-    /// Reads certificate and key again; with an error the ones shown so far stay. Blocks.
-    pub(super) fn reload(&self) -> io::Result<()> {
+    /// Reads certificate and key again, and says whether they are new; with an error the ones shown so
+    /// far stay. Blocks.
+    pub(super) fn reload(&self) -> io::Result<bool> {
         let provider = rustls::crypto::aws_lc_rs::default_provider();
         let certified = read_certified(&self.certificate_file, &self.key_file, &provider)?;
-        *self.shown.0.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(certified);
-        Ok(())
+        let mut shown = self.shown.0.write().unwrap_or_else(PoisonError::into_inner);
+        let is_new = shown.cert != certified.cert;
+        *shown = Arc::new(certified);
+        Ok(is_new)
     }
 }
 
@@ -217,7 +220,7 @@ mod tests {
         let tls = FtpTls::new(&FtpSettings::default(), folder.path()).unwrap();
         let shown = |tls: &FtpTls| tls.certificates.shown.0.read().unwrap().cert.clone();
         let first = shown(&tls);
-        tls.certificates.reload().unwrap();
+        assert!(!tls.certificates.reload().unwrap());
         assert_eq!(shown(&tls), first);
 
         let other = rcgen::generate_simple_self_signed(["other".to_owned()]).unwrap();
@@ -228,7 +231,7 @@ mod tests {
 
         let key_file = &tls.certificates.key_file;
         std::fs::write(key_file, other.signing_key.serialize_pem()).unwrap();
-        tls.certificates.clone().reload().unwrap();
+        assert!(tls.certificates.clone().reload().unwrap());
         assert_ne!(shown(&tls), first);
     }
 

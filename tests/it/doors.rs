@@ -5,3 +5,5 @@ mod ftp;
 mod guard;
 mod house;
 mod sftp;
+mod sftp_limits;
+mod ssh_logins;

@@ -27,6 +27,7 @@ pub(crate) struct House {
     pub(crate) folder: tempfile::TempDir,
     pub(crate) recorded: Arc<Mutex<Vec<UploadEvidence>>>,
     pub(crate) counters: Arc<Counters>,
+    pub(crate) accounts: Accounts,
     pub(crate) guard: Guard,
     pub(crate) sftp: SocketAddr,
     pub(crate) ftp: SocketAddr,
@@ -39,7 +40,9 @@ pub(crate) fn key(number: u8) -> PrivateKey {
     PrivateKey::from(Ed25519Keypair::from_seed(&[number; 32]))
 }
 
-fn account(name: &str, protocols: Protocols) -> Account {
+pub(crate) const SECURE: Protocols = Protocols { sftp: true, ftps: true, ftp: false };
+
+pub(crate) fn account(name: &str, protocols: Protocols) -> Account {
     let hash = Argon2::default().hash_password(PASSWORD.as_bytes()).unwrap();
     Account {
         name: name.to_owned(),
@@ -100,11 +103,10 @@ impl House {
             disk_reserve: 0.0,
         };
         let accounts = Accounts::new(2);
-        let secure = Protocols { sftp: true, ftps: true, ftp: false };
-        let all = Protocols { ftp: true, ..secure };
+        let all = Protocols { ftp: true, ..SECURE };
         let aliases = Aliases::from([("IN".to_owned(), RelPath::of("inbox"))]);
         let tenant = Tenant { aliases, ..Tenant::new("acme".parse().unwrap()) };
-        accounts.replace(vec![account("erp", secure), account("old", all)], vec![tenant]);
+        accounts.replace(vec![account("erp", SECURE), account("old", all)], vec![tenant]);
         let recorded = Arc::new(Mutex::new(Vec::new()));
         let journal = recorded.clone();
         let journal = move |entry| {
@@ -117,12 +119,13 @@ impl House {
         let store = Store::simulated(disk).unwrap();
         let guard = Guard::open(settings.guard.clone(), store, world.clone()).unwrap();
         let doors =
-            Doors::bind(settings, accounts, guard.clone(), Arc::new(journal), world).unwrap();
+            Doors::bind(settings, accounts.clone(), guard.clone(), Arc::new(journal), world)
+                .unwrap();
         let address = |door| doors.addresses().iter().find(|(name, _)| *name == door).unwrap().1;
         let (sftp, ftp, counters) = (address("sftp"), address("ftp"), doors.counters());
         let token = CancellationToken::new();
         let served = tokio::spawn(doors.serve(token.clone()));
-        House { folder, recorded, counters, guard, sftp, ftp, token, served }
+        House { folder, recorded, counters, accounts, guard, sftp, ftp, token, served }
     }
 
     /// A path on the operator's side of the tenant's tree.

@@ -4,6 +4,8 @@ mod dialogues;
 mod ftp;
 mod guard;
 mod house;
+mod proxy;
+mod sessions;
 mod sftp;
 mod sftp_limits;
 mod ssh_logins;

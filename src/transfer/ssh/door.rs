@@ -219,7 +219,13 @@ impl Handler for Door {
             return Ok(self.decide(user, Factors::TOTP, login).await);
         }
         let login = self.house.check_password(&self.visit, user, answer, PROTOCOL).await;
-        Ok(self.decide(user, Factors::PASSWORD, login).await)
+        Ok(match self.decide(user, Factors::PASSWORD, login).await {
+            // The dialogue goes on where the next factor has no other way in.
+            Auth::Reject { partial_success: true, .. } if self.attempt.asks_for_code() => {
+                question(self.attempt.ask())
+            }
+            auth => auth,
+        })
     }
 
     async fn channel_open_session(

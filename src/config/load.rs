@@ -218,7 +218,7 @@ fn read<'a>(
     for (name, section) in tenant_sections(&top, sources, tables, findings) {
         let Some(id) = tenant_id(&name, &section, &tenants) else { continue };
         let settings = TenantSettings::read(&section, &defaults, &known);
-        account::read_all(&section, &id, &settings.timezone, &mut accounts);
+        account::read_all(&section, &id, places, &settings.timezone, &mut accounts);
         let mut tenant = Tenant { id, settings };
         tenant.warn_of_marketing(&section);
         tenant.inherit_profiles(&defaults_section, &limits);

@@ -120,6 +120,7 @@ fn whole_example() -> Folder {
     for secret in ["mailhub.secret", "sms.secret"] {
         folder.write(secret, "secret\n", 0o640);
     }
+    folder.write("acme-erp.totp", "GEZDGNBVGY3TQOJQ\n", 0o600);
     folder
 }
 
@@ -300,7 +301,10 @@ fn each_station_gets_its_settings() {
 fn changes_outside_tenants_need_a_restart() {
     let load = |text: &str| Folder::with(text).load().unwrap();
     let old = load("format = 1\n[ftp]\nlisten = []\n[tenant.a]\n");
-    let same = load("format = 1\n[ftp]\nlisten = [ ]\n[shutdown]\ngrace = \"20s\"\n[tenant.b]\n");
+    let same = load(
+        "format = 1\n[ftp]\nlisten = [ ]\n[shutdown]\ngrace = \"20s\"\n[tenant.b]\n\
+         [guard]\nsafe = [\"192.0.2.0/24\"]\npoints.garbage = 0\n",
+    );
     assert_eq!(restart_needed(&old, &same), [""; 0]);
     let live = load(
         "format = 1\n[ftp]\nlisten = []\nfrom_proxy = [\"192.0.2.1\"]\n[limits]\nconnections_max = 7\n\
@@ -311,6 +315,25 @@ fn changes_outside_tenants_need_a_restart() {
     let needed = restart_needed(&old, &new);
     assert_eq!(needed[..2], ["ftp.listen", "ftp.tls"]);
     assert!(needed[2].starts_with("provider.x."), "{needed:?}");
+}
+
+#[test]
+fn an_account_ends_with_its_last_day_in_its_tenants_zone() {
+    let rows = [
+        ("\"2026-12-31\"", "2026-12-31T23:00:00Z"),
+        ("2026-12-31", "2026-12-31T23:00:00Z"),
+        ("\"2026-12-31T18:00:00Z\"", "2026-12-31T18:00:00Z"),
+        ("2026-12-31T18:00:00+02:00", "2026-12-31T16:00:00Z"),
+    ];
+    for (expires, end) in rows {
+        let folder = Folder::with(&format!(
+            "format = 1\n[tenant.acme]\ntimezone = \"Europe/Berlin\"\n\
+             [tenant.acme.account.erp]\nexpires = {expires}\nsessions_max = 3\n"
+        ));
+        let account = folder.load().unwrap().accounts.remove(0);
+        assert_eq!(account.expires.map(|end| end.to_string()).as_deref(), Some(end), "{expires}");
+        assert_eq!(account.sessions_max, Some(3));
+    }
 }
 
 #[test]

@@ -153,7 +153,7 @@ impl Home {
         let path = self.real(path);
         self.check_media_folder(&path)?;
         self.check_not_suspended()?;
-        self.tree.check_quota(1)?;
+        self.tree.check_files(true)?;
         self.tree.root.create_folder(&path)?;
         self.tree.usage.add(0);
         Ok(self.tree.root.sync_folder(&path.parent())?)

@@ -29,13 +29,19 @@ pub fn is_temporary_name(name: &[u8]) -> bool {
 /// Holds a name in an inbox against the contract.
 pub(super) fn check_inbox_name(name: &[u8]) -> Result<(), HomeError> {
     let Ok(text) = std::str::from_utf8(name) else {
-        return Err(HomeError::NameRefused("the file name is not valid UTF-8"));
+        return Err(HomeError::NameRefused(
+            "the file name is not valid UTF-8: rename it, with plain letters or as UTF-8",
+        ));
     };
     if name.len() > INBOX_NAME_MAX_BYTES {
-        return Err(HomeError::NameRefused("the file name is longer than 200 bytes"));
+        return Err(HomeError::NameRefused(
+            "the file name is longer than 200 bytes: rename it, shorter",
+        ));
     }
     if text.chars().any(char::is_control) {
-        return Err(HomeError::NameRefused("the file name holds a control character"));
+        return Err(HomeError::NameRefused(
+            "the file name holds a control character: rename it, without",
+        ));
     }
     Ok(())
 }

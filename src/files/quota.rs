@@ -86,6 +86,12 @@ impl Usage {
         quota.allows(stored.plus(others))
     }
 
+    /// Lets the next check count anew.
+    #[cfg(test)]
+    pub(super) fn count_now(&self) {
+        self.lock().pause_until = None;
+    }
+
     fn lock(&self) -> MutexGuard<'_, Counted> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }

@@ -14,7 +14,7 @@ use rustix::fs::OFlags;
 use super::area::fixed_folders;
 use super::label::Label;
 use super::parts::{Part, PartState, Parts, Size};
-use super::quota::{Amount, Usage};
+use super::quota::Usage;
 use super::targets::Targets;
 use super::{EntryKind, HomeError, Quota, RelPath, Root};
 use crate::model::{TenantId, UploadEvidence};
@@ -150,14 +150,23 @@ impl TenantTree {
         Ok(())
     }
 
-    /// Errs where what is stored, and `files` more, is beyond the tenant's quota.
-    pub(super) fn check_quota(&self, files: u64) -> Result<(), HomeError> {
-        let quota = self.settings().quota;
+    /// Errs where one more file, if it is one `more`, is beyond the tenant's quota of files.
+    pub(super) fn check_files(&self, more: bool) -> Result<(), HomeError> {
+        let quota = Quota { bytes: None, ..self.settings().quota };
+        self.check_quota(quota, u64::from(more))
+    }
+
+    /// Errs where what is stored and what is coming in is beyond the tenant's quota of bytes.
+    pub(super) fn check_bytes(&self) -> Result<(), HomeError> {
+        self.check_quota(Quota { files: None, ..self.settings().quota }, 0)
+    }
+
+    fn check_quota(&self, quota: Quota, more_files: u64) -> Result<(), HomeError> {
         if quota == Quota::default() {
             return Ok(());
         }
-        let Amount { bytes, files: parts } = self.parts.amount();
-        let others = Amount { bytes, files: parts + files };
+        let mut others = self.parts.amount();
+        others.files += more_files;
         self.usage.check(quota, others, &self.root, &self.world.clock)
     }
 

@@ -93,7 +93,7 @@ impl Upload {
         if let Some(part) = tree.parts.resume(target) {
             return Upload::resume(tree, visitor, area, part, start);
         }
-        tree.check_quota(u64::from(older.is_none()))?;
+        tree.check_files(older.is_none())?;
         let running = tree.parts.newest(target);
         let (file, part) = tree.begin(target)?;
         let mut upload = Upload::new(tree, visitor, area, (file, part), start);
@@ -233,7 +233,7 @@ impl Upload {
         }
         // Entered first and looked at then, so that two uploads cannot share the last bytes.
         let before = self.part.size.counted.swap(length, Ordering::Relaxed);
-        let result = self.tree.check_quota(0);
+        let result = self.tree.check_bytes();
         if result.is_err() {
             self.part.size.counted.store(before, Ordering::Relaxed);
         }

@@ -20,10 +20,9 @@ use super::ftp::FtpDoor;
 use super::guard::Turns;
 use super::house::House;
 use super::sessions::Sessions;
+use super::ssh::SshDoor;
 use super::visit::Farewell;
-use super::{
-    Accounts, AlgorithmPolicy, Counters, Guard, Network, SessionFilter, SessionLine, Settings,
-};
+use super::{Accounts, Counters, Guard, Network, SessionFilter, SessionLine, Settings};
 use crate::files::{Journal, TreeSettings};
 use crate::worker::blocking;
 use crate::world::World;
@@ -59,7 +58,7 @@ struct Door {
 
 /// What is spoken behind a door.
 enum Kind {
-    Sftp { config: Arc<russh::server::Config>, policy: AlgorithmPolicy },
+    Sftp(Arc<SshDoor>),
     Ftp(Arc<FtpDoor>),
 }
 
@@ -70,7 +69,7 @@ impl Door {
 
     fn name(&self) -> &'static str {
         match self.kind {
-            Kind::Sftp { .. } => "sftp",
+            Kind::Sftp(_) => "sftp",
             Kind::Ftp(_) => "ftp",
         }
     }
@@ -214,7 +213,7 @@ impl DoorControl {
         *self.house.limits.write().unwrap_or_else(PoisonError::into_inner) = limits.clone();
         for door in &self.doors {
             let networks = match door.kind {
-                Kind::Sftp { .. } => settings.sftp.as_ref().map(|sftp| &sftp.from_proxy),
+                Kind::Sftp(_) => settings.sftp.as_ref().map(|sftp| &sftp.from_proxy),
                 Kind::Ftp(_) => settings.ftp.as_ref().map(|ftp| &ftp.from_proxy),
             };
             if let Some(networks) = networks {

@@ -2,6 +2,7 @@
 
 mod dialogues;
 mod ftp;
+mod guard;
 mod house;
 mod proxy;
 mod sessions;

@@ -1,6 +1,6 @@
 //! The built binary as systemd runs it: readiness, reload, watchdog, the end.
 
-use std::io::Read;
+use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{SocketAddr, TcpStream};
 use std::os::unix::net::UnixDatagram;
 use std::path::Path;
@@ -18,9 +18,13 @@ struct Daemon {
 
 impl Daemon {
     fn start(config: &str) -> Daemon {
-        let folder = tempfile::tempdir().unwrap();
+        Daemon::start_in(tempfile::tempdir().unwrap(), config)
+    }
+
+    fn start_in(folder: tempfile::TempDir, config: &str) -> Daemon {
         std::fs::write(folder.path().join("dropchute.toml"), config).unwrap();
         let socket = folder.path().join("notify.sock");
+        std::fs::remove_file(&socket).ok();
         let notify = UnixDatagram::bind(&socket).unwrap();
         notify.set_read_timeout(Some(DEADLINE)).unwrap();
         let child = Command::new(env!("CARGO_BIN_EXE_dropchute"))
@@ -63,11 +67,26 @@ impl Daemon {
         rustix::process::kill_process(pid, signal).unwrap();
     }
 
+    /// Where a door listens.
+    fn address(&self, door: &str) -> SocketAddr {
+        let status: serde_json::Value =
+            serde_json::from_str(&self.ask(&["status", "--json"])).unwrap();
+        let listeners = status["listeners"].as_array().unwrap();
+        let listener = listeners.iter().find(|listener| listener["door"] == door).unwrap();
+        listener["address"].as_str().unwrap().parse().unwrap()
+    }
+
     /// The exit code and the log.
-    fn end(mut self) -> (Option<i32>, String) {
+    fn end(self) -> (Option<i32>, String) {
+        let (_, code, log) = self.end_in();
+        (code, log)
+    }
+
+    /// The same, and the folder for another process to go on in.
+    fn end_in(mut self) -> (tempfile::TempDir, Option<i32>, String) {
         let mut log = String::new();
         self.child.stderr.take().unwrap().read_to_string(&mut log).unwrap();
-        (self.child.wait().unwrap().code(), log)
+        (self.folder, self.child.wait().unwrap().code(), log)
     }
 
     fn tenant_tree(&self, tenant: &str) -> bool {
@@ -116,6 +135,62 @@ fn systemd_hears_when_every_port_is_bound_and_when_the_end_begins() {
     let (code, log) = daemon.end();
     assert_eq!(code, Some(0), "{log}");
     assert!(log.contains("stopped"), "{log}");
+}
+
+/// A password over FTP in clear; the door's last line, empty where it does not even greet.
+fn guess(ftp: SocketAddr) -> String {
+    let mut lines = BufReader::new(TcpStream::connect(ftp).unwrap());
+    lines.get_ref().set_read_timeout(Some(DEADLINE)).unwrap();
+    let mut line = String::new();
+    for said in ["", "USER old\r\n", "PASS wrong\r\n"] {
+        line.clear();
+        // Who is banned is cut at any moment.
+        if lines.get_mut().write_all(said.as_bytes()).is_err()
+            || lines.read_line(&mut line).is_err()
+        {
+            return String::new();
+        }
+    }
+    line
+}
+
+#[test]
+fn a_ban_is_listed_outlives_the_process_and_is_removed() {
+    let config = CONFIG.replace(
+        "[ftp]",
+        "[guard]\ndelay = \"1ms\"\ndelay_max = \"1ms\"\n[ftp]\ntls = \"optional\"",
+    ) + "[tenant.acme.account.old]\nprotocols = [\"ftp\"]\npassword_hash = \"$argon2id$v=19$m=64,t=1,p=1$\
+           c2FsdHNhbHRzYWx0$AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA\"\n";
+    let bans = |daemon: &Daemon| -> serde_json::Value {
+        let mut listed: serde_json::Value =
+            serde_json::from_str(&daemon.ask(&["ban", "list", "--json"])).unwrap();
+        listed["bans"].take()
+    };
+    let daemon = Daemon::start(&config);
+    daemon.hears("READY=1");
+    assert_eq!(bans(&daemon), serde_json::json!([]));
+    for _ in 0..10 {
+        assert!(guess(daemon.address("ftp")).starts_with("530 "));
+    }
+    assert_eq!(guess(daemon.address("ftp")), "");
+    let listed = bans(&daemon);
+    assert_eq!(listed[0]["address"], "127.0.0.1");
+    assert_eq!(listed[0]["score"], 100);
+    assert_eq!(listed[0]["reason"], "wrong_credentials");
+    assert!(daemon.ask(&["ban", "list"]).contains("127.0.0.1"));
+    daemon.signal(rustix::process::Signal::TERM);
+    let (folder, code, log) = daemon.end_in();
+    assert_eq!(code, Some(0), "{log}");
+    assert!(log.contains("source banned") && log.contains("login refused"), "{log}");
+
+    let daemon = Daemon::start_in(folder, &config);
+    daemon.hears("READY=1");
+    assert_eq!(bans(&daemon), listed);
+    assert_eq!(guess(daemon.address("ftp")), "");
+    assert_eq!(daemon.ask(&["ban", "remove", "127.0.0.1"]).trim(), "removed 1 source");
+    assert!(guess(daemon.address("ftp")).starts_with("530 "));
+    daemon.signal(rustix::process::Signal::TERM);
+    assert_eq!(daemon.end().0, Some(0));
 }
 
 #[test]

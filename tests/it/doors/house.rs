@@ -11,8 +11,8 @@ use dropchute::files::{Aliases, JournalEntry, RelPath};
 use dropchute::model::UploadEvidence;
 use dropchute::store::{SimulatedDisk, Store};
 use dropchute::transfer::{
-    Account, Accounts, Counters, DoorControl, Doors, FtpSettings, Guard, GuardSettings, Limits,
-    Network, Protocols, Rights, Settings, SftpSettings, Tenant, TlsMode,
+    Account, Accounts, Counters, DoorControl, Doors, Factors, FtpSettings, Guard, GuardSettings,
+    Limits, Protocols, Rights, Settings, SftpSettings, Tenant, TlsMode,
 };
 use dropchute::world::World;
 use russh::keys::PrivateKey;
@@ -30,6 +30,7 @@ pub(crate) struct House {
     pub(crate) accounts: Accounts,
     pub(crate) control: DoorControl,
     pub(crate) settings: Settings,
+    pub(crate) guard: Guard,
     pub(crate) sftp: SocketAddr,
     pub(crate) ftp: SocketAddr,
     pub(crate) token: CancellationToken,
@@ -56,6 +57,9 @@ pub(crate) fn account(name: &str, protocols: Protocols) -> Account {
         tenant: "acme".parse().unwrap(),
         password_hash: Some(hash.to_string()),
         ssh_keys: vec![key(7).public_key().to_openssh().unwrap()],
+        ssh_authorities: Vec::new(),
+        totp_secret: None,
+        login: vec![Factors::KEY, Factors::PASSWORD],
         rights: Rights { drop: true, collect: true, ..Rights::default() },
         kinds: Vec::new(),
         protocols,
@@ -76,37 +80,44 @@ impl House {
     }
 
     pub(crate) fn at(local: SocketAddr, tls: TlsMode, limits: Limits) -> House {
-        House::furnished(local, tls, limits, &[])
+        // Clients of all tests come from one address: it is never banned here.
+        let guard = GuardSettings {
+            safe: vec!["127.0.0.0/8".parse().unwrap(), "::1".parse().unwrap()],
+            delay_max: Duration::from_secs(1),
+            ..GuardSettings::default()
+        };
+        House::guarded(local, tls, limits, guard, &SimulatedDisk::default())
     }
 
-    /// A house at whose doors proxies come for their clients.
+    /// A house at whose doors proxies come for their clients, in clear too.
     pub(crate) fn behind(proxies: &str, limits: Limits) -> House {
-        let local = "127.0.0.1:0".parse().unwrap();
-        House::furnished(local, TlsMode::Optional, limits, &[proxies.parse().unwrap()])
+        let mut house = House::with(TlsMode::Optional, limits);
+        let networks = vec![proxies.parse().unwrap()];
+        house.settings.sftp.as_mut().unwrap().from_proxy.clone_from(&networks);
+        house.settings.ftp.as_mut().unwrap().from_proxy = networks;
+        house.control.lay(&house.settings);
+        house
     }
 
-    fn furnished(local: SocketAddr, tls: TlsMode, limits: Limits, proxies: &[Network]) -> House {
+    /// A house with a guard of its own, which remembers on this disk.
+    pub(crate) fn guarded(
+        local: SocketAddr,
+        tls: TlsMode,
+        limits: Limits,
+        guard: GuardSettings,
+        disk: &SimulatedDisk,
+    ) -> House {
         let folder = tempfile::tempdir().unwrap();
         let settings = Settings {
             data_dir: folder.path().to_owned(),
             sftp: Some(SftpSettings {
                 listen: vec![local],
-                host_key_file: folder.path().join("host_key"),
-                from_proxy: proxies.to_vec(),
+                host_key_file: Some(folder.path().join("host_key")),
                 ..SftpSettings::default()
             }),
-            ftp: Some(FtpSettings {
-                listen: vec![local],
-                tls,
-                from_proxy: proxies.to_vec(),
-                ..FtpSettings::default()
-            }),
+            ftp: Some(FtpSettings { listen: vec![local], tls, ..FtpSettings::default() }),
             limits,
-            // Clients of all tests come from one address: it is never banned here.
-            guard: GuardSettings {
-                safe: vec!["127.0.0.0/8".parse().unwrap(), "::1".parse().unwrap()],
-                ..GuardSettings::default()
-            },
+            guard,
             disk_reserve: 0.0,
         };
         let accounts = Accounts::new(2);
@@ -120,17 +131,34 @@ impl House {
             Ok(())
         };
         let world = Arc::new(World::real());
-        let store = Store::simulated(&SimulatedDisk::default()).unwrap();
+        let store = Store::simulated(disk).unwrap();
         let guard = Guard::open(settings.guard.clone(), store, world.clone()).unwrap();
-        let doors =
-            Doors::bind(settings.clone(), accounts.clone(), guard, Arc::new(journal), world)
-                .unwrap();
+        let doors = Doors::bind(
+            settings.clone(),
+            accounts.clone(),
+            guard.clone(),
+            Arc::new(journal),
+            world,
+        )
+        .unwrap();
         let address = |door| doors.addresses().iter().find(|(name, _)| *name == door).unwrap().1;
         let (sftp, ftp, counters) = (address("sftp"), address("ftp"), doors.counters());
         let control = doors.control();
         let token = CancellationToken::new();
         let served = tokio::spawn(doors.serve(token.clone()));
-        House { folder, recorded, counters, accounts, control, settings, sftp, ftp, token, served }
+        House {
+            folder,
+            recorded,
+            counters,
+            accounts,
+            control,
+            settings,
+            guard,
+            sftp,
+            ftp,
+            token,
+            served,
+        }
     }
 
     /// A path on the operator's side of the tenant's tree.

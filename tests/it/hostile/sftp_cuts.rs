@@ -95,15 +95,15 @@ fn resume(daemon: &Daemon, name: &str, whole: &[u8], sent: usize) {
     let path = format!("/inbox/{name}").into_bytes();
     let mut sftp = Sftp::login(daemon.sftp, "erp");
     let answer = sftp.ask(17, &sftp::path_body(&path)).unwrap();
-    assert_eq!(
-        answer[0],
-        sftp::ATTRS,
-        "{name} is not shown: {:?}",
-        String::from_utf8_lossy(&answer)
-    );
-    let there = u64::from_be_bytes(answer[9..17].try_into().unwrap());
-    assert_eq!(there, sent as u64, "{name}");
-    let handle = sftp.open(&path, sftp::WRITE).unwrap();
+    let handle = if answer[0] == sftp::ATTRS {
+        let there = u64::from_be_bytes(answer[9..17].try_into().unwrap());
+        assert_eq!(there, sent as u64, "{name}");
+        sftp.open(&path, sftp::WRITE).unwrap()
+    } else {
+        // Where not a byte came there is nothing to go on with.
+        assert_eq!(sent, 0, "{name} is not shown: {:?}", String::from_utf8_lossy(&answer));
+        sftp.open(&path, sftp::CREATE).unwrap()
+    };
     for (number, part) in whole[sent..].chunks(TENTH_BYTES).enumerate() {
         let offset = (sent + number * TENTH_BYTES) as u64;
         assert_eq!(sftp::status(&sftp.write(&handle, offset, part)), Some(0), "{name}");

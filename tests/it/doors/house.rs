@@ -12,7 +12,7 @@ use dropchute::model::UploadEvidence;
 use dropchute::store::{SimulatedDisk, Store};
 use dropchute::transfer::{
     Account, Accounts, Counters, DoorControl, Doors, Factors, FtpSettings, Guard, GuardSettings,
-    Limits, Protocols, Rights, Settings, SftpSettings, Tenant, TlsMode,
+    Limits, Network, Protocols, Rights, Settings, SftpSettings, Tenant, TlsMode,
 };
 use dropchute::world::World;
 use russh::keys::PrivateKey;
@@ -27,10 +27,10 @@ pub(crate) struct House {
     pub(crate) folder: tempfile::TempDir,
     pub(crate) recorded: Arc<Mutex<Vec<UploadEvidence>>>,
     pub(crate) counters: Arc<Counters>,
+    pub(crate) guard: Guard,
     pub(crate) accounts: Accounts,
     pub(crate) control: DoorControl,
     pub(crate) settings: Settings,
-    pub(crate) guard: Guard,
     pub(crate) sftp: SocketAddr,
     pub(crate) ftp: SocketAddr,
     pub(crate) token: CancellationToken,
@@ -69,6 +69,15 @@ pub(crate) fn account(name: &str, protocols: Protocols) -> Account {
     }
 }
 
+/// Clients of all tests come from one address: it is never banned here.
+fn safe_guard() -> GuardSettings {
+    GuardSettings {
+        safe: vec!["127.0.0.0/8".parse().unwrap(), "::1".parse().unwrap()],
+        delay_max: Duration::from_secs(1),
+        ..GuardSettings::default()
+    }
+}
+
 impl House {
     pub(crate) fn open() -> House {
         House::with(TlsMode::Required, Limits::default())
@@ -80,23 +89,15 @@ impl House {
     }
 
     pub(crate) fn at(local: SocketAddr, tls: TlsMode, limits: Limits) -> House {
-        // Clients of all tests come from one address: it is never banned here.
-        let guard = GuardSettings {
-            safe: vec!["127.0.0.0/8".parse().unwrap(), "::1".parse().unwrap()],
-            delay_max: Duration::from_secs(1),
-            ..GuardSettings::default()
-        };
-        House::guarded(local, tls, limits, guard, &SimulatedDisk::default())
+        House::furnished(local, tls, limits, safe_guard(), &SimulatedDisk::default(), &[])
     }
 
-    /// A house at whose doors proxies come for their clients, in clear too.
+    /// A house at whose doors proxies come for their clients.
     pub(crate) fn behind(proxies: &str, limits: Limits) -> House {
-        let mut house = House::with(TlsMode::Optional, limits);
-        let networks = vec![proxies.parse().unwrap()];
-        house.settings.sftp.as_mut().unwrap().from_proxy.clone_from(&networks);
-        house.settings.ftp.as_mut().unwrap().from_proxy = networks;
-        house.control.lay(&house.settings);
-        house
+        let local = "127.0.0.1:0".parse().unwrap();
+        let (guard, disk) = (safe_guard(), SimulatedDisk::default());
+        let proxies = [proxies.parse().unwrap()];
+        House::furnished(local, TlsMode::Optional, limits, guard, &disk, &proxies)
     }
 
     /// A house with a guard of its own, which remembers on this disk.
@@ -107,15 +108,32 @@ impl House {
         guard: GuardSettings,
         disk: &SimulatedDisk,
     ) -> House {
+        House::furnished(local, tls, limits, guard, disk, &[])
+    }
+
+    fn furnished(
+        local: SocketAddr,
+        tls: TlsMode,
+        limits: Limits,
+        guard: GuardSettings,
+        disk: &SimulatedDisk,
+        proxies: &[Network],
+    ) -> House {
         let folder = tempfile::tempdir().unwrap();
         let settings = Settings {
             data_dir: folder.path().to_owned(),
             sftp: Some(SftpSettings {
                 listen: vec![local],
                 host_key_file: Some(folder.path().join("host_key")),
+                from_proxy: proxies.to_vec(),
                 ..SftpSettings::default()
             }),
-            ftp: Some(FtpSettings { listen: vec![local], tls, ..FtpSettings::default() }),
+            ftp: Some(FtpSettings {
+                listen: vec![local],
+                tls,
+                from_proxy: proxies.to_vec(),
+                ..FtpSettings::default()
+            }),
             limits,
             guard,
             disk_reserve: 0.0,
@@ -150,10 +168,10 @@ impl House {
             folder,
             recorded,
             counters,
+            guard,
             accounts,
             control,
             settings,
-            guard,
             sftp,
             ftp,
             token,

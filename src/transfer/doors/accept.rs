@@ -56,8 +56,12 @@ pub(super) async fn accept(
             }
         };
         let Ok(local) = stream.local_addr() else { continue };
-        let arrival =
-            Arrival { door: listener.door.name(), peer: canonical(peer), local: canonical(local) };
+        let arrival = Arrival {
+            door: listener.door.name(),
+            peer: canonical(peer),
+            local: canonical(local),
+            proxy: None,
+        };
         let (house, door, token) = (house.clone(), listener.door.clone(), token.clone());
         if !door.is_proxy(peer) {
             // In this task, before another is made: a flood costs no more than this.
@@ -111,7 +115,8 @@ async fn introduced(
     let proxy = arrival.peer;
     match timeout(PROXY_HEADER_MAX, proxy::read(stream)).await {
         Ok(Ok(Spoken::For { peer, local })) => {
-            Some(Arrival { peer: canonical(peer), local: canonical(local), ..arrival })
+            let (peer, local) = (canonical(peer), canonical(local));
+            Some(Arrival { peer, local, proxy: Some(proxy.ip()), ..arrival })
         }
         Ok(Ok(Spoken::Own)) => None,
         Ok(Err(error)) => {

@@ -11,19 +11,12 @@
 # Exit: 0 all held, 1 something did not, 77 not run.
 set -euo pipefail
 . "$(dirname "$0")/lib.sh"
-need curl=curl sftp=openssh-client sshfs=sshfs lftp=lftp rclone=rclone wget=wget ncftpput=ncftp tnftp=tnftp \
-    python3=python3-venv
-find_python_tools
-find_npm_tools
-PARAMIKO=$(sed -n 's/^paramiko==//p' "$ROOT/tests/clients/requirements.txt")
-filled "paramiko-$PARAMIKO" bash -c "'$PYTHON_BIN/pip' -q download --no-deps --no-binary :all: paramiko==$PARAMIKO &&
-    tar -xzf paramiko-*.tar.gz --strip-components 1"
+find_clients
 find_program
 export HOME=$WORK
 PASSWORD='p@ss word'
 start_doors
-export PARAMIKO_SOURCE=$CACHE/paramiko-$PARAMIKO
-export WORK TREE SFTP_PORT FTP_PORT FTPS_PORT PASSWORD NODE_MODULES BIN
+export_doors
 "$PYTHON_BIN/python" -B "$ROOT/tests/clients/matrix.py" "$@" || fail "some clients (see above)"
 stop_serve 5000
 if grep -a "panicked" "$WORK/serve.log"; then fail "a panic in the log"; fi

@@ -118,6 +118,21 @@ find_npm_tools() {
     NODE_MODULES=$CACHE/$folder/node_modules
 }
 
+# Everything tests/clients/ drives.
+find_clients() {
+    need curl=curl sftp=openssh-client sshfs=sshfs lftp=lftp rclone=rclone wget=wget ncftpput=ncftp tnftp=tnftp \
+        python3=python3-venv
+    find_python_tools
+    find_npm_tools
+    local version
+    version=$(sed -n 's/^paramiko==//p' "$ROOT/tests/clients/requirements.txt")
+    filled "paramiko-$version" bash -c "'$PYTHON_BIN/pip' -q download --no-deps --no-binary :all: paramiko==$version &&
+        tar -xzf paramiko-*.tar.gz --strip-components 1"
+    PARAMIKO_SOURCE=$CACHE/paramiko-$version
+}
+# What tests/clients/client.py reads.
+export_doors() { export WORK TREE SFTP_PORT FTP_PORT FTPS_PORT PASSWORD NODE_MODULES PARAMIKO_SOURCE; }
+
 find_tools() {
     need curl=curl sftp=openssh-client sshpass=sshpass python3=python3-minimal
     SMTP_SINK=$(unpacked postfix smtp-sink)

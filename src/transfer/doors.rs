@@ -27,8 +27,8 @@ use crate::files::{Journal, TreeSettings};
 use crate::worker::blocking;
 use crate::world::World;
 
-/// The pause between two looks at the uploads that were cut.
-const SWEEP_PAUSE: Duration = Duration::from_secs(10);
+/// The pause between two looks at what wakes nobody by itself.
+const LOOK_PAUSE: Duration = Duration::from_secs(10);
 
 /// Why the doors cannot be opened.
 #[derive(Debug, thiserror::Error)]
@@ -159,7 +159,7 @@ impl Doors {
                 token.clone(),
             ));
         }
-        loops.spawn(sweep_often(self.house.clone(), token));
+        loops.spawn(look_after(self.house.clone(), token));
         loops.close();
         let over = CancellationToken::new();
         let ended = async {
@@ -174,9 +174,10 @@ impl Doors {
     }
 }
 
-/// Looks after the uploads that were cut.
-async fn sweep_often(house: Arc<House>, token: CancellationToken) {
-    while timeout(SWEEP_PAUSE, token.cancelled()).await.is_err() {
+/// Looks after the uploads that were cut, and ends sessions whose accounts have expired.
+async fn look_after(house: Arc<House>, token: CancellationToken) {
+    while timeout(LOOK_PAUSE, token.cancelled()).await.is_err() {
+        house.sessions.review(&house.accounts);
         let house = house.clone();
         blocking(move || house.sweep()).await;
     }

@@ -3,7 +3,7 @@
 import os
 
 from client import (
-    FTP_PORT, HOST, IMPLICIT_PORT, PASSWORD, SFTP_PORT, USER, Client, operators, run, same_bytes, url,
+    FTP_PORT, HOST, IMPLICIT_PORT, PASSWORD, PATIENCE, SFTP_PORT, USER, Client, operators, run, same_bytes, url,
 )
 
 
@@ -14,7 +14,7 @@ class Curl(Client):
         self.options = options
 
     def curl(self, *options):
-        return run("curl", "-sS", "-m", "50", "-k", "-u", f"{USER}:{PASSWORD}", *self.options, *options)
+        return run("curl", "-sS", "-m", str(PATIENCE - 5), "-k", "-u", f"{USER}:{PASSWORD}", *self.options, *options)
 
     def put(self, local, remote):
         self.curl("-T", local, self.root + url(remote))

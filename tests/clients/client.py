@@ -16,7 +16,7 @@ FTP_PORT = int(os.environ["FTP_PORT"])
 IMPLICIT_PORT = int(os.environ["FTPS_PORT"])
 KEY = WORK / "id_ed25519"
 # Nothing here takes long; what takes longer hangs.
-PATIENCE = 60
+PATIENCE = int(os.environ.get("PATIENCE", "60"))
 SSH_OPTIONS = [
     "-oStrictHostKeyChecking=no", "-oUserKnownHostsFile=/dev/null", "-oLogLevel=ERROR", "-oIdentitiesOnly=yes",
     "-oConnectTimeout=10", f"-oIdentityFile={KEY}",

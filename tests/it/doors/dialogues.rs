@@ -7,6 +7,7 @@
 //! - `= PATH BYTES` a file of so many bytes of the pattern is in place on the operator's side;
 //! - `proof NAME` the last upload was recorded with this proof; `# …` is a comment.
 
+mod ftp;
 mod sftp;
 
 use dropchute::model::Proof;
@@ -80,6 +81,38 @@ async fn play_sftp(name: &str) {
         done.unwrap_or_else(|error| panic!("{name}.txt:{line}: {error}"));
     }
     house.close().await;
+}
+
+/// The same over FTPS.
+async fn play_ftp(name: &str) {
+    let house = House::open();
+    let mut client = ftp::Client::connect(&house).await;
+    for (line, step) in steps(name) {
+        let done = tokio::time::timeout(PATIENCE, async {
+            match step.kind.as_str() {
+                "C:" => client.send(&step.words).await,
+                "S:" => client.expect(&step.words).await,
+                "D:" => client.data(&step.words).await,
+                _ => {
+                    check(&house, &step);
+                    Ok(())
+                }
+            }
+        });
+        let done = done.await.unwrap_or_else(|_| Err("no answer".to_owned()));
+        done.unwrap_or_else(|error| panic!("{name}.txt:{line}: {error}"));
+    }
+    house.close().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn filezilla_speaks_ftps() {
+    play_ftp("filezilla-ftps").await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn winscp_speaks_ftps() {
+    play_ftp("winscp-ftps").await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

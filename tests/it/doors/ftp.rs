@@ -18,7 +18,7 @@ use super::house::{House, PASSWORD, PATIENCE};
 
 /// The doors' certificate is self-signed.
 #[derive(Debug)]
-struct AnyCertificate;
+pub(super) struct AnyCertificate;
 
 impl ServerCertVerifier for AnyCertificate {
     fn verify_server_cert(

@@ -298,8 +298,14 @@ impl House {
             (Reason::Wrong, self.world.clock.instant())
         });
         self.log_refusal(visit, name, protocol, reason);
-        if reason == Reason::Busy {
-            return Refusal::Busy;
+        // Where nothing was verified there is nothing to hide, and the place is wanted by others.
+        match reason {
+            Reason::Busy => return Refusal::Busy,
+            Reason::Banned => {
+                visit.end(Farewell::Banned);
+                return Refusal::Banned;
+            }
+            _ => {}
         }
         let delay = self.guard.delay(visit.peer);
         count(&self.counters.guard_delays);
@@ -527,8 +533,9 @@ mod tests {
         let (found, let_in) = tokio::join!(join_all(guesses), owner);
         assert!(!found.contains(&true) && let_in);
         assert_eq!(desk.checks(), 10 + 1);
-        assert!(!desk.house.may_try(&desk.visit(1)) && desk.house.may_try(&desk.visit(2)));
-        assert_eq!(desk.house.refuse(&desk.visit(1), "erp", "sftp").await, Refusal::Banned);
+        let banned = desk.visit(1);
+        assert!(!desk.house.may_try(&banned) && desk.house.may_try(&desk.visit(2)));
+        assert_eq!(desk.house.refuse(&banned, "erp", "sftp").await, Refusal::Banned);
     }
 
     #[derive(Clone, Default)]

@@ -12,6 +12,7 @@ mod demo;
 mod manual;
 mod outcome;
 mod password;
+mod policy;
 mod serve;
 mod session;
 mod status;

@@ -5,9 +5,11 @@
 //! learn which accounts exist. Start reading at `doors.rs`, then `accounts.rs`, `ssh.rs`, `ftp.rs`.
 
 mod accounts;
+mod certificate;
 mod counters;
 mod desk;
 mod doors;
+mod factors;
 mod ftp;
 #[cfg(feature = "fuzzing")]
 #[doc(hidden)]
@@ -24,13 +26,19 @@ mod settings;
 mod sftp;
 mod ssh;
 mod tls;
+mod totp;
 mod visit;
 
 pub use accounts::{Account, Accounts, Protocols, Rights, Tenant};
 pub use counters::{Counters, CountersSnapshot, TallySnapshot};
 pub use doors::{DoorControl, Doors, TransferError};
+pub use factors::{Factors, InvalidFactors};
 pub use guard::{Guard, GuardSettings, Points, Watched};
 pub use network::{InvalidNetwork, Network};
+pub use policy::PolicyOffer;
 pub use sessions::SessionFilter;
-pub use settings::{AlgorithmPolicy, FtpSettings, Limits, Settings, SftpSettings, TlsMode};
+pub use settings::{
+    AlgorithmPolicy, FtpSettings, HostKeyType, Limits, Settings, SftpSettings, TlsMode,
+};
+pub use totp::{InvalidTotpSecret, TotpSecret};
 pub use visit::SessionLine;

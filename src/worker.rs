@@ -36,6 +36,16 @@ pub trait Worker: Send {
     }
 }
 
+/// Runs a short piece of blocking work where it stands, while another thread takes over the async
+/// worker's other tasks. Cheaper than `blocking` by a change of threads each way, and it may borrow; the
+/// task itself waits. Not for work that takes long.
+pub fn in_place<T>(work: impl FnOnce() -> T) -> T {
+    if Handle::current().runtime_flavor() == RuntimeFlavor::CurrentThread {
+        return work();
+    }
+    tokio::task::block_in_place(work)
+}
+
 /// Runs blocking work (store, spool, files) off the async workers.
 ///
 /// On a current-thread runtime it runs in place, so that simulations and journeys on paused time are

@@ -7,7 +7,8 @@ use clap::{Args, CommandFactory, Parser, Subcommand};
 use clap_complete::Shell;
 
 use super::outcome::{Failure, exit_with};
-use super::{ban, batch, check, demo, manual, password, serve, session, status, store};
+use super::{ban, batch, check, demo, manual, password, policy, serve, session, status, store};
+use crate::transfer::AlgorithmPolicy;
 
 /// File-drop messaging daemon: CSV in over SFTP, FTPS or FTP; messages out; answers back as files.
 #[derive(Debug, Parser)]
@@ -59,6 +60,9 @@ enum Command {
     /// Work on the store of a daemon that is not running.
     #[command(subcommand)]
     Store(StoreCommand),
+    /// Look at the SSH algorithms that a policy stands for.
+    #[command(subcommand)]
+    Policy(PolicyCommand),
     /// Print what a shell needs to complete commands.
     Completions { shell: Shell },
     /// Print the manual page.
@@ -127,6 +131,16 @@ enum StoreCommand {
     },
 }
 
+#[derive(Debug, Subcommand)]
+enum PolicyCommand {
+    /// Print the algorithms of one policy, or of all.
+    Print {
+        /// Only this one: modern, compat or legacy, with or without its date.
+        #[arg(long, value_name = "NAME", value_parser = policy::named)]
+        policy: Option<AlgorithmPolicy>,
+    },
+}
+
 /// Runs what the command line asks for.
 pub fn run() -> ExitCode {
     // Clap ends the process itself on a bad command line, with exit code 2.
@@ -150,6 +164,7 @@ pub fn run() -> ExitCode {
             session::kill(&global, id.as_deref(), &whose)
         }
         Command::Store(command) => store_command(&global, command),
+        Command::Policy(PolicyCommand::Print { policy }) => policy::show(&global, policy),
         Command::Completions { shell } => manual::completions(shell, Cli::command()),
         Command::Man => manual::man(Cli::command()),
     })

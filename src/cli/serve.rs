@@ -4,6 +4,7 @@ use std::io::IsTerminal;
 use std::sync::Arc;
 
 use anyhow::Context;
+use rustix::process::{Resource, Rlimit, setrlimit};
 use tokio_util::sync::CancellationToken;
 
 use super::args::Global;
@@ -22,6 +23,7 @@ pub(super) fn serve(global: &Global) -> Result<(), Failure> {
     let config = load(global)?;
     keep_private();
     start_log(&config.log)?;
+    raise_file_limit(config.transfer.limits.connections_max);
     let runtime = runtime()?;
     let result = runtime.block_on(async {
         let app = App::start(config, Arc::new(World::real()), Options::default())
@@ -46,6 +48,32 @@ pub(super) fn runtime() -> anyhow::Result<tokio::runtime::Runtime> {
 /// What is made from now on, nobody but the daemon's user and group may look into.
 pub(super) fn keep_private() {
     rustix::process::umask(rustix::fs::Mode::from_raw_mode(0o027));
+}
+
+/// Lets the daemon open as many files as the system allows it: the soft limit is usually 1024, for the
+/// sake of programs of another kind.
+fn raise_file_limit(connections_max: usize) {
+    /// Control, its double for cutting it, data, file.
+    const FILES_PER_CONNECTION: usize = 4;
+    let Some((soft, hard)) = file_limit() else { return };
+    let all = Rlimit { current: Some(hard), maximum: Some(hard) };
+    if soft < hard
+        && let Err(error) = setrlimit(Resource::Nofile, all)
+    {
+        tracing::warn!(%error, soft, hard, "limit of open files cannot be raised");
+    }
+    if hard < (connections_max * FILES_PER_CONNECTION) as u64 {
+        tracing::warn!(hard, connections_max, "limit of open files is too low for all connections");
+    }
+}
+
+/// The soft and the hard limit of open files. Read as text: the system call that asks is the one that
+/// sets, which systemd's filter refuses.
+fn file_limit() -> Option<(u64, u64)> {
+    let limits = std::fs::read_to_string("/proc/self/limits").ok()?;
+    let line = limits.lines().find_map(|line| line.strip_prefix("Max open files"))?;
+    let mut words = line.split_whitespace();
+    Some((words.next()?.parse().ok()?, words.next()?.parse().ok()?))
 }
 
 /// A bad new configuration leaves the old one running and says so.

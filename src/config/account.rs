@@ -8,10 +8,11 @@ use russh::keys::ssh_key::authorized_keys::Entry;
 use toml::de::DeValue;
 
 use super::problem::Complaint;
+use super::secret::Places;
 use super::section::{Item, Section};
 use super::value;
 use crate::model::{Kind, TenantId};
-use crate::transfer::{Account, Protocols, Rights};
+use crate::transfer::{Account, Factors, Protocols, Rights, TotpSecret};
 
 /// Longest name of an account, in bytes.
 const NAME_MAX_BYTES: usize = 128;
@@ -37,6 +38,7 @@ enum Protocol {
 pub(super) fn read_all(
     tenant: &Section<'_>,
     id: &TenantId,
+    places: &Places,
     timezone: &TimeZone,
     accounts: &mut Vec<Account>,
 ) {
@@ -44,12 +46,8 @@ pub(super) fn read_all(
         if let Err(complaint) = check_name(&name, accounts) {
             section.complain("", complaint);
         }
-        let account = read(name, id.clone(), timezone, &section);
-        if !section.has("password_hash") && !section.has("ssh_keys") {
-            let complaint =
-                Complaint::new("has neither password_hash nor ssh_keys: nobody can log in");
-            section.warn("", complaint);
-        }
+        let account = read(name, id.clone(), &section, places, timezone);
+        check_login(&account, &section);
         accounts.push(account);
     }
 }
@@ -69,33 +67,40 @@ fn check_name(name: &str, others: &[Account]) -> Result<(), Complaint> {
     }
 }
 
-fn read(name: String, tenant: TenantId, timezone: &TimeZone, section: &Section<'_>) -> Account {
+fn read(
+    name: String,
+    tenant: TenantId,
+    section: &Section<'_>,
+    places: &Places,
+    timezone: &TimeZone,
+) -> Account {
     let every_kind = Kind::ALL.iter().copied();
     let usual = every_kind.filter(|kind| !matches!(kind, Kind::PrivacyRequests | Kind::Control));
     let kinds: Vec<_> = Kind::ALL.iter().map(|kind| (kind.as_str(), *kind)).collect();
     let anywhere = ["0.0.0.0/0", "::/0"].iter().filter_map(|network| network.parse().ok());
-    Account {
+    let rights_usual = Rights { drop: true, collect: true, ..Rights::default() };
+    let protocols_usual = Protocols { sftp: true, ftps: true, ftp: false };
+    let mut account = Account {
         name,
         tenant,
         password_hash: section
             .optional("password_hash", None, password_hash)
             .map(|Hash(hash)| hash),
         ssh_keys: section.value("ssh_keys", Vec::new(), value::list(ssh_key)),
-        rights: section.value(
-            "rights",
-            Rights { drop: true, collect: true, ..Rights::default() },
-            rights,
-        ),
+        ssh_authorities: section.value("ssh_authorities", Vec::new(), value::list(ssh_key)),
+        totp_secret: section
+            .optional("totp_secret_file", None, |item| totp_secret(&places.secret_text(item)?)),
+        login: Vec::new(),
+        rights: section.value("rights", rights_usual, rights),
         kinds: section.value("kinds", usual.collect(), value::list(value::one_of(&kinds))),
-        protocols: section.value(
-            "protocols",
-            Protocols { sftp: true, ftps: true, ftp: false },
-            protocols,
-        ),
+        protocols: section.value("protocols", protocols_usual, protocols),
         allow_from: section.value("allow_from", anywhere.collect(), value::list(value::network)),
         expires: section.optional("expires", None, |item| moment(item, timezone)),
         sessions_max: section.optional("sessions_max", None, value::number(1, 1_000_000)),
-    }
+    };
+    let usual = Factors::usual(has(&account));
+    account.login = section.value("login", usual, value::list(factors));
+    account
 }
 
 /// The end of a day in the tenant's zone, or an exact time.
@@ -119,6 +124,60 @@ fn date_of(item: &Item<'_>, allowed: &str) -> Result<String, Complaint> {
         DeValue::Datetime(date) => Ok(date.to_string()),
         _ => Err(Complaint::must_be(allowed)),
     }
+}
+
+/// What the account could prove.
+fn has(account: &Account) -> Factors {
+    let mut has = Factors::NONE;
+    if !account.ssh_keys.is_empty() || !account.ssh_authorities.is_empty() {
+        has = has.and(Factors::KEY);
+    }
+    if account.password_hash.is_some() {
+        has = has.and(Factors::PASSWORD);
+    }
+    if account.totp_secret.is_some() {
+        has = has.and(Factors::TOTP);
+    }
+    has
+}
+
+/// Nobody is to find out at the door that a login cannot succeed.
+fn check_login(account: &Account, section: &Section<'_>) {
+    let has = has(account);
+    let can_prove = |all: &Factors| has.include(*all);
+    if !has.include(Factors::KEY) && !has.include(Factors::PASSWORD) {
+        let why = "has none of password_hash, ssh_keys and ssh_authorities: nobody can log in";
+        section.warn("", Complaint::new(why));
+    } else if !account.login.iter().all(can_prove) {
+        let complaint = Complaint::new("asks for what the account does not have").hint(
+            "key needs ssh_keys or ssh_authorities, password password_hash, totp totp_secret_file",
+        );
+        section.complain("login", complaint);
+    }
+    let asks_code = account.login.iter().any(|all| all.include(Factors::TOTP));
+    if account.totp_secret.is_some() && !asks_code {
+        section
+            .warn("totp_secret_file", Complaint::new("has no effect: login does not ask for it"));
+    }
+    let over_ftp = account.protocols.ftps || account.protocols.ftp;
+    if section.has("protocols") && over_ftp && !account.login.contains(&Factors::PASSWORD) {
+        let why = "allows FTP, where nothing but a password can be proved, and login does not accept it alone";
+        section.warn("protocols", Complaint::new(why));
+    }
+}
+
+fn factors(item: &Item<'_>) -> Result<Factors, Complaint> {
+    let allowed = "\"key\", \"password\", \"key+password\", \"key+totp\" or \"password+totp\"";
+    let text = value::str_of(item, allowed)?;
+    text.parse().map_err(|_| Complaint::new("is no way to log in").allowed(allowed))
+}
+
+fn totp_secret(text: &str) -> Result<TotpSecret, Complaint> {
+    text.parse().map_err(|_| {
+        Complaint::new("holds no secret of a code generator")
+            .allowed("at least 16 characters of base32, as the generator shows them")
+            .secret()
+    })
 }
 
 /// A hash does not belong into messages either.

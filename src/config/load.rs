@@ -50,8 +50,22 @@ pub struct Config {
 const TENANT_FOLDER: &str = "tenants.d";
 /// Largest configuration file that is read, in bytes.
 const FILE_MAX_BYTES: u64 = 16 << 20;
-/// What a reload brings in: tenants with all they hold, accounts too, and what they have in common.
-const RELOADED: [&str; 3] = ["tenant.", "defaults.", "guard."];
+/// What a reload brings in: tenants with all they hold, accounts too, what they have in common, and what
+/// the doors look up anew for each connection.
+const RELOADED: [&str; 12] = [
+    "tenant.",
+    "defaults.",
+    "guard.",
+    "sftp.from_proxy",
+    "ftp.from_proxy",
+    "limits.connections_max",
+    "limits.connections_per_address",
+    "limits.logins_pending_max",
+    "limits.session_bandwidth",
+    "limits.login_grace",
+    "limits.stall_timeout",
+    "limits.handles_max",
+];
 /// The format this version reads.
 const FORMAT: u64 = 1;
 
@@ -100,8 +114,8 @@ pub(super) fn known_keys(path: &Path) -> BTreeMap<String, super::problem::Key> {
 
 /// The keys whose change a reload cannot bring into force.
 ///
-/// A reload brings in tenants with all they hold, accounts too, `[defaults]` and `[guard]`; listeners, limits,
-/// providers, log and `data_dir` are made once, at start.
+/// A reload brings in what `RELOADED` lists; listeners, other limits, providers, log and `data_dir` are
+/// made once, at start.
 pub fn restart_needed(old: &Config, new: &Config) -> Vec<String> {
     let keys = old.server_keys.keys().chain(new.server_keys.keys());
     let changed = keys.filter(|key| old.server_keys.get(*key) != new.server_keys.get(*key));
@@ -204,7 +218,7 @@ fn read<'a>(
     for (name, section) in tenant_sections(&top, sources, tables, findings) {
         let Some(id) = tenant_id(&name, &section, &tenants) else { continue };
         let settings = TenantSettings::read(&section, &defaults, &known);
-        account::read_all(&section, &id, &settings.timezone, &mut accounts);
+        account::read_all(&section, &id, places, &settings.timezone, &mut accounts);
         let mut tenant = Tenant { id, settings };
         tenant.warn_of_marketing(&section);
         tenant.inherit_profiles(&defaults_section, &limits);

@@ -32,6 +32,11 @@ impl Places {
 
     /// The text of a secret, without its last line end.
     pub(super) fn secret(&self, item: &Item<'_>) -> Result<Secret, Complaint> {
+        self.secret_text(item).map(Secret::new)
+    }
+
+    /// The same where it is more than a text that is sent on.
+    pub(super) fn secret_text(&self, item: &Item<'_>) -> Result<String, Complaint> {
         let name = value::word(item)?;
         let path = match name.strip_prefix(CREDENTIAL) {
             // systemd keeps credentials in a folder that only the service can enter.
@@ -52,7 +57,7 @@ impl Places {
                 Complaint::new("names an empty file").allowed("a file that holds the secret")
             );
         }
-        Ok(Secret::new(text))
+        Ok(text.to_owned())
     }
 
     fn credential(&self, name: &str) -> Result<PathBuf, Complaint> {

@@ -16,7 +16,7 @@ use super::value;
 use crate::records;
 use crate::telemetry::LogFormat;
 use crate::transfer::{
-    AlgorithmPolicy, FtpSettings, Limits, Network, Settings, SftpSettings, TlsMode,
+    AlgorithmPolicy, FtpSettings, HostKeyType, Limits, Network, Settings, SftpSettings, TlsMode,
 };
 
 /// The front that may face the internet. Nothing listens there yet in this version.
@@ -44,7 +44,7 @@ const SHUTDOWN_GRACE: Duration = Duration::from_secs(20);
 pub(super) fn doors(top: &Section<'_>, places: &Places) -> Settings {
     let built_in = Settings::default();
     let data_dir = data_dir(top, places, built_in.data_dir);
-    let sftp = sftp(&top.section("sftp"), places, data_dir.clone());
+    let sftp = sftp(&top.section("sftp"), places);
     let ftp = ftp(&top.section("ftp"), places);
     Settings {
         sftp: Some(sftp).filter(|sftp| !sftp.listen.is_empty()),
@@ -69,19 +69,33 @@ fn data_dir(top: &Section<'_>, places: &Places, built_in: PathBuf) -> PathBuf {
     })
 }
 
-fn sftp(section: &Section<'_>, places: &Places, data_dir: PathBuf) -> SftpSettings {
+fn sftp(section: &Section<'_>, places: &Places) -> SftpSettings {
     let built_in = SftpSettings::default();
-    let policies = [
-        ("modern", AlgorithmPolicy::Modern),
-        ("compat", AlgorithmPolicy::Compat),
-        ("legacy", AlgorithmPolicy::Legacy),
-    ];
-    let host_key = section.optional("host_key_file", None, |item| places.path(item));
-    let made = built_in.host_key_file.file_name().map(PathBuf::from).unwrap_or_default();
+    let policies: Vec<_> = AlgorithmPolicy::ALL
+        .iter()
+        .flat_map(|policy| policy.names().map(|name| (name, *policy)))
+        .collect();
+    let kinds: Vec<_> = HostKeyType::ALL.iter().map(|kind| (kind.as_str(), *kind)).collect();
+    let policy = section.value("policy", built_in.policy, value::one_of(&policies));
+    let kinds = value::list(value::one_of(&kinds));
     SftpSettings {
         listen: section.value("listen", built_in.listen, value::list(value::listener)),
-        host_key_file: host_key.unwrap_or_else(|| data_dir.join(made)),
-        policy: section.value("policy", built_in.policy, value::one_of(&policies)),
+        host_key_types: section.value("host_key_types", built_in.host_key_types, |item| {
+            let types = kinds(item)?;
+            if types.is_empty() {
+                return Err(Complaint::new("names no kind of key").allowed("at least \"ed25519\""));
+            }
+            match types.iter().find(|kind| !policy.takes_host_key(**kind)) {
+                None => Ok(types),
+                Some(kind) => {
+                    let why = format!("names {:?}, which the policy does not offer", kind.as_str());
+                    Err(Complaint::new(why).hint("leave it out, or set policy = \"legacy\""))
+                }
+            }
+        }),
+        host_key_file: section
+            .optional("host_key_file", built_in.host_key_file, |item| places.path(item)),
+        policy,
         from_proxy: from_proxy(section),
     }
 }
@@ -261,6 +275,7 @@ pub(super) fn limits(section: &Section<'_>, shutdown_grace: Duration) -> (Limits
         handles_max: section.value("handles_max", doors.handles_max, count()),
         auth_attempts_max: section.value("auth_attempts_max", doors.auth_attempts_max, count()),
         drain_grace: shutdown_grace,
+        ..doors
     };
     (doors, files)
 }

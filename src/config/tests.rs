@@ -120,6 +120,7 @@ fn whole_example() -> Folder {
     for secret in ["mailhub.secret", "sms.secret"] {
         folder.write(secret, "secret\n", 0o640);
     }
+    folder.write("acme-erp.totp", "GEZDGNBVGY3TQOJQ\n", 0o600);
     folder
 }
 
@@ -268,6 +269,21 @@ fn the_innermost_setting_holds() {
 }
 
 #[test]
+fn quotas_and_resume_windows_reach_the_doors() {
+    let folder = Folder::with(
+        "format = 1\n[defaults]\nquota_bytes = \"1GiB\"\nresume_window = \"2h\"\n[tenant.a]\n\
+         [tenant.b]\nquota_bytes = \"1KiB\"\nquota_files = 5\nresume_window = \"0s\"\nsuspended = true\n",
+    );
+    let doors = folder.load().unwrap().for_doors();
+    let told = |tenant: &crate::transfer::Tenant| {
+        let quota = (tenant.quota.bytes, tenant.quota.files);
+        (quota, tenant.resume_window.as_secs(), tenant.suspended)
+    };
+    assert_eq!(told(&doors[0]), ((Some(1 << 30), None), 7200, false));
+    assert_eq!(told(&doors[1]), ((Some(1 << 10), Some(5)), 0, true));
+}
+
+#[test]
 fn each_station_gets_its_settings() {
     let config = load(Path::new("fixtures/config/good/journey/dropchute.toml")).unwrap();
     let doors = config.for_doors();
@@ -305,6 +321,11 @@ fn changes_outside_tenants_need_a_restart() {
          [guard]\nsafe = [\"192.0.2.0/24\"]\npoints.garbage = 0\n",
     );
     assert_eq!(restart_needed(&old, &same), [""; 0]);
+    let live = load(
+        "format = 1\n[ftp]\nlisten = []\nfrom_proxy = [\"192.0.2.1\"]\n[limits]\nconnections_max = 7\n\
+         session_bandwidth = \"1MiB/s\"\n[guard]\nthreshold = 50\n[tenant.a]\nbandwidth = \"2MiB/s\"\n",
+    );
+    assert_eq!(restart_needed(&old, &live), [""; 0]);
     let new = load("format = 1\n[ftp]\ntls = \"off\"\n[provider.x]\nkind = \"simulator\"\n");
     let needed = restart_needed(&old, &new);
     assert_eq!(needed[..2], ["ftp.listen", "ftp.tls"]);

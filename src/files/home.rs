@@ -115,6 +115,9 @@ impl Home {
         if from == to {
             return Ok(());
         }
+        if to.names().starts_with(from.names()) {
+            return Err(HomeError::Refused("a folder cannot be moved into itself"));
+        }
         self.tree.root.rename(&from, &self.tree.root, &to, replace)?;
         self.tree.discard_cut(&to);
         self.tree.root.sync_folder(&to.parent())?;

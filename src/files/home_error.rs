@@ -45,6 +45,7 @@ impl From<io::Error> for HomeError {
             Kind::AlreadyExists => HomeError::AlreadyThere,
             Kind::DirectoryNotEmpty => HomeError::NotEmpty,
             Kind::IsADirectory => HomeError::Refused("this is a folder, not a file"),
+            Kind::InvalidFilename => InvalidPath::PathTooLong.into(),
             Kind::StorageFull | Kind::QuotaExceeded => HomeError::DiskFull,
             _ if error.raw_os_error() == Some(rustix::io::Errno::LOOP.raw_os_error()) => {
                 HomeError::NotFound

@@ -123,7 +123,6 @@ fn journey(reopen: &mut dyn FnMut(Option<Store>) -> Store) {
 fn guard(store: &Store) {
     let record = |source: &str| SourceRecord {
         source: source.to_owned(),
-        window_ms: 1_800_000,
         slices: vec![100, 0, 0, 0, 0, 0, 0],
         newest_slice: 5,
         bans: 2,

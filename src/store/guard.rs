@@ -17,8 +17,6 @@ pub struct SourceRecord {
     /// An address, or an IPv6 network.
     #[serde(skip)]
     pub source: String,
-    /// The window that the slices are parts of.
-    pub window_ms: u64,
     /// Points by slice of time, the newest first.
     pub slices: Vec<u32>,
     /// Number of the newest slice since 1970.

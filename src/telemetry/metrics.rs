@@ -197,7 +197,7 @@ mod tests {
             "dropchute_attempts_total{provider=\"mail\\\"hub\",outcome=\"accepted\"} 3",
             "dropchute_sessions{protocol=\"ftp\"} 2",
             "dropchute_commit_seconds_count 1",
-            "# HELP dropchute_uploads_aborted Uploads cut before their end.",
+            "# HELP dropchute_bans Sources of logins that are banned now.",
         ] {
             assert!(text.lines().any(|l| l == line), "{line} is not in:\n{text}");
         }

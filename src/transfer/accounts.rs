@@ -9,9 +9,11 @@ use std::time::Duration;
 use jiff::Timestamp;
 use russh::keys::PublicKey;
 use russh::keys::ssh_key::authorized_keys::Entry;
+use russh::keys::ssh_key::{Certificate, Fingerprint, HashAlg};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
-use super::{Network, password};
+use super::totp::UsedCodes;
+use super::{Factors, Network, TotpSecret, certificate, password};
 use crate::files::{Aliases, Quota, TreeSettings};
 use crate::model::{Kind, TenantId};
 
@@ -57,6 +59,11 @@ pub struct Account {
     pub password_hash: Option<String>,
     /// Lines as in `authorized_keys`, without options.
     pub ssh_keys: Vec<String>,
+    /// Keys, written likewise, of authorities whose certificates for this account count as its keys.
+    pub ssh_authorities: Vec<String>,
+    pub totp_secret: Option<TotpSecret>,
+    /// What must be proved to log in: one of these combinations, whole.
+    pub login: Vec<Factors>,
     pub rights: Rights,
     /// The kinds of files this account may send; intake holds it.
     pub kinds: Vec<Kind>,
@@ -76,6 +83,21 @@ impl fmt::Debug for Account {
             .field("rights", &self.rights)
             .field("protocols", &self.protocols)
             .finish_non_exhaustive()
+    }
+}
+
+impl Account {
+    /// Whether some combination holds this.
+    fn asks(&self, factor: Factors) -> bool {
+        self.login.iter().any(|all| all.include(factor))
+    }
+
+    /// Over FTP nothing but a password can be proved.
+    fn asks_password(&self, protocol: &str) -> bool {
+        match protocol {
+            "sftp" => self.asks(Factors::PASSWORD),
+            _ => self.login.contains(&Factors::PASSWORD),
+        }
     }
 }
 
@@ -117,11 +139,14 @@ impl Tenant {
 pub struct Accounts {
     table: Arc<RwLock<Arc<Table>>>,
     password_checks: Arc<Semaphore>,
+    used_codes: Arc<UsedCodes>,
 }
 
 struct Table {
     accounts: HashMap<String, Known>,
     tenants: HashMap<TenantId, Arc<Tenant>>,
+    /// Some account takes certificates.
+    certificates: bool,
     /// Verified where there is nothing else to verify.
     dummy_hash: Arc<str>,
 }
@@ -129,6 +154,7 @@ struct Table {
 struct Known {
     login: Login,
     keys: Vec<PublicKey>,
+    authorities: Vec<Fingerprint>,
 }
 
 /// A login that was allowed.
@@ -153,6 +179,7 @@ impl Accounts {
         Accounts {
             table: Arc::default(),
             password_checks: Arc::new(Semaphore::new(password_checks_max.max(1))),
+            used_codes: Arc::default(),
         }
     }
 
@@ -163,16 +190,22 @@ impl Accounts {
         let hashes = accounts.iter().filter_map(|account| account.password_hash.as_deref());
         let dummy_hash = password::dummy(hashes).into();
         let mut known = HashMap::new();
+        let mut certificates = false;
         for account in accounts {
             let keys =
                 account.ssh_keys.iter().filter_map(|line| read_key(&account, line)).collect();
+            let authorities =
+                account.ssh_authorities.iter().filter_map(|line| read_key(&account, line));
+            let authorities: Vec<_> =
+                authorities.map(|key| key.fingerprint(HashAlg::Sha256)).collect();
+            certificates |= !authorities.is_empty();
             let bare = || Arc::new(Tenant::new(account.tenant.clone()));
             let tenant = tenants.get(&account.tenant).cloned().unwrap_or_else(bare);
             let name = account.name.clone();
-            let account = Arc::new(account);
-            known.insert(name, Known { login: Login { account, tenant }, keys });
+            let login = Login { account: Arc::new(account), tenant };
+            known.insert(name, Known { login, keys, authorities });
         }
-        let table = Arc::new(Table { accounts: known, tenants, dummy_hash });
+        let table = Arc::new(Table { accounts: known, tenants, certificates, dummy_hash });
         *self.table.write().unwrap_or_else(PoisonError::into_inner) = table;
     }
 
@@ -194,7 +227,11 @@ impl Accounts {
     ) -> (Result<Login, Barred>, Arc<str>) {
         let table = self.table();
         let found = table.find(name, protocol, peer).and_then(|known| {
-            let hash = known.login.account.password_hash.as_deref().ok_or(Barred::NoPassword)?;
+            let account = &known.login.account;
+            let hash = account.password_hash.as_deref().ok_or(Barred::NoPassword)?;
+            if !account.asks_password(protocol) {
+                return Err(Barred::NoPassword);
+            }
             Ok((known.login.clone(), Arc::from(hash)))
         });
         match found {
@@ -220,6 +257,7 @@ impl Accounts {
         let table = self.table();
         let known = table.find(name, protocol, peer).ok()?;
         let fits = known.keys.iter().any(|known| known.key_data() == key.key_data());
+        let fits = fits && known.login.account.asks(Factors::KEY);
         fits.then(|| known.login.clone())
     }
 
@@ -233,6 +271,35 @@ impl Accounts {
     pub(super) fn is_current(&self, login: &Login, now: Timestamp) -> bool {
         let same = |account: &Arc<Account>| account.tenant == login.account.tenant;
         self.named(&login.account.name).filter(same).is_some_and(|a| !a.has_expired(now))
+    }
+
+    /// The login for this name and certificate, as with a key.
+    pub(super) fn authenticate_certificate(
+        &self,
+        name: &str,
+        given: &Certificate,
+        now: Timestamp,
+        protocol: &str,
+        peer: IpAddr,
+    ) -> Option<Login> {
+        let table = self.table();
+        let known = table.find(name, protocol, peer).ok()?;
+        if let Err(error) = certificate::check(given, &known.authorities, name, peer, now) {
+            tracing::info!(account = name, %peer, %error, "certificate not taken");
+            return None;
+        }
+        known.login.account.asks(Factors::KEY).then(|| known.login.clone())
+    }
+
+    /// Whether the code is the account's of now. A right one is used up.
+    pub(super) fn spend_code(&self, login: &Login, code: &str, now: Timestamp) -> bool {
+        let secret = login.account.totp_secret.as_ref();
+        secret.is_some_and(|secret| self.used_codes.spend(&login.account.name, secret, code, now))
+    }
+
+    /// Whether any account takes certificates.
+    pub(super) fn take_certificates(&self) -> bool {
+        self.table().certificates
     }
 
     /// Whether there is such an account, and it may come from there by this protocol.
@@ -254,7 +321,7 @@ impl fmt::Debug for Accounts {
 impl Default for Table {
     fn default() -> Table {
         let dummy_hash = password::dummy(std::iter::empty()).into();
-        Table { accounts: HashMap::new(), tenants: HashMap::new(), dummy_hash }
+        Table { accounts: HashMap::new(), tenants: HashMap::new(), certificates: false, dummy_hash }
     }
 }
 
@@ -311,6 +378,9 @@ mod tests {
                     .to_owned(),
                 "no key".to_owned(),
             ],
+            ssh_authorities: Vec::new(),
+            totp_secret: None,
+            login: vec![Factors::KEY, Factors::PASSWORD],
             rights: Rights::default(),
             kinds: Vec::new(),
             protocols: Protocols { sftp: true, ..Protocols::default() },
@@ -357,6 +427,30 @@ mod tests {
         for (table, current) in rows {
             accounts.replace(table, Vec::new());
             assert_eq!(accounts.is_current(&login, now), current);
+        }
+    }
+
+    #[test]
+    fn a_factor_that_no_combination_holds_opens_nothing() {
+        let accounts = Accounts::new(2);
+        let both = Protocols { sftp: true, ftps: true, ftp: false };
+        let erp = |login| Account { protocols: both, login, ..account("erp") };
+        let peer = "192.0.2.7".parse().unwrap();
+        let both = Factors::KEY.and(Factors::PASSWORD);
+        for (login, protocol, password, key) in [
+            (vec![Factors::KEY], "sftp", false, true),
+            (vec![Factors::PASSWORD], "sftp", true, false),
+            (vec![both], "sftp", true, true),
+            (vec![both], "ftps", false, true),
+            (vec![both, Factors::PASSWORD], "ftps", true, true),
+        ] {
+            let erp = erp(login);
+            let public = PublicKey::from_openssh(&erp.ssh_keys[0]).unwrap();
+            accounts.replace(vec![erp], Vec::new());
+            let (found, _) = accounts.for_password("erp", protocol, peer);
+            assert_eq!(found.is_ok(), password, "{protocol}");
+            let found = accounts.authenticate_key("erp", &public, protocol, peer);
+            assert_eq!(found.is_some(), key, "{protocol}");
         }
     }
 

@@ -4,10 +4,10 @@ use std::ops::Deref;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 macro_rules! counters {
-    ($(#[$about:meta])* $live:ident, $snapshot:ident { $($(#[$meta:meta])* $name:ident,)+ }) => {
+    ($(#[$about:meta])* $vis:vis $live:ident, $snapshot:ident { $($(#[$meta:meta])* $name:ident,)+ }) => {
         $(#[$about])*
         #[derive(Debug, Default)]
-        pub struct $live { $($(#[$meta])* pub(super) $name: AtomicU64,)+ }
+        $vis struct $live { $($(#[$meta])* pub(super) $name: AtomicU64,)+ }
 
         /// The counters at one moment.
         #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -23,7 +23,7 @@ macro_rules! counters {
 
 counters! {
     /// What one protocol has counted since start.
-    Tally, TallySnapshot {
+    pub(super) Tally, TallySnapshot {
         /// Connections that were taken in.
         connections,
         logins_ok,
@@ -43,7 +43,7 @@ counters! {
 
 counters! {
     /// What is counted for all protocols together.
-    HouseTally, HouseSnapshot {
+    pub HouseTally, HouseSnapshot {
         /// Errors of accepting itself, such as too many open files.
         accept_errors,
         /// Passwords verified, also those of strangers.

@@ -20,16 +20,15 @@ use super::ftp::FtpDoor;
 use super::guard::Turns;
 use super::house::House;
 use super::sessions::Sessions;
+use super::ssh::SshDoor;
 use super::visit::Farewell;
-use super::{
-    Accounts, AlgorithmPolicy, Counters, Guard, Network, SessionFilter, SessionLine, Settings,
-};
+use super::{Accounts, Counters, Guard, Network, SessionFilter, SessionLine, Settings};
 use crate::files::{Journal, TreeSettings};
 use crate::worker::blocking;
 use crate::world::World;
 
-/// The pause between two looks at the uploads that were cut.
-const SWEEP_PAUSE: Duration = Duration::from_secs(10);
+/// The pause between two looks at what wakes nobody by itself.
+const LOOK_PAUSE: Duration = Duration::from_secs(10);
 
 /// Why the doors cannot be opened.
 #[derive(Debug, thiserror::Error)]
@@ -59,7 +58,7 @@ struct Door {
 
 /// What is spoken behind a door.
 enum Kind {
-    Sftp { config: Arc<russh::server::Config>, policy: AlgorithmPolicy },
+    Sftp(Arc<SshDoor>),
     Ftp(Arc<FtpDoor>),
 }
 
@@ -70,7 +69,7 @@ impl Door {
 
     fn name(&self) -> &'static str {
         match self.kind {
-            Kind::Sftp { .. } => "sftp",
+            Kind::Sftp(_) => "sftp",
             Kind::Ftp(_) => "ftp",
         }
     }
@@ -160,7 +159,7 @@ impl Doors {
                 token.clone(),
             ));
         }
-        loops.spawn(sweep_often(self.house.clone(), token));
+        loops.spawn(look_after(self.house.clone(), token));
         loops.close();
         let over = CancellationToken::new();
         let ended = async {
@@ -175,9 +174,10 @@ impl Doors {
     }
 }
 
-/// Looks after the uploads that were cut.
-async fn sweep_often(house: Arc<House>, token: CancellationToken) {
-    while timeout(SWEEP_PAUSE, token.cancelled()).await.is_err() {
+/// Looks after the uploads that were cut, and ends sessions whose accounts have expired.
+async fn look_after(house: Arc<House>, token: CancellationToken) {
+    while timeout(LOOK_PAUSE, token.cancelled()).await.is_err() {
+        house.sessions.review(&house.accounts);
         let house = house.clone();
         blocking(move || house.sweep()).await;
     }
@@ -213,7 +213,7 @@ impl DoorControl {
         *self.house.limits.write().unwrap_or_else(PoisonError::into_inner) = limits.clone();
         for door in &self.doors {
             let networks = match door.kind {
-                Kind::Sftp { .. } => settings.sftp.as_ref().map(|sftp| &sftp.from_proxy),
+                Kind::Sftp(_) => settings.sftp.as_ref().map(|sftp| &sftp.from_proxy),
                 Kind::Ftp(_) => settings.ftp.as_ref().map(|ftp| &ftp.from_proxy),
             };
             if let Some(networks) = networks {

@@ -74,9 +74,7 @@ impl Guard {
     ) -> Result<Guard, StoreError> {
         let mut book = Book::default();
         book.rules = settings;
-        let window_ms = window_ms(&book.rules);
-        let standings =
-            store.guard_sources()?.into_iter().filter_map(|record| standing_of(record, window_ms));
+        let standings = store.guard_sources()?.into_iter().filter_map(standing_of);
         let good = store.guard_accounts()?.into_iter().map(good_of);
         book.recall(standings.collect(), good.collect(), world.clock.now());
         let watch = Watch {
@@ -99,7 +97,7 @@ impl Guard {
     /// Whether connections from this address are closed before a word is said.
     pub(super) fn is_banned(&self, peer: IpAddr) -> bool {
         let now = self.now();
-        self.read(|book| book.is_banned(Source::of(peer), now))
+        self.read(|book| book.is_banned(peer, now))
     }
 
     /// Takes note of an offence, with the name that was tried, where one was; true where it earned a
@@ -107,7 +105,7 @@ impl Guard {
     pub(super) fn offended(&self, peer: IpAddr, offence: Offence, account: Option<&str>) -> bool {
         let now = self.now();
         let tried = account.map(|account| self.tried(peer, account));
-        let banned = self.write(|book| book.offended(Source::of(peer), offence, tried, now));
+        let banned = self.write(|book| book.offended(peer, offence, tried, now));
         if banned {
             self.0.banned.notify_one();
         }
@@ -198,16 +196,15 @@ impl Guard {
     fn save_now(&self) -> bool {
         let _one = self.0.writing.lock().unwrap_or_else(PoisonError::into_inner);
         let now = self.now();
-        let (changes, window_ms, more) = self.write(|book| {
+        let (changes, more) = self.write(|book| {
             let changes = book.take_changes(SAVED_AT_ONCE, now);
-            (changes, window_ms(&book.rules), book.has_changes())
+            (changes, book.has_changes())
         });
         if more {
             self.0.changed.notify_one();
         }
         let Changes { standings, forgotten, good } = changes;
-        let sources: Vec<SourceRecord> =
-            standings.into_iter().map(|(source, s)| record_of(source, s, window_ms)).collect();
+        let sources: Vec<SourceRecord> = standings.into_iter().map(record_of).collect();
         let forgotten: Vec<String> = forgotten.iter().map(Source::to_string).collect();
         let accounts: Vec<AccountSources> = good.into_iter().map(account_of).collect();
         let written = self.0.store.record_guard(&sources, &forgotten, &accounts);
@@ -243,14 +240,9 @@ impl fmt::Debug for Guard {
     }
 }
 
-fn window_ms(rules: &GuardSettings) -> u64 {
-    u64::try_from(rules.window.as_millis()).unwrap_or(u64::MAX)
-}
-
-fn record_of(source: Source, standing: Standing, window_ms: u64) -> SourceRecord {
+fn record_of((source, standing): (Source, Standing)) -> SourceRecord {
     SourceRecord {
         source: source.to_string(),
-        window_ms,
         slices: standing.score.slices.to_vec(),
         newest_slice: standing.score.newest,
         bans: standing.bans,
@@ -260,13 +252,9 @@ fn record_of(source: Source, standing: Standing, window_ms: u64) -> SourceRecord
     }
 }
 
-/// Points counted in slices of another length cannot be told apart by age: they begin anew, a ban does
-/// not.
-fn standing_of(record: SourceRecord, window_ms: u64) -> Option<(Source, Standing)> {
+fn standing_of(record: SourceRecord) -> Option<(Source, Standing)> {
     let slices: Option<[u32; SLICES]> = record.slices.try_into().ok();
-    let score = slices
-        .filter(|_| record.window_ms == window_ms)
-        .map(|slices| Score { slices, newest: record.newest_slice });
+    let score = slices.map(|slices| Score { slices, newest: record.newest_slice });
     let standing = Standing {
         score: score.unwrap_or_default(),
         by_account: Vec::new(),

@@ -21,8 +21,8 @@ pub(super) struct Pace {
 
 /// Turns in a second of one who has the whole rate.
 const PIECES_PER_SECOND: u64 = 20;
-/// Larger pieces would make the turns of many fast sessions long.
-const PIECE_MAX_BYTES: u64 = 64 << 10;
+/// No larger than what the smallest transfers ask for at once: turns are equal only where pieces are.
+const PIECE_MAX_BYTES: u64 = 8 << 10;
 
 impl Pace {
     pub(super) fn new(per_second: u64, now: Instant) -> Pace {

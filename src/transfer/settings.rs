@@ -2,7 +2,7 @@
 
 use std::net::{IpAddr, SocketAddr};
 use std::ops::RangeInclusive;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use super::{GuardSettings, Network};
@@ -36,8 +36,10 @@ impl Default for Settings {
 #[derive(Debug, Clone)]
 pub struct SftpSettings {
     pub listen: Vec<SocketAddr>,
-    /// The server's private key; made (Ed25519, 0600) when it is not there.
-    pub host_key_file: PathBuf,
+    /// The kinds of keys the server has, each made (0600) when it is not there.
+    pub host_key_types: Vec<HostKeyType>,
+    /// The private key of the first kind; by default it lies in `data_dir`, like the others.
+    pub host_key_file: Option<PathBuf>,
     pub policy: AlgorithmPolicy,
     /// Networks whose connections begin with a header of the PROXY protocol.
     pub from_proxy: Vec<Network>,
@@ -47,9 +49,47 @@ impl Default for SftpSettings {
     fn default() -> SftpSettings {
         SftpSettings {
             listen: vec![SocketAddr::from(([0u16; 8], 2222))],
-            host_key_file: PathBuf::from("/var/lib/dropchute/ssh_host_ed25519_key"),
+            host_key_types: vec![HostKeyType::Ed25519],
+            host_key_file: None,
             policy: AlgorithmPolicy::Compat,
             from_proxy: Vec::new(),
+        }
+    }
+}
+
+impl SftpSettings {
+    /// Where the key of each kind lies.
+    pub(super) fn host_keys(&self, data_dir: &Path) -> Vec<(HostKeyType, PathBuf)> {
+        let mut keys: Vec<_> = self
+            .host_key_types
+            .iter()
+            .map(|kind| (*kind, data_dir.join(format!("ssh_host_{}_key", kind.as_str()))))
+            .collect();
+        if let (Some((_, path)), Some(file)) = (keys.first_mut(), &self.host_key_file) {
+            path.clone_from(file);
+        }
+        keys
+    }
+}
+
+/// A kind of host key.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum HostKeyType {
+    Ed25519,
+    /// 3072 bits.
+    Rsa,
+    /// On the curve P-256.
+    Ecdsa,
+}
+
+impl HostKeyType {
+    pub const ALL: [HostKeyType; 3] = [HostKeyType::Ed25519, HostKeyType::Rsa, HostKeyType::Ecdsa];
+
+    pub fn as_str(self) -> &'static str {
+        match self {
+            HostKeyType::Ed25519 => "ed25519",
+            HostKeyType::Rsa => "rsa",
+            HostKeyType::Ecdsa => "ecdsa",
         }
     }
 }
@@ -57,12 +97,12 @@ impl Default for SftpSettings {
 /// Named sets of algorithms, as of November 2026.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum AlgorithmPolicy {
-    /// Post-quantum and curve key exchange, authenticated ciphers only.
+    /// Post-quantum key exchange and authenticated ciphers only.
     Modern,
-    /// What clients of the last ten years speak, without SHA-1 and CBC.
+    /// What clients of the last ten years speak, without SHA-1, CBC and the NIST curves.
     #[default]
     Compat,
-    /// Adds SHA-1 and CBC for clients that cannot be updated.
+    /// Adds those for clients that cannot be updated.
     Legacy,
 }
 
@@ -132,6 +172,15 @@ pub struct Limits {
     pub handles_max: usize,
     /// Wrong passwords and keys per connection.
     pub auth_attempts_max: usize,
+    /// Bytes of requests a client may have sent over SFTP without taking the answers, beside a
+    /// small part that is free.
+    pub asked_per_session_max_bytes: usize,
+    /// The same for all SFTP clients together.
+    pub asked_max_bytes: usize,
+    /// Bytes over SSH, each way, after which new keys are agreed on; not set by the operator.
+    pub rekey_bytes: usize,
+    /// Time after which the same happens.
+    pub rekey_time: Duration,
     /// Time running transfers have to finish when the program stops.
     pub drain_grace: Duration,
 }
@@ -151,6 +200,10 @@ impl Default for Limits {
             upload_max_bytes: 2 << 30,
             handles_max: 256,
             auth_attempts_max: 6,
+            asked_per_session_max_bytes: 16 << 20,
+            asked_max_bytes: 256 << 20,
+            rekey_bytes: 1 << 30,
+            rekey_time: Duration::from_secs(3600),
             drain_grace: Duration::from_secs(20),
         }
     }

@@ -377,3 +377,112 @@ impl Drop for Transfer {
 fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use tokio::time::Instant;
+
+    use super::*;
+
+    fn world() -> Arc<World> {
+        Arc::new(World::seeded("2026-11-23T10:00:00Z".parse().unwrap(), 1))
+    }
+
+    fn visit(world: &Arc<World>) -> Visit {
+        Visit::alone(IpAddr::from([192, 0, 2, 1]), world.clone())
+    }
+
+    fn pace(rate: u64, world: &World) -> Arc<Pace> {
+        Arc::new(Pace::new(rate, world.clock.instant().into_std()))
+    }
+
+    /// Sends until a moment, and says how many bytes that were.
+    #[allow(clippy::disallowed_methods, reason = "paused time is tokio's")]
+    async fn sent_until(visit: Visit, chunk: usize, end: Instant) -> usize {
+        let mut sent = 0;
+        while Instant::now() < end {
+            visit.pace_out(chunk).await;
+            sent += chunk;
+        }
+        sent
+    }
+
+    #[tokio::test(start_paused = true)]
+    #[allow(clippy::disallowed_methods, reason = "paused time is tokio's")]
+    async fn sessions_of_a_tenant_share_its_rate_evenly_whatever_their_chunks() {
+        let world = world();
+        let shared = pace(1_000_000, &world);
+        let end = Instant::now() + Duration::from_secs(20);
+        let senders = [8_000, 32_000, 256_000, 256_000].map(|chunk| {
+            let visit = visit(&world);
+            visit.paced_by(vec![shared.clone()]);
+            sent_until(visit, chunk, end)
+        });
+        let sent = futures_util::future::join_all(senders).await;
+        let total: usize = sent.iter().sum();
+        assert!((19_500_000..=20_900_000).contains(&total), "{total}");
+        for sent in sent {
+            assert!((4_500_000..=5_500_000).contains(&sent), "{sent} of {total}");
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    #[allow(clippy::disallowed_methods, reason = "paused time is tokio's")]
+    async fn the_lower_of_two_rates_holds_and_directions_do_not_share() {
+        let world = world();
+        let paced = visit(&world);
+        paced.paced_by(vec![pace(1_000, &world), pace(5_000, &world)]);
+        let start = Instant::now();
+        tokio::join!(paced.pace_in(10_000), paced.pace_out(10_000));
+        let took = start.elapsed();
+        assert!((9_500..=10_100).contains(&took.as_millis()), "{took:?}");
+        let start = Instant::now();
+        visit(&world).pace_in(usize::MAX).await;
+        assert_eq!(start.elapsed(), Duration::ZERO);
+    }
+
+    #[tokio::test(start_paused = true)]
+    #[allow(clippy::disallowed_methods, reason = "paused time is tokio's")]
+    async fn who_is_cut_waits_no_longer_and_a_new_rate_holds_at_once() {
+        let world = world();
+        let slow = visit(&world);
+        slow.paced_by(vec![pace(1, &world)]);
+        let start = Instant::now();
+        let cut = async {
+            sleep(Duration::from_secs(30)).await;
+            slow.cut(Farewell::Killed);
+        };
+        tokio::join!(slow.pace_in(1_000_000), cut);
+        assert_eq!(start.elapsed().as_secs(), 30);
+        assert_eq!(slow.farewell(), Farewell::Killed);
+
+        let slow = visit(&world);
+        slow.paced_by(vec![pace(1_000, &world)]);
+        let start = Instant::now();
+        let faster = async {
+            sleep(Duration::from_secs(10)).await;
+            slow.paced_by(Vec::new());
+        };
+        tokio::join!(slow.pace_out(1_000_000), faster);
+        assert!(start.elapsed() <= Duration::from_secs(11), "{:?}", start.elapsed());
+    }
+
+    #[tokio::test]
+    async fn a_session_shows_what_it_does_and_only_while_it_does_it() {
+        let visit = visit(&world());
+        let upload = visit.transfer_of("put /inbox/a.csv");
+        visit.received(500);
+        let download = visit.transfer_of("get /outbox/b.csv");
+        visit.sent(70);
+        let line = visit.line();
+        assert_eq!((line.bytes_in, line.bytes_out), (500, 70));
+        assert_eq!(line.doing, ["put /inbox/a.csv (570 bytes)", "get /outbox/b.csv (70 bytes)"]);
+        drop(upload);
+        assert_eq!(visit.line().doing, ["get /outbox/b.csv (70 bytes)"]);
+        drop(download);
+        visit.at_rest().await;
+        assert_eq!(visit.line().doing, [""; 0]);
+    }
+}

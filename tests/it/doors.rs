@@ -4,4 +4,6 @@ mod dialogues;
 mod ftp;
 mod guard;
 mod house;
+mod proxy;
+mod sessions;
 mod sftp;

@@ -136,6 +136,8 @@ fn each_part_of_the_tree_keeps_its_rules() {
     disk.put("Send_SMS/a.csv", b"x").unwrap();
     assert_eq!(disk.names("inbox/messages"), ["a.csv"]);
     disk.home.make_folder(&RelPath::of("media/logos")).unwrap();
+    let moved = disk.home.rename(&RelPath::of("media/logos"), &RelPath::of("media/logos/x"), true);
+    assert!(matches!(moved, Err(HomeError::Refused(_))), "{moved:?}");
     disk.home.remove_folder(&RelPath::of("media/logos")).unwrap();
     for path in ["inbox/x", "outbox/x", "x", "spec/x", "inbox/messages/x"] {
         assert!(disk.home.make_folder(&RelPath::of(path)).is_err(), "{path}");

@@ -52,9 +52,7 @@ pub(super) async fn attend(
 
 async fn converse(house: &Arc<House>, door: &Door, visit: Visit, stream: TcpStream) {
     match &door.kind {
-        Kind::Sftp { config, policy } => {
-            ssh::serve(house.clone(), visit, config.clone(), *policy, stream).await;
-        }
+        Kind::Sftp(door) => ssh::serve(house.clone(), visit, door.clone(), stream).await,
         Kind::Ftp(door) => ftp::serve(house.clone(), visit, door.clone(), stream).await,
     }
 }

@@ -9,7 +9,8 @@ use tokio::net::TcpListener;
 use super::{Door, Kind, TransferError};
 use crate::transfer::ftp::FtpDoor;
 use crate::transfer::house::House;
-use crate::transfer::{FtpSettings, SftpSettings, TlsMode, host_key, ssh, tls};
+use crate::transfer::ssh::SshDoor;
+use crate::transfer::{FtpSettings, SftpSettings, TlsMode, tls};
 
 /// Connections the kernel holds until we accept them.
 const BACKLOG: i32 = 1024;
@@ -22,12 +23,9 @@ pub(super) struct Listener {
 
 /// The listeners of the SFTP door.
 pub(super) fn sftp(settings: &SftpSettings, house: &House) -> Result<Vec<Listener>, TransferError> {
-    let path = &settings.host_key_file;
-    let key = host_key::load_or_create(path, &house.world.dice)
-        .map_err(|source| TransferError::HostKey { path: path.clone(), source })?;
-    let config = ssh::config(key, settings.policy, &house.limits());
-    let kind = Kind::Sftp { config, policy: settings.policy };
-    let door = Door::new(kind, &settings.from_proxy);
+    let door = SshDoor::open(settings, house)
+        .map_err(|(path, source)| TransferError::HostKey { path, source })?;
+    let door = Door::new(Kind::Sftp(Arc::new(door)), &settings.from_proxy);
     settings.listen.iter().map(|address| listen(&door, *address, false)).collect()
 }
 

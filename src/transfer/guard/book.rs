@@ -3,6 +3,7 @@
 
 use std::collections::{HashMap, HashSet};
 use std::hash::Hash;
+use std::net::IpAddr;
 use std::time::Duration;
 
 use jiff::Timestamp;
@@ -50,19 +51,19 @@ pub(super) struct Changes {
 }
 
 impl Book {
-    pub(super) fn is_banned(&self, source: Source, now: Timestamp) -> bool {
-        self.rules.enabled && self.sources.get(&source).is_some_and(|s| s.is_banned(now))
+    pub(super) fn is_banned(&self, peer: IpAddr, now: Timestamp) -> bool {
+        let standing = self.sources.get(&Source::of(peer));
+        self.rules.enabled && standing.is_some_and(|s| s.is_banned(now)) && !self.is_safe(peer)
     }
 
-    pub(super) fn is_safe(&self, source: Source) -> bool {
-        let address = source.address();
-        self.rules.safe.iter().any(|network| network.contains(address))
+    fn is_safe(&self, peer: IpAddr) -> bool {
+        self.rules.safe.iter().any(|network| network.contains(peer))
     }
 
     /// Takes note of an offence; true where it earned a ban.
     pub(super) fn offended(
         &mut self,
-        source: Source,
+        peer: IpAddr,
         offence: Offence,
         tried: Option<Try<'_>>,
         now: Timestamp,
@@ -77,10 +78,10 @@ impl Book {
             });
             self.pressed.insert(tried.digest, self.rules.pressed(score, offence, now));
         }
-        let (safe, account) = (self.is_safe(source), tried.map(|tried| tried.digest));
-        let was_banned = self.is_banned(source, now);
-        self.happened(source, Event::Offended { offence, account, safe }, now);
-        !was_banned && self.is_banned(source, now)
+        let (safe, account) = (self.is_safe(peer), tried.map(|tried| tried.digest));
+        let was_banned = self.is_banned(peer, now);
+        self.happened(Source::of(peer), Event::Offended { offence, account, safe }, now);
+        !was_banned && self.is_banned(peer, now)
     }
 
     /// Takes note of a login that proved all that was asked.
@@ -160,7 +161,8 @@ impl Book {
     /// What changed since it was asked last, bans first, at most `max` of sources and of accounts.
     pub(super) fn take_changes(&mut self, max: usize, now: Timestamp) -> Changes {
         let mut sources: Vec<Source> = self.changed.iter().copied().collect();
-        sources.sort_by_key(|source| (!self.is_banned(*source, now), *source));
+        let banned = |source: &Source| self.sources.get(source).is_some_and(|s| s.is_banned(now));
+        sources.sort_by_key(|source| (!banned(source), *source));
         sources.truncate(max);
         let mut changes = Changes::default();
         for source in sources {
@@ -255,7 +257,7 @@ mod tests {
 
     fn wrong(book: &mut Book, from: u32, account: &str, now: i64) -> bool {
         let tried = to(from, account);
-        book.offended(source(from), Offence::WrongCredentials, Some(tried), at(now))
+        book.offended(source(from).address(), Offence::WrongCredentials, Some(tried), at(now))
     }
 
     fn to(from: u32, account: &str) -> Try<'_> {
@@ -273,7 +275,7 @@ mod tests {
             wrong(&mut book, stranger, "erp", 1);
             assert!(book.sources.len() <= 100);
         }
-        assert!((0..60).all(|banned| book.is_banned(source(banned), at(2))));
+        assert!((0..60).all(|banned| book.is_banned(source(banned).address(), at(2))));
         assert!(book.sources.contains_key(&source(10_999)), "the newest has its place");
     }
 
@@ -285,7 +287,8 @@ mod tests {
                 wrong(&mut book, number, "erp", now);
             }
         }
-        let banned: Vec<u32> = (0..9).filter(|n| book.is_banned(source(*n), at(200))).collect();
+        let banned: Vec<u32> =
+            (0..9).filter(|n| book.is_banned(source(*n).address(), at(200))).collect();
         assert_eq!(banned, [1, 2, 3, 4, 5, 6, 7, 8]);
     }
 
@@ -301,7 +304,10 @@ mod tests {
         assert_eq!(book.patience(to(1, "erp"), at(2)), Duration::ZERO);
         assert_eq!(book.patience(to(2, "other"), at(2)), Duration::ZERO);
         assert_eq!(book.patience(to(2, "erp"), at(2400)), Duration::ZERO, "it passes");
-        assert!(!book.is_banned(source(1), at(2)) && !book.is_banned(source(2), at(2)));
+        assert!(
+            !book.is_banned(source(1).address(), at(2))
+                && !book.is_banned(source(2).address(), at(2))
+        );
     }
 
     #[test]
@@ -347,7 +353,7 @@ mod tests {
         let standings = [first.standings, second.standings].concat();
         let mut next = super::tests::book(1000);
         next.recall(standings.clone(), first.good.clone(), at(10));
-        assert!(next.is_banned(source(9), at(10)) && next.knows(to(3, "erp"), at(10)));
+        assert!(next.is_banned(source(9).address(), at(10)) && next.knows(to(3, "erp"), at(10)));
         assert_eq!(next.sources, book.sources);
         let mut late = super::tests::book(1000);
         late.recall(standings, first.good, at(400 * 86_400));
@@ -365,9 +371,24 @@ mod tests {
         }
         assert_eq!(book.pardon(Some(source(7)), at(1)), 0);
         assert_eq!(book.pardon(Some(source(1)), at(1)), 1);
-        assert!(!book.is_banned(source(1), at(1)) && book.is_banned(source(2), at(1)));
+        assert!(
+            !book.is_banned(source(1).address(), at(1))
+                && book.is_banned(source(2).address(), at(1))
+        );
         assert_eq!(book.pardon(None, at(1)), 1);
         assert!(book.sources.is_empty());
+    }
+
+    #[test]
+    fn a_safe_network_is_free_at_once_also_inside_an_ipv6_source() {
+        let mut book = book(1000);
+        let peer = |last: u128| IpAddr::V6(std::net::Ipv6Addr::from_bits((0x2001 << 112) + last));
+        for _ in 0..10 {
+            book.offended(peer(1), Offence::WrongCredentials, None, at(0));
+        }
+        assert!(book.is_banned(peer(1), at(0)) && book.is_banned(peer(2), at(0)));
+        book.rules.safe = vec![format!("{}/128", peer(2)).parse().unwrap()];
+        assert!(book.is_banned(peer(1), at(0)) && !book.is_banned(peer(2), at(0)));
     }
 
     #[test]
@@ -375,6 +396,6 @@ mod tests {
         let mut book = book(1000);
         book.rules.enabled = false;
         assert!((0..100).all(|_| !wrong(&mut book, 1, "erp", 0)));
-        assert!(!book.is_banned(source(1), at(0)) && !book.has_changes());
+        assert!(!book.is_banned(source(1).address(), at(0)) && !book.has_changes());
     }
 }

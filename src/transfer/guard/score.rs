@@ -53,9 +53,15 @@ impl Score {
         now.as_millisecond().div_euclid(i64::try_from(slice_ms).unwrap_or(i64::MAX))
     }
 
-    /// The same score as it stands now. A clock that went back leaves everything as it is.
+    /// The same score as it stands now. Where the clock went back nothing is forgotten; where it went
+    /// back by more than the window, or the window was changed, all points count as just earned.
     fn at(mut self, window: Duration, now: Timestamp) -> Score {
         let slice = Score::slice_at(window, now);
+        if self.newest.saturating_sub(slice) >= SLICES as i64 {
+            let all = self.slices.iter().fold(0, |all, slice| slice.saturating_add(all));
+            self.slices = [0; SLICES];
+            (self.slices[0], self.newest) = (all, slice);
+        }
         let passed = usize::try_from(slice.saturating_sub(self.newest)).unwrap_or(0).min(SLICES);
         if passed > 0 {
             self.slices.rotate_right(passed);
@@ -306,7 +312,14 @@ mod tests {
             let standing = Standing::default().after(offended(offence, 1), &rules, at(0));
             let total = |second| standing.total(&rules, at(second));
             assert_eq!((total(0), total(1800), total(2100)), (points, points, 0), "{offence:?}");
-            assert_eq!(total(-86_400), points, "a clock that went back forgets nothing");
+            assert_eq!(total(-600), points, "a clock that went back forgets nothing");
+            let later = |seconds: i64| standing.score.at(rules.window, at(-86_400 + seconds));
+            assert_eq!(later(0).total(rules.window, at(-86_400)), points, "nor by a day");
+            assert_eq!(later(0).total(rules.window, at(-86_400 + 2100)), 0, "nor keeps for ever");
+            let longer = rules.window * 10;
+            assert_eq!(standing.score.total(longer, at(0)), points, "with another window");
+            let again = standing.score.add(0, longer, at(0));
+            assert_eq!(again.total(longer, at(21_000)), 0, "with another window, in time");
             assert_eq!(Offence::from_text(offence.as_str()), Some(offence));
         }
     }

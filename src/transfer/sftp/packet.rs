@@ -1,78 +1,64 @@
 //! Requests of SFTP version 3 (draft-ietf-secsh-filexfer-02) as they come over the wire.
 
-/// Largest packet, header included: 256 KiB of data is what clients send at most.
+/// Largest packet, its length not included: 256 KiB of data is what clients send at most.
 pub(super) const PACKET_MAX_BYTES: usize = (256 << 10) + 1024;
+
+/// The length before each packet.
+const LENGTH_BYTES: usize = 4;
 
 /// Bytes that are no SFTP; nothing after them can be trusted.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(in crate::transfer) struct Malformed;
 
-/// What the client wants. Names are bytes, as sent.
+/// A path as sent: bytes, not text.
+type Path<'a> = &'a [u8];
+/// A handle as we named it.
+type Name<'a> = &'a [u8];
+
+/// What the client wants.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum Request<'a> {
     Init,
     Open {
-        path: &'a [u8],
+        path: Path<'a>,
         flags: u32,
     },
-    Close {
-        handle: &'a [u8],
-    },
+    Close(Name<'a>),
     Read {
-        handle: &'a [u8],
+        handle: Name<'a>,
         offset: u64,
         length: u32,
     },
     Write {
-        handle: &'a [u8],
+        handle: Name<'a>,
         offset: u64,
         data: &'a [u8],
     },
-    Stat {
-        path: &'a [u8],
-    },
-    Fstat {
-        handle: &'a [u8],
-    },
+    Stat(Path<'a>),
+    Fstat(Name<'a>),
     Setstat {
-        path: &'a [u8],
+        path: Path<'a>,
         length: Option<u64>,
     },
     Fsetstat {
-        handle: &'a [u8],
+        handle: Name<'a>,
         length: Option<u64>,
     },
-    Opendir {
-        path: &'a [u8],
-    },
-    Readdir {
-        handle: &'a [u8],
-    },
-    Remove {
-        path: &'a [u8],
-    },
-    Mkdir {
-        path: &'a [u8],
-    },
-    Rmdir {
-        path: &'a [u8],
-    },
-    Realpath {
-        path: &'a [u8],
-    },
+    Opendir(Path<'a>),
+    Readdir(Name<'a>),
+    Remove(Path<'a>),
+    Mkdir(Path<'a>),
+    Rmdir(Path<'a>),
+    Realpath(Path<'a>),
     Rename {
-        from: &'a [u8],
-        to: &'a [u8],
+        from: Path<'a>,
+        to: Path<'a>,
         replace: bool,
     },
-    Fsync {
-        handle: &'a [u8],
-    },
-    Statvfs {
-        path: &'a [u8],
-    },
+    Fsync(Name<'a>),
+    Statvfs(Path<'a>),
     Limits,
-    /// Links, locks and whatever else is not offered.
+    /// Links, locks, copies and whatever else is not offered.
     Unsupported,
 }
 
@@ -83,43 +69,46 @@ pub(super) struct Packet<'a> {
     pub(super) request: Request<'a>,
 }
 
-/// The first packet of `input` without its length, and the bytes it takes; `None` where it is not
+/// The bytes the first packet of `input` takes, its length included; `None` where the length is not
 /// all there yet.
-pub(super) fn split(input: &[u8]) -> Result<Option<(&[u8], usize)>, Malformed> {
-    let Some((length, rest)) = input.split_first_chunk::<4>() else { return Ok(None) };
+pub(super) fn size(input: &[u8]) -> Result<Option<usize>, Malformed> {
+    let Some(length) = input.first_chunk::<LENGTH_BYTES>() else { return Ok(None) };
     let length = u32::from_be_bytes(*length) as usize;
     if length == 0 || length > PACKET_MAX_BYTES {
         return Err(Malformed);
     }
-    Ok(rest.get(..length).map(|body| (body, length + 4)))
+    Ok(Some(LENGTH_BYTES + length))
 }
 
-/// Reads a packet's body.
-pub(super) fn parse(body: &[u8]) -> Result<Packet<'_>, Malformed> {
-    let mut fields = Fields(body);
+/// Reads a packet, its length included.
+pub(super) fn parse(packet: &[u8]) -> Result<Packet<'_>, Malformed> {
+    let mut fields = Fields(packet);
+    fields.u32()?;
     let kind = fields.byte()?;
     // In INIT the version stands where all others have the id.
     let id = fields.u32()?;
     let request = match kind {
         1 => Request::Init,
         3 => Request::Open { path: fields.bytes()?, flags: fields.u32()? },
-        4 => Request::Close { handle: fields.bytes()? },
+        4 => Request::Close(fields.bytes()?),
         5 => {
-            Request::Read { handle: fields.bytes()?, offset: fields.u64()?, length: fields.u32()? }
+            let (handle, offset) = (fields.bytes()?, fields.u64()?);
+            Request::Read { handle, offset, length: fields.u32()? }
         }
         6 => {
-            Request::Write { handle: fields.bytes()?, offset: fields.u64()?, data: fields.bytes()? }
+            let (handle, offset) = (fields.bytes()?, fields.u64()?);
+            Request::Write { handle, offset, data: fields.bytes()? }
         }
-        7 | 17 => Request::Stat { path: fields.bytes()? },
-        8 => Request::Fstat { handle: fields.bytes()? },
+        7 | 17 => Request::Stat(fields.bytes()?),
+        8 => Request::Fstat(fields.bytes()?),
         9 => Request::Setstat { path: fields.bytes()?, length: fields.attributes_length()? },
         10 => Request::Fsetstat { handle: fields.bytes()?, length: fields.attributes_length()? },
-        11 => Request::Opendir { path: fields.bytes()? },
-        12 => Request::Readdir { handle: fields.bytes()? },
-        13 => Request::Remove { path: fields.bytes()? },
-        14 => Request::Mkdir { path: fields.bytes()? },
-        15 => Request::Rmdir { path: fields.bytes()? },
-        16 => Request::Realpath { path: fields.bytes()? },
+        11 => Request::Opendir(fields.bytes()?),
+        12 => Request::Readdir(fields.bytes()?),
+        13 => Request::Remove(fields.bytes()?),
+        14 => Request::Mkdir(fields.bytes()?),
+        15 => Request::Rmdir(fields.bytes()?),
+        16 => Request::Realpath(fields.bytes()?),
         18 => Request::Rename { from: fields.bytes()?, to: fields.bytes()?, replace: false },
         200 => extended(&mut fields)?,
         _ => Request::Unsupported,
@@ -132,8 +121,8 @@ fn extended<'a>(fields: &mut Fields<'a>) -> Result<Request<'a>, Malformed> {
         b"posix-rename@openssh.com" => {
             Request::Rename { from: fields.bytes()?, to: fields.bytes()?, replace: true }
         }
-        b"fsync@openssh.com" => Request::Fsync { handle: fields.bytes()? },
-        b"statvfs@openssh.com" => Request::Statvfs { path: fields.bytes()? },
+        b"fsync@openssh.com" => Request::Fsync(fields.bytes()?),
+        b"statvfs@openssh.com" => Request::Statvfs(fields.bytes()?),
         b"limits@openssh.com" => Request::Limits,
         _ => Request::Unsupported,
     })
@@ -182,25 +171,27 @@ mod tests {
 
     #[test]
     fn packets_are_read_only_when_whole() {
-        let open = b"\0\0\0\x16\x03\0\0\0\x07\0\0\0\x05a.csv\0\0\0\x1a\0\0\0\0rest";
-        let (body, used) = split(open).unwrap().unwrap();
-        assert_eq!(used, 26);
+        let open = b"\0\0\0\x16\x03\0\0\0\x07\0\0\0\x05a.csv\0\0\0\x1a\0\0\0\0";
+        assert_eq!(size(open), Ok(Some(open.len())));
         let request = Request::Open { path: b"a.csv", flags: 0x1a };
-        assert_eq!(parse(body), Ok(Packet { id: 7, request }));
-        for length in 0..26 {
-            assert_eq!(split(&open[..length]), Ok(None), "{length}");
+        assert_eq!(parse(open), Ok(Packet { id: 7, request }));
+        for length in 0..4 {
+            assert_eq!(size(&open[..length]), Ok(None), "{length}");
         }
-        for length in 1..body.len() - 4 {
-            assert_eq!(parse(&body[..length]), Err(Malformed), "{length}");
+        for length in 0..open.len() - 4 {
+            assert_eq!(parse(&open[..length]), Err(Malformed), "{length}");
         }
     }
 
     #[test]
     fn lengths_that_cannot_be_are_refused() {
-        assert_eq!(split(b"\0\0\0\0"), Err(Malformed));
-        assert_eq!(split(b"\xff\xff\xff\xff"), Err(Malformed));
-        assert_eq!(parse(b"\x04\0\0\0\x01\xff\xff\xff\xffab"), Err(Malformed));
+        assert_eq!(size(b"\0\0\0\0"), Err(Malformed));
+        assert_eq!(size(b"\xff\xff\xff\xff"), Err(Malformed));
+        assert_eq!(size(b"\x80\0\0\0"), Err(Malformed));
+        assert_eq!(parse(b"\0\0\0\x0b\x04\0\0\0\x01\xff\xff\xff\xffab"), Err(Malformed));
         let unknown = Packet { id: 9, request: Request::Unsupported };
-        assert_eq!(parse(b"\x15\0\0\0\x09"), Ok(unknown));
+        assert_eq!(parse(b"\0\0\0\x05\x15\0\0\0\x09"), Ok(unknown));
+        let copy = b"\0\0\0\x12\xc8\0\0\0\x09\0\0\0\x09copy-data";
+        assert_eq!(parse(copy), Ok(Packet { id: 9, request: Request::Unsupported }));
     }
 }

@@ -24,6 +24,9 @@ const EXTENSIONS: &[(&str, &str)] = &[
     ("limits@openssh.com", "1"),
 ];
 
+/// Length, kind, id and length of the data, before the data of a DATA answer.
+pub(super) const DATA_HEADER_BYTES: usize = 13;
+
 pub(super) fn version(out: &mut Vec<u8>) {
     packet(out, 2, |out| {
         number(out, 3);
@@ -60,29 +63,21 @@ pub(super) fn handle(out: &mut Vec<u8>, id: u32, handle: &[u8]) {
     });
 }
 
-/// A DATA answer whose bytes `fill` writes into the given space. Nothing is written where it errs or
-/// has no bytes; the number of bytes otherwise.
-pub(super) fn data<E>(
-    out: &mut Vec<u8>,
-    id: u32,
-    length: usize,
-    fill: impl FnOnce(&mut [u8]) -> Result<usize, E>,
-) -> Result<usize, E> {
-    const HEADER_BYTES: usize = 13;
-    let start = out.len();
-    out.resize(start + HEADER_BYTES + length, 0);
-    let filled = fill(&mut out[start + HEADER_BYTES..]);
-    let Ok(count @ 1..) = filled else {
-        out.truncate(start);
-        return filled;
-    };
-    out.truncate(start + HEADER_BYTES + count);
-    let body = (HEADER_BYTES - 4 + count) as u32;
-    out[start..start + 4].copy_from_slice(&body.to_be_bytes());
-    out[start + 4] = 103;
-    out[start + 5..start + 9].copy_from_slice(&id.to_be_bytes());
-    out[start + 9..start + 13].copy_from_slice(&(count as u32).to_be_bytes());
-    Ok(count)
+/// The beginning of a DATA answer, with room for `length` bytes behind it. `end_data` must follow.
+pub(super) fn begin_data(id: u32, length: usize) -> Vec<u8> {
+    let mut out = Vec::with_capacity(DATA_HEADER_BYTES + length);
+    out.extend_from_slice(&[0, 0, 0, 0, 103]);
+    number(&mut out, id);
+    number(&mut out, 0);
+    out
+}
+
+/// Puts the lengths in; returns how many bytes of data there are.
+pub(super) fn end_data(out: &mut [u8]) -> usize {
+    let (length, count) = (out.len() - 4, out.len() - DATA_HEADER_BYTES);
+    out[..4].copy_from_slice(&(length as u32).to_be_bytes());
+    out[9..13].copy_from_slice(&(count as u32).to_be_bytes());
+    count
 }
 
 /// The answer to REALPATH: one name, no attributes.
@@ -206,16 +201,11 @@ mod tests {
     }
 
     #[test]
-    fn data_is_written_in_place_or_not_at_all() {
-        let mut out = vec![9];
-        assert_eq!(data(&mut out, 1, 4, |_| Ok::<_, ()>(0)), Ok(0));
-        assert_eq!(data(&mut out, 1, 4, |_| Err(())), Err(()));
-        assert_eq!(out, [9]);
-        let fill = |space: &mut [u8]| {
-            space[..2].copy_from_slice(b"ab");
-            Ok::<_, ()>(2)
-        };
-        assert_eq!(data(&mut out, 1, 4, fill), Ok(2));
-        assert_eq!(out, b"\x09\0\0\0\x0b\x67\0\0\0\x01\0\0\0\x02ab");
+    fn data_stands_behind_its_lengths() {
+        let mut out = begin_data(1, 4);
+        assert_eq!((out.len(), out.capacity()), (DATA_HEADER_BYTES, DATA_HEADER_BYTES + 4));
+        out.extend_from_slice(b"ab");
+        assert_eq!(end_data(&mut out), 2);
+        assert_eq!(out, b"\0\0\0\x0b\x67\0\0\0\x01\0\0\0\x02ab");
     }
 }

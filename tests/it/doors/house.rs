@@ -11,8 +11,8 @@ use dropchute::files::{Aliases, JournalEntry, RelPath};
 use dropchute::model::UploadEvidence;
 use dropchute::store::{SimulatedDisk, Store};
 use dropchute::transfer::{
-    Account, Accounts, Counters, Doors, FtpSettings, Guard, GuardSettings, Limits, Protocols,
-    Rights, Settings, SftpSettings, Tenant, TlsMode,
+    Account, Accounts, Counters, DoorControl, Doors, Factors, FtpSettings, Guard, GuardSettings,
+    Limits, Network, Protocols, Rights, Settings, SftpSettings, Tenant, TlsMode,
 };
 use dropchute::world::World;
 use russh::keys::PrivateKey;
@@ -28,6 +28,9 @@ pub(crate) struct House {
     pub(crate) recorded: Arc<Mutex<Vec<UploadEvidence>>>,
     pub(crate) counters: Arc<Counters>,
     pub(crate) guard: Guard,
+    pub(crate) accounts: Accounts,
+    pub(crate) control: DoorControl,
+    pub(crate) settings: Settings,
     pub(crate) sftp: SocketAddr,
     pub(crate) ftp: SocketAddr,
     pub(crate) token: CancellationToken,
@@ -39,19 +42,39 @@ pub(crate) fn key(number: u8) -> PrivateKey {
     PrivateKey::from(Ed25519Keypair::from_seed(&[number; 32]))
 }
 
-fn account(name: &str, protocols: Protocols) -> Account {
+pub(crate) const SECURE: Protocols = Protocols { sftp: true, ftps: true, ftp: false };
+pub(crate) const ALL: Protocols = Protocols { ftp: true, ..SECURE };
+
+pub(crate) fn tenant() -> Tenant {
+    let aliases = Aliases::from([("IN".to_owned(), RelPath::of("inbox"))]);
+    Tenant { aliases, ..Tenant::new("acme".parse().unwrap()) }
+}
+
+pub(crate) fn account(name: &str, protocols: Protocols) -> Account {
     let hash = Argon2::default().hash_password(PASSWORD.as_bytes()).unwrap();
     Account {
         name: name.to_owned(),
         tenant: "acme".parse().unwrap(),
         password_hash: Some(hash.to_string()),
         ssh_keys: vec![key(7).public_key().to_openssh().unwrap()],
+        ssh_authorities: Vec::new(),
+        totp_secret: None,
+        login: vec![Factors::KEY, Factors::PASSWORD],
         rights: Rights { drop: true, collect: true, ..Rights::default() },
         kinds: Vec::new(),
         protocols,
         allow_from: vec!["0.0.0.0/0".parse().unwrap(), "::/0".parse().unwrap()],
         expires: None,
         sessions_max: None,
+    }
+}
+
+/// Clients of all tests come from one address: it is never banned here.
+fn safe_guard() -> GuardSettings {
+    GuardSettings {
+        safe: vec!["127.0.0.0/8".parse().unwrap(), "::1".parse().unwrap()],
+        delay_max: Duration::from_secs(1),
+        ..GuardSettings::default()
     }
 }
 
@@ -66,13 +89,15 @@ impl House {
     }
 
     pub(crate) fn at(local: SocketAddr, tls: TlsMode, limits: Limits) -> House {
-        // Clients of all tests come from one address: it is never banned here.
-        let guard = GuardSettings {
-            safe: vec!["127.0.0.0/8".parse().unwrap(), "::1".parse().unwrap()],
-            delay_max: Duration::from_secs(1),
-            ..GuardSettings::default()
-        };
-        House::guarded(local, tls, limits, guard, &SimulatedDisk::default())
+        House::furnished(local, tls, limits, safe_guard(), &SimulatedDisk::default(), &[])
+    }
+
+    /// A house at whose doors proxies come for their clients.
+    pub(crate) fn behind(proxies: &str, limits: Limits) -> House {
+        let local = "127.0.0.1:0".parse().unwrap();
+        let (guard, disk) = (safe_guard(), SimulatedDisk::default());
+        let proxies = [proxies.parse().unwrap()];
+        House::furnished(local, TlsMode::Optional, limits, guard, &disk, &proxies)
     }
 
     /// A house with a guard of its own, which remembers on this disk.
@@ -83,25 +108,38 @@ impl House {
         guard: GuardSettings,
         disk: &SimulatedDisk,
     ) -> House {
+        House::furnished(local, tls, limits, guard, disk, &[])
+    }
+
+    fn furnished(
+        local: SocketAddr,
+        tls: TlsMode,
+        limits: Limits,
+        guard: GuardSettings,
+        disk: &SimulatedDisk,
+        proxies: &[Network],
+    ) -> House {
         let folder = tempfile::tempdir().unwrap();
         let settings = Settings {
             data_dir: folder.path().to_owned(),
             sftp: Some(SftpSettings {
                 listen: vec![local],
-                host_key_file: folder.path().join("host_key"),
+                host_key_file: Some(folder.path().join("host_key")),
+                from_proxy: proxies.to_vec(),
                 ..SftpSettings::default()
             }),
-            ftp: Some(FtpSettings { listen: vec![local], tls, ..FtpSettings::default() }),
+            ftp: Some(FtpSettings {
+                listen: vec![local],
+                tls,
+                from_proxy: proxies.to_vec(),
+                ..FtpSettings::default()
+            }),
             limits,
             guard,
             disk_reserve: 0.0,
         };
         let accounts = Accounts::new(2);
-        let secure = Protocols { sftp: true, ftps: true, ftp: false };
-        let all = Protocols { ftp: true, ..secure };
-        let aliases = Aliases::from([("IN".to_owned(), RelPath::of("inbox"))]);
-        let tenant = Tenant { aliases, ..Tenant::new("acme".parse().unwrap()) };
-        accounts.replace(vec![account("erp", secure), account("old", all)], vec![tenant]);
+        accounts.replace(vec![account("erp", SECURE), account("old", ALL)], vec![tenant()]);
         let recorded = Arc::new(Mutex::new(Vec::new()));
         let journal = recorded.clone();
         let journal = move |entry| {
@@ -113,13 +151,32 @@ impl House {
         let world = Arc::new(World::real());
         let store = Store::simulated(disk).unwrap();
         let guard = Guard::open(settings.guard.clone(), store, world.clone()).unwrap();
-        let doors =
-            Doors::bind(settings, accounts, guard.clone(), Arc::new(journal), world).unwrap();
+        let doors = Doors::bind(
+            settings.clone(),
+            accounts.clone(),
+            guard.clone(),
+            Arc::new(journal),
+            world,
+        )
+        .unwrap();
         let address = |door| doors.addresses().iter().find(|(name, _)| *name == door).unwrap().1;
         let (sftp, ftp, counters) = (address("sftp"), address("ftp"), doors.counters());
+        let control = doors.control();
         let token = CancellationToken::new();
         let served = tokio::spawn(doors.serve(token.clone()));
-        House { folder, recorded, counters, guard, sftp, ftp, token, served }
+        House {
+            folder,
+            recorded,
+            counters,
+            guard,
+            accounts,
+            control,
+            settings,
+            sftp,
+            ftp,
+            token,
+            served,
+        }
     }
 
     /// A path on the operator's side of the tenant's tree.

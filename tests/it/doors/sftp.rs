@@ -169,7 +169,7 @@ async fn a_rename_to_the_final_name_is_strong_proof() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_cut_upload_is_never_seen_as_a_file() {
+async fn a_cut_upload_is_kept_to_be_continued_and_never_seen_as_a_file() {
     let house = House::open();
     let client = client(&house).await;
     let handle = client.create("/inbox/cut.csv").await.unwrap();
@@ -181,8 +181,10 @@ async fn a_cut_upload_is_never_seen_as_a_file() {
     drop(client);
     let recorded = house.recorded.clone();
     let folder = house.close().await;
-    let uploads = folder.path().join("uploads/acme");
-    assert_eq!(std::fs::read_dir(uploads).unwrap().count(), 0);
+    let uploads = std::fs::read_dir(folder.path().join("uploads/acme")).unwrap();
+    let kept: Vec<_> = uploads.map(|file| std::fs::read(file.unwrap().path()).unwrap()).collect();
+    // Its bytes, and the label that a restart needs.
+    assert!(kept.len() == 2 && kept.contains(&b"half".to_vec()), "{kept:?}");
     assert!(!folder.path().join("tenants/acme/inbox/cut.csv").exists());
     assert_eq!(*recorded.lock().unwrap(), []);
 }
@@ -292,7 +294,7 @@ async fn names_are_refused_in_the_inbox_with_a_sentence_and_kept_in_media() {
     let client = client(&house).await;
     let (code, sentence) = refusal(client.create(&format!("/inbox/{}", "a".repeat(201))).await);
     assert_eq!(code, StatusCode::Failure);
-    assert_eq!(sentence, "the file name is longer than 200 bytes");
+    assert_eq!(sentence, "the file name is longer than 200 bytes: rename it, shorter");
     assert!(refusal(client.create("/inbox/a\nb").await).1.contains("control character"));
 }
 

@@ -1,0 +1,87 @@
+//! The socket of an SSH connection, which notices how the connection ends.
+
+use std::io;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU8, Ordering};
+use std::task::{Context, Poll};
+
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::net::TcpStream;
+
+/// How a connection ended, as far as the socket tells; the first sign counts.
+#[derive(Debug, Default)]
+pub(super) struct Ending(AtomicU8);
+
+const CALM: u8 = 1;
+const RESET: u8 = 2;
+
+impl Ending {
+    /// True where the peer reset the connection before any word of farewell.
+    pub(super) fn was_reset(&self) -> bool {
+        self.0.load(Ordering::Relaxed) == RESET
+    }
+
+    fn note(&self, sign: u8) {
+        // Only the first sign counts: after a farewell a reset says nothing.
+        let _ = self.0.compare_exchange(0, sign, Ordering::Relaxed, Ordering::Relaxed);
+    }
+
+    fn note_error<T>(&self, result: &Poll<io::Result<T>>) {
+        if let Poll::Ready(Err(error)) = result
+            && error.kind() == io::ErrorKind::ConnectionReset
+        {
+            self.note(RESET);
+        }
+    }
+}
+
+/// A socket whose end is noted.
+pub(super) struct Watched {
+    stream: TcpStream,
+    ending: Arc<Ending>,
+}
+
+impl Watched {
+    pub(super) fn new(stream: TcpStream, ending: Arc<Ending>) -> Watched {
+        Watched { stream, ending }
+    }
+}
+
+impl AsyncRead for Watched {
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buf: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        let (before, room) = (buf.filled().len(), buf.remaining());
+        let result = Pin::new(&mut self.stream).poll_read(cx, buf);
+        if matches!(result, Poll::Ready(Ok(()))) && buf.filled().len() == before && room > 0 {
+            self.ending.note(CALM);
+        }
+        self.ending.note_error(&result);
+        result
+    }
+}
+
+impl AsyncWrite for Watched {
+    fn poll_write(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buf: &[u8],
+    ) -> Poll<io::Result<usize>> {
+        let result = Pin::new(&mut self.stream).poll_write(cx, buf);
+        self.ending.note_error(&result);
+        result
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.stream).poll_flush(cx)
+    }
+
+    /// russh shuts down after either side's disconnect message.
+    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        self.ending.note(CALM);
+        Pin::new(&mut self.stream).poll_shutdown(cx)
+    }
+}

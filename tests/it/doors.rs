@@ -2,6 +2,7 @@
 
 mod dialogues;
 mod ftp;
+mod ftp_talk;
 mod guard;
 mod house;
 mod proxy;

@@ -53,7 +53,10 @@ pub(super) async fn attend(
 async fn converse(house: &Arc<House>, door: &Door, visit: Visit, stream: TcpStream) {
     match &door.kind {
         Kind::Sftp(door) => ssh::serve(house.clone(), visit, door.clone(), stream).await,
-        Kind::Ftp(door) => ftp::serve(house.clone(), visit, door.clone(), stream).await,
+        Kind::Ftp(door) => ftp::serve(house.clone(), visit, door.clone(), stream, false).await,
+        Kind::ImplicitFtps(door) => {
+            ftp::serve(house.clone(), visit, door.clone(), stream, true).await;
+        }
     }
 }
 

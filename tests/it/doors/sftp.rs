@@ -112,7 +112,7 @@ async fn a_file_goes_in_and_an_answer_comes_out() {
     assert!(client.names("/inbox").await.contains(&"messages_1.csv".to_owned()));
 
     std::fs::write(house.path("outbox/a.ack.csv"), "spec\n").unwrap();
-    assert_eq!(client.names("/outbox").await[0], "a.ack.csv");
+    assert!(client.names("/outbox").await.contains(&"a.ack.csv".to_owned()));
     let handle = client.open("/outbox/a.ack.csv").await.unwrap();
     assert_eq!(client.sftp.read(&handle, 0, 100).await.unwrap().data, b"spec\n");
     assert_eq!(refusal(client.sftp.read(&handle, 5, 100).await).0, StatusCode::Eof);

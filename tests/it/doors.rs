@@ -8,3 +8,5 @@ mod house;
 mod proxy;
 mod sessions;
 mod sftp;
+mod sftp_limits;
+mod ssh_logins;

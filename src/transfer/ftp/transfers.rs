@@ -101,7 +101,7 @@ impl Session {
         }
         let meeting = Meeting {
             way,
-            peer: self.visit.peer,
+            visit: self.visit.clone(),
             local: self.local,
             tls,
             patience: self.limits.data_timeout,

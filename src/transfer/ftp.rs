@@ -57,6 +57,27 @@ impl FtpDoor {
     }
 }
 
+/// Reads and understands all lines of an input, as a session would; for the fuzzer. Returns how many
+/// were commands.
+#[cfg(feature = "fuzzing")]
+pub(super) fn understand(input: &[u8]) -> usize {
+    let (mut lines, mut commands) = (line::Lines::default(), 0);
+    for piece in input.chunks(1000) {
+        lines.room(piece.len()).extend_from_slice(piece);
+        loop {
+            match lines.next() {
+                Ok(Some(line::Line::Text(line))) => {
+                    commands += usize::from(command::parse(&line).is_ok());
+                }
+                Ok(Some(line::Line::TooLong)) => {}
+                Ok(None) => break,
+                Err(line::Flood) => return commands,
+            }
+        }
+    }
+    commands
+}
+
 /// Serves one connection until it ends; with `implicit`, TLS begins with the first byte.
 pub(super) async fn serve(
     house: Arc<House>,

@@ -103,3 +103,8 @@ fn check(mut answers: &[u8]) {
         answers = rest.get(length..).expect("a whole packet");
     }
 }
+
+/// Lines of an FTP client, before and after its login.
+pub fn ftp_line(input: &[u8]) {
+    let _ = super::ftp::understand(input);
+}

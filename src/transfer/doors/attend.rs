@@ -10,6 +10,7 @@ use tokio::time::{sleep, timeout};
 use tokio_util::sync::CancellationToken;
 
 use super::{Door, Kind};
+use crate::model::TenantId;
 use crate::transfer::house::House;
 use crate::transfer::sessions::Entry;
 use crate::transfer::visit::{Farewell, Visit};
@@ -70,7 +71,7 @@ async fn ended(house: &House, visit: &Visit, token: &CancellationToken) {
     };
     tokio::select! {
         () = token.cancelled() => visit.end(Farewell::Stopping),
-        () = visit.ending() => {}
+        () = visit.ending() => note_ending(visit),
         () = login_expired => visit.cut(Farewell::LoginExpired),
     }
     let grace = house.limits().drain_grace;
@@ -85,6 +86,17 @@ async fn ended(house: &House, visit: &Visit, token: &CancellationToken) {
     // Who makes room does so at once; all others hear why.
     if visit.farewell() != Farewell::Crowded {
         sleep(LINGER).await;
+    }
+}
+
+/// What an operator or a new configuration ended is worth a line; who makes room for others is not.
+fn note_ending(visit: &Visit) {
+    let why = visit.farewell();
+    if matches!(why, Farewell::Killed | Farewell::Withdrawn) {
+        let line = visit.line();
+        let (account, tenant) = (line.account.unwrap_or_default(), line.tenant);
+        let tenant = tenant.as_ref().map_or("", TenantId::as_str);
+        tracing::info!(session = %visit.id, account, tenant, peer = %visit.peer, %why, "session ended");
     }
 }
 

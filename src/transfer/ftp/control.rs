@@ -61,7 +61,7 @@ impl Control {
                 Ok(None) => {}
                 Err(_flood) => return Heard::Flood,
             }
-            match wire.read_buf(self.lines.room(READ_BYTES)).await {
+            match read(wire, self.lines.room(READ_BYTES)).await {
                 Ok(0) => return Heard::End,
                 Ok(_) => {}
                 Err(error) => return ended(error),
@@ -110,6 +110,22 @@ impl Control {
         };
         // Who is gone need not hear it, and who goes on sending is not waited for.
         timeout(GOODBYE_TIMEOUT, goodbye).await.ok();
+    }
+}
+
+/// A read ends at urgent data, and a short read of tokio's waits for the next packet then: in clear the
+/// socket is asked until it has no more.
+async fn read(wire: &mut Wire, into: &mut Vec<u8>) -> io::Result<usize> {
+    let stream = match wire {
+        Wire::Clear(stream) => stream,
+        Wire::Tls(_) => return wire.read_buf(into).await,
+    };
+    loop {
+        stream.readable().await?;
+        match stream.try_read_buf(into) {
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
+            read => return read,
+        }
     }
 }
 

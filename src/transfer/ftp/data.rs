@@ -15,6 +15,7 @@ use super::control::HANDSHAKE_TIMEOUT;
 use super::reply::Reply;
 use super::wire::Wire;
 use crate::transfer::SessionReuse;
+use crate::transfer::visit::Visit;
 use crate::world::Dice;
 
 /// Data connections the kernel holds for one listener: strangers who knock are let in and sent away.
@@ -62,8 +63,8 @@ fn listen_on(address: SocketAddr) -> io::Result<TcpListener> {
 /// All that is needed to make the data connection, away from the session.
 pub(super) struct Meeting {
     pub(super) way: Way,
-    /// The only address a data connection comes from.
-    pub(super) peer: IpAddr,
+    /// Whose data connection it is to be.
+    pub(super) visit: Visit,
     /// Our own address on the control connection.
     pub(super) local: IpAddr,
     /// `None` in clear.
@@ -76,7 +77,7 @@ impl Meeting {
     pub(super) async fn meet(self) -> Result<Wire, Reply> {
         let stream = match self.way {
             Way::Unknown => return Err(Reply::new(425, "Send PASV or EPSV first.")),
-            Way::Passive(listener, until) => accept(&listener, self.peer, until).await?,
+            Way::Passive(listener, until) => accept(&listener, &self.visit, until).await?,
             Way::Active(address) => connect(self.local, address, self.patience).await?,
         };
         let Some((config, reuse)) = self.tls else { return Ok(Wire::Clear(stream)) };
@@ -84,13 +85,13 @@ impl Meeting {
         let wire = match timeout(HANDSHAKE_TIMEOUT, handshake).await {
             Ok(Ok(stream)) => Wire::Tls(Box::new(stream)),
             Ok(Err(error)) => {
-                tracing::debug!(peer = %self.peer, %error, "tls on data connection");
+                tracing::debug!(peer = %self.visit.peer, %error, "tls on data connection");
                 return Err(Reply::new(522, "TLS failed on the data connection; try again."));
             }
             Err(_) => return Err(Reply::new(522, "TLS on the data connection took too long.")),
         };
         if reuse == SessionReuse::Required && !wire.is_resumed() {
-            tracing::info!(peer = %self.peer, "data connection refused: tls session not resumed");
+            tracing::info!(peer = %self.visit.peer, "data connection refused: tls session not resumed");
             let why = "The data connection must resume the control connection's TLS session; \
                        switch session reuse on in the client.";
             return Err(Reply::new(522, why));
@@ -100,7 +101,8 @@ impl Meeting {
 }
 
 /// Takes the first connection of the right address; others are closed and change nothing.
-async fn accept(listener: &TcpListener, peer: IpAddr, until: Instant) -> Result<TcpStream, Reply> {
+async fn accept(listener: &TcpListener, visit: &Visit, until: Instant) -> Result<TcpStream, Reply> {
+    let peer = visit.peer;
     let late = sleep_until(until);
     tokio::pin!(late);
     loop {
@@ -109,7 +111,7 @@ async fn accept(listener: &TcpListener, peer: IpAddr, until: Instant) -> Result<
             () = &mut late => return Err(Reply::new(425, "No data connection came in time.")),
         };
         match accepted {
-            Ok((stream, from)) if from.ip().to_canonical() == peer => return Ok(stream),
+            Ok((stream, from)) if visit.may_bring_data(from.ip()) => return Ok(stream),
             Ok((_, from)) => {
                 let stranger = from.ip();
                 tracing::info!(%peer, %stranger, "data connection of another address refused");

@@ -1,14 +1,15 @@
 //! Listings: LIST, NLST and MLSD over a data connection, STAT with a path over the control connection.
 
+use jiff::Timestamp;
+
 use super::listing::{Facts, can_be_told, facts_line, long_line};
-use super::names::folder_at;
 use super::pattern::{fits, is_pattern};
 use super::reply::Reply;
 use super::session::Session;
-use crate::files::{Entry, EntryKind, Home, HomeError, RelPath};
+use crate::files::{Entry, EntryKind, Folder, Home, HomeError, RelPath};
 
-/// Lines of STAT with a path; a longer listing needs a data connection.
-const STAT_LINES_MAX: usize = 1000;
+/// Entries read and sorted at once: a folder may hold more than anybody wants in memory.
+const ENTRIES_AT_ONCE: usize = 1000;
 
 /// How entries are written.
 #[derive(Debug, Clone, Copy)]
@@ -20,86 +21,107 @@ pub(super) enum Form {
     Facts(Facts),
 }
 
-/// What a listing shows.
-struct Found {
-    entries: Vec<Entry>,
+/// What a path names: a folder's entries, a file, or all that fit where the last name is a pattern.
+pub(super) struct Listing {
+    found: Found,
+    form: Form,
     /// What NLST puts before each name.
     prefix: Vec<u8>,
+    pattern: Option<Vec<u8>>,
+    now: Timestamp,
+}
+
+enum Found {
+    Folder(Folder),
+    File(Option<Entry>),
+}
+
+impl Listing {
+    /// Errs where there is nothing to list. Blocks.
+    fn open(
+        home: &Home,
+        here: &RelPath,
+        typed: &[u8],
+        form: Form,
+        now: Timestamp,
+    ) -> Result<Listing, HomeError> {
+        let (folder_typed, name) = match typed.iter().rposition(|byte| *byte == b'/') {
+            Some(slash) => typed.split_at(slash + 1),
+            None => (&b""[..], typed),
+        };
+        let path = here.resolve(typed)?;
+        let (found, prefix, pattern) = match home.stat(&path) {
+            Ok(entry) if entry.kind == EntryKind::Folder => {
+                let mut prefix = typed.to_vec();
+                if !matches!(prefix.last(), None | Some(b'/')) {
+                    prefix.push(b'/');
+                }
+                (Found::Folder(home.folder(&path)?), prefix, None)
+            }
+            Ok(_) if matches!(form, Form::Facts(_)) => {
+                return Err(HomeError::Refused("this is a file, not a folder"));
+            }
+            Ok(entry) => (Found::File(Some(entry)), folder_typed.to_vec(), None),
+            Err(HomeError::NotFound) if is_pattern(name) && !matches!(form, Form::Facts(_)) => {
+                let folder = home.folder(&here.resolve(folder_typed)?)?;
+                (Found::Folder(folder), folder_typed.to_vec(), Some(name.to_vec()))
+            }
+            Err(error) => return Err(error),
+        };
+        Ok(Listing { found, form, prefix, pattern, now })
+    }
+
+    /// The next lines; none at the end. Blocks.
+    pub(super) fn next(&mut self) -> Result<Vec<Vec<u8>>, HomeError> {
+        loop {
+            let mut entries = match &mut self.found {
+                Found::Folder(folder) => folder.next(ENTRIES_AT_ONCE)?,
+                Found::File(entry) => entry.take().into_iter().collect(),
+            };
+            if entries.is_empty() {
+                return Ok(Vec::new());
+            }
+            entries.retain(|entry| {
+                let fits = |pattern: &Vec<u8>| fits(pattern, &entry.name);
+                can_be_told(&entry.name) && self.pattern.as_ref().is_none_or(fits)
+            });
+            if !entries.is_empty() {
+                entries.sort_by(|a, b| a.name.cmp(&b.name));
+                return Ok(entries.iter().map(|entry| self.line(entry)).collect());
+            }
+        }
+    }
+
+    fn line(&self, entry: &Entry) -> Vec<u8> {
+        match self.form {
+            Form::Long => long_line(entry, self.now),
+            Form::Facts(facts) => facts_line(entry, facts),
+            Form::Names => [&self.prefix[..], &entry.name].concat(),
+        }
+    }
 }
 
 impl Session {
-    /// The lines of a listing, each with its end.
-    pub(super) async fn lines_of(&self, path: &[u8], form: Form) -> Result<Vec<u8>, Reply> {
-        let found = self.found(path, form).await?;
+    /// The listing that is asked for, opened.
+    pub(super) async fn listing(&self, path: &[u8], form: Form) -> Result<Listing, Reply> {
+        let (here, typed) = (self.here.clone(), path.to_vec());
         let now = self.house.world.clock.now();
-        let mut lines = Vec::new();
-        for entry in found.entries.iter().filter(|entry| can_be_told(&entry.name)) {
-            match form {
-                Form::Long => lines.extend(long_line(entry, now)),
-                Form::Facts(facts) => lines.extend(facts_line(entry, facts)),
-                Form::Names => {
-                    lines.extend(&found.prefix);
-                    lines.extend(&entry.name);
-                }
-            }
-            lines.extend(b"\r\n");
-        }
-        Ok(lines)
+        let opened = self.with_home(move |home| Listing::open(home, &here, &typed, form, now));
+        opened.await.map_err(|error| Reply::from(&error))
     }
 
     /// STAT with a path.
     pub(super) async fn stat(&self, path: &[u8]) -> Reply {
-        let found = match self.found(path, Form::Long).await {
-            Ok(found) => found,
+        let mut listing = match self.listing(path, Form::Long).await {
+            Ok(listing) => listing,
             Err(reply) => return reply,
         };
-        let now = self.house.world.clock.now();
-        let told = found.entries.iter().filter(|entry| can_be_told(&entry.name));
-        let lines: Vec<_> = told.take(STAT_LINES_MAX).map(|entry| long_line(entry, now)).collect();
-        let last = match found.entries.len() > STAT_LINES_MAX {
-            true => "There is more; use LIST.",
-            false => "End.",
-        };
-        Reply::long(213, "Listing:", lines, last)
-    }
-
-    async fn found(&self, path: &[u8], form: Form) -> Result<Found, Reply> {
-        let here = self.here.clone();
-        let typed = path.to_vec();
-        let found = self.with_home(move |home| match form {
-            Form::Facts(_) => folder(home, &here.resolve(&typed)?),
-            Form::Long | Form::Names => found(home, &here, &typed),
-        });
-        found.await.map_err(|error| Reply::from(&error))
-    }
-}
-
-fn folder(home: &Home, path: &RelPath) -> Result<Found, HomeError> {
-    folder_at(home, path)?;
-    Ok(Found { entries: home.list(path)?, prefix: Vec::new() })
-}
-
-/// What a path names: a folder's entries, a file, or all that fit where the last name is a pattern.
-fn found(home: &Home, here: &RelPath, typed: &[u8]) -> Result<Found, HomeError> {
-    let (folder_typed, name) = match typed.iter().rposition(|byte| *byte == b'/') {
-        Some(slash) => typed.split_at(slash + 1),
-        None => (&b""[..], typed),
-    };
-    let path = here.resolve(typed)?;
-    match home.stat(&path) {
-        Ok(entry) if entry.kind == EntryKind::Folder => {
-            let mut prefix = typed.to_vec();
-            if !matches!(prefix.last(), None | Some(b'/')) {
-                prefix.push(b'/');
+        match self.with_home(move |_| listing.next()).await {
+            Ok(lines) if lines.len() < ENTRIES_AT_ONCE => {
+                Reply::long(213, "Listing:", lines, "End.")
             }
-            Ok(Found { entries: home.list(&path)?, prefix })
+            Ok(lines) => Reply::long(213, "Listing:", lines, "There may be more; use LIST."),
+            Err(error) => Reply::from(&error),
         }
-        Ok(entry) => Ok(Found { entries: vec![entry], prefix: folder_typed.to_vec() }),
-        Err(HomeError::NotFound) if is_pattern(name) => {
-            let mut entries = home.list(&here.resolve(folder_typed)?)?;
-            entries.retain(|entry| fits(name, &entry.name));
-            Ok(Found { entries, prefix: folder_typed.to_vec() })
-        }
-        Err(error) => Err(error),
     }
 }

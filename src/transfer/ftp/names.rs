@@ -81,9 +81,8 @@ impl Session {
         }
     }
 
-    /// Taken as `utime` over SFTP is: what became of the time is the home's affair.
     pub(super) async fn mfmt(&self, time: Timestamp, path: &[u8]) -> Reply {
-        match self.on(path, |home, path| home.set_attributes(&path)).await {
+        match self.on(path, move |home, path| home.set_modified(&path, time)).await {
             Ok(()) => {
                 let time = time.strftime("%Y%m%d%H%M%S");
                 let mut text = format!("Modify={time}; ").into_bytes();

@@ -12,6 +12,7 @@ use tokio::time::timeout;
 
 use super::data::Meeting;
 use super::guest::{Guest, Moved};
+use super::lists::Listing;
 use super::reply::{Reply, sentence};
 use super::wire::Wire;
 use crate::files::{HomeError, RelPath, Upload};
@@ -146,21 +147,17 @@ impl Carrier {
         }
     }
 
-    /// Sends the lines of a listing.
-    pub(super) async fn send_lines(self, lines: Vec<u8>) -> Ending {
+    /// Sends a listing, as far as it is read.
+    pub(super) async fn send_listing(self, listing: Listing) -> Ending {
         let Carrier { limits, visit, guest, meeting, progress, .. } = self;
         let flow = Flow { stall: limits.stall_timeout, visit: &visit, progress: &progress };
         let mut wire = match meeting.meet().await {
             Ok(wire) => wire,
             Err(reply) => return reply.into(),
         };
-        let sending = async {
-            flow.write(&mut wire, &lines).await?;
-            flow.end(&mut wire).await
-        };
-        match sending.await {
+        match flow.send_lines(&mut wire, listing).await {
             Ok(()) => Reply::new(226, "That is all.").into(),
-            Err(error) => refusal(&guest, "listing", &RelPath::root(), Stop::Wire(error)).into(),
+            Err(stop) => refusal(&guest, "listing", &RelPath::root(), stop).into(),
         }
     }
 }
@@ -241,6 +238,23 @@ impl Flow<'_> {
             (spare, piece) = (piece, next.map_err(disk)?);
         }
         self.end(wire).await.map_err(Stop::Wire)
+    }
+
+    async fn send_lines(&self, wire: &mut Wire, mut listing: Listing) -> Result<(), Stop> {
+        loop {
+            let (back, lines) = blocking(move || {
+                let lines = listing.next();
+                (listing, lines)
+            })
+            .await;
+            let mut lines = lines.map_err(Stop::Home)?;
+            if lines.is_empty() {
+                return self.end(wire).await.map_err(Stop::Wire);
+            }
+            lines.push(Vec::new());
+            self.write(wire, &lines.join(&b"\r\n"[..])).await.map_err(Stop::Wire)?;
+            listing = back;
+        }
     }
 
     /// The last bytes leave, and then our end.

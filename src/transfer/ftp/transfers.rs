@@ -101,7 +101,7 @@ impl Session {
         }
         let meeting = Meeting {
             way,
-            peer: self.visit.peer,
+            visit: self.visit.clone(),
             local: self.local,
             tls,
             patience: self.limits.data_timeout,
@@ -202,10 +202,10 @@ impl Session {
     }
 
     async fn list(&mut self, carrier: Carrier, path: &[u8], form: Form) -> io::Result<Next> {
-        match self.lines_of(path, form).await {
-            Ok(lines) => {
+        match self.listing(path, form).await {
+            Ok(listing) => {
                 let progress = carrier.progress.clone();
-                let work = Box::pin(carrier.send_lines(lines));
+                let work = Box::pin(carrier.send_listing(listing));
                 let moving = Moving::new("list", &self.here, false);
                 self.carry(Reply::new(150, "Here it comes."), progress, work, moving).await
             }

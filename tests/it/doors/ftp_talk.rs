@@ -317,6 +317,9 @@ async fn listings_take_patterns_and_refuse_before_they_begin() {
     assert_eq!(talk.get("RETR a.csv").await, Err(554));
     assert_eq!(talk.ask("REST 3").await, 350);
     assert_eq!(talk.get("RETR a.csv").await, Ok(b"45".to_vec()));
+    let time = talk.hear("MFMT 20200102030405 a.csv").await;
+    assert_eq!(time, b"213 Modify=20200102030405; a.csv\r\n");
+    assert_eq!(talk.hear("MDTM a.csv").await, b"213 20200102030405\r\n");
     assert_eq!(talk.put("STOU a.csv", b"x").await, 226);
     assert_eq!(talk.get("NLST a_*.csv").await.unwrap().len(), "a_01234567.csv\r\n".len());
 }
@@ -346,6 +349,21 @@ async fn a_transfer_can_be_watched_and_called_off() {
     }
     assert!(!house.path("inbox/a.csv").exists());
     assert_eq!(house.last().path, "inbox/b.csv");
+}
+
+/// Python's ftplib sends ABOR as urgent data: the kernel cuts the line in two before its last byte.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn urgent_bytes_are_read_where_they_stand() {
+    let house = clear();
+    let control = TcpStream::connect(house.ftp).await.unwrap().into_std().unwrap();
+    let urgent = control.try_clone().unwrap();
+    let wire = Box::new(TcpStream::from_std(control).unwrap());
+    let mut talk = Talk { wire, tls: None, server: house.ftp, read: Vec::new() };
+    assert_eq!(talk.code().await, 220);
+    for line in [&b"NOOP\r\n"[..], b"\xff\xf4\xff\xf2NOOP\r\n"] {
+        assert_eq!(socket2::SockRef::from(&urgent).send_out_of_band(line).unwrap(), line.len());
+        assert_eq!(talk.code().await, 200);
+    }
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -89,24 +89,22 @@ impl House {
     }
 
     pub(crate) fn at(local: SocketAddr, tls: TlsMode, limits: Limits) -> House {
-        House::guarded(local, tls, limits, safe_guard(), &SimulatedDisk::default())
-    }
-
-    /// A house at whose doors proxies come for their clients.
-    pub(crate) fn behind(proxies: &str, limits: Limits) -> House {
-        let ftp = FtpSettings {
-            listen: vec!["127.0.0.1:0".parse().unwrap()],
-            tls: TlsMode::Optional,
-            from_proxy: vec![proxies.parse().unwrap()],
-            ..FtpSettings::default()
-        };
-        House::speaking(ftp, limits)
+        let ftp = FtpSettings { listen: vec![local], tls, ..FtpSettings::default() };
+        House::furnished(local, ftp, limits, safe_guard(), &SimulatedDisk::default())
     }
 
     /// A house with FTP of a kind; where it has only implicit TLS, that is its FTP door.
     pub(crate) fn speaking(ftp: FtpSettings, limits: Limits) -> House {
         let local = "127.0.0.1:0".parse().unwrap();
-        House::built(local, ftp, limits, safe_guard(), &SimulatedDisk::default())
+        House::furnished(local, ftp, limits, safe_guard(), &SimulatedDisk::default())
+    }
+
+    /// A house at whose doors proxies come for their clients.
+    pub(crate) fn behind(proxies: &str, limits: Limits) -> House {
+        let local = "127.0.0.1:0".parse().unwrap();
+        let (tls, from_proxy) = (TlsMode::Optional, vec![proxies.parse().unwrap()]);
+        let ftp = FtpSettings { listen: vec![local], tls, from_proxy, ..FtpSettings::default() };
+        House::furnished(local, ftp, limits, safe_guard(), &SimulatedDisk::default())
     }
 
     /// A house with a guard of its own, which remembers on this disk.
@@ -118,10 +116,10 @@ impl House {
         disk: &SimulatedDisk,
     ) -> House {
         let ftp = FtpSettings { listen: vec![local], tls, ..FtpSettings::default() };
-        House::built(local, ftp, limits, guard, disk)
+        House::furnished(local, ftp, limits, guard, disk)
     }
 
-    fn built(
+    fn furnished(
         local: SocketAddr,
         ftp: FtpSettings,
         limits: Limits,

@@ -139,7 +139,7 @@ async fn farewell(visit: &Visit, line: &Line) {
         () = visit.being_cut() => {}
     }
     line.hang_up(&visit.farewell().to_string()).await;
-    std::future::pending().await
+    std::future::pending::<()>().await;
 }
 
 /// A reset soon after an upload lowers what says that it is whole.

@@ -66,7 +66,6 @@ fn an_sftp_packet_of_an_impossible_length_ends_the_channel_and_takes_no_memory()
 
 /// Every kind of packet, cut off early, and with a length inside that reaches beyond its end.
 #[test]
-#[ignore = "a channel that the server ended keeps its place"]
 fn sftp_packets_that_hold_less_than_they_say_are_answered_or_end_the_channel() {
     let daemon = Daemon::start();
     beside_a_good_client(&daemon, LITTLE_MEMORY, || {

@@ -1,4 +1,4 @@
-//! The doors: SFTP, FTP and explicit FTPS, the accounts behind them, and finished uploads.
+//! The doors: SFTP, FTP and FTPS, the accounts behind them, and finished uploads.
 //!
 //! Owns listeners, logins, bans and the protocols' engines. Never touches a tenant's disk except through
 //! `files::Home`, never says "success" before the evidence of an upload is recorded, and lets nobody
@@ -38,7 +38,8 @@ pub use network::{InvalidNetwork, Network};
 pub use policy::PolicyOffer;
 pub use sessions::SessionFilter;
 pub use settings::{
-    AlgorithmPolicy, FtpSettings, HostKeyType, Limits, Settings, SftpSettings, TlsMode,
+    AlgorithmPolicy, FtpSettings, HostKeyType, Limits, SessionReuse, Settings, SftpSettings,
+    TlsMode,
 };
 pub use totp::{InvalidTotpSecret, TotpSecret};
 pub use visit::SessionLine;

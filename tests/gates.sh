@@ -3,7 +3,7 @@
 # weak; fsx and fio write at random through sshfs. Only loopback is touched.
 #
 # Use: tests/gates.sh [GATE...]      all gates, or some of: ssh tls nmap guard files
-#   LONG=1                 testssl.sh in full (about 3 minutes a door), not only protocols, ciphers and certificate
+#   LONG=1                 testssl.sh in full (about 3 minutes a door), not only protocols, order, certificate, renegotiation
 #   DROPCHUTE_BIN=FILE     the program; without it `cargo build` makes one
 #   DROPCHUTE_INSTALL=1    installs what is missing: scanners by apt-get, ssh-audit and fsx into ~/.cache/dropchute;
 #                          without it, says what is missing and exits 77
@@ -70,10 +70,10 @@ sys.exit(bool(bad))
 PY
         pass "sslscan: $1 FTPS offers TLS 1.2 and 1.3 with ECDHE and AEAD only"
         rm -f "$WORK/testssl.json"
-        local checks=(-p -s -f -S -P -h)
+        local checks=(-p -P -S -R -C)
         [ -z "${LONG:-}" ] || checks=()
         # Its exit status counts findings of any kind.
-        timeout 900 testssl --quiet --color 0 --warnings off --openssl-timeout 10 --socket-timeout 10 \
+        timeout 900 testssl --quiet --color 0 --warnings off --openssl-timeout 10 --connect-timeout 10 \
             ${4:+"$4" "$5"} ${checks[@]+"${checks[@]}"} \
             --jsonfile "$WORK/testssl.json" "127.0.0.1:$2" >"$WORK/testssl.$1" 2>&1 || true
         python3 - "$WORK/testssl.json" "$ROOT/tests/gates/testssl_expected.txt" <<'PY' || fail "testssl.sh, $1 FTPS (see above)"

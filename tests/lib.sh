@@ -257,7 +257,7 @@ listen = ["127.0.0.1:$SFTP_PORT"]
 ${1:-}
 [ftp]
 listen = ["127.0.0.1:$FTP_PORT"]
-# implicit_listen = ["127.0.0.1:$FTPS_PORT"]
+implicit_listen = ["127.0.0.1:$FTPS_PORT"]
 tls = "optional"
 passive_ports = "$((FREE_PORT + 10))-$((FREE_PORT + 200))"
 ${2:-}

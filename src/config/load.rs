@@ -52,7 +52,7 @@ const TENANT_FOLDER: &str = "tenants.d";
 const FILE_MAX_BYTES: u64 = 16 << 20;
 /// What a reload brings in: tenants with all they hold, accounts too, what they have in common, and what
 /// the doors look up anew for each connection.
-const RELOADED: [&str; 12] = [
+const RELOADED: [&str; 13] = [
     "tenant.",
     "defaults.",
     "guard.",
@@ -64,6 +64,7 @@ const RELOADED: [&str; 12] = [
     "limits.session_bandwidth",
     "limits.login_grace",
     "limits.stall_timeout",
+    "limits.data_timeout",
     "limits.handles_max",
 ];
 /// The format this version reads.

@@ -16,7 +16,8 @@ use super::value;
 use crate::records;
 use crate::telemetry::LogFormat;
 use crate::transfer::{
-    AlgorithmPolicy, FtpSettings, HostKeyType, Limits, Network, Settings, SftpSettings, TlsMode,
+    AlgorithmPolicy, FtpSettings, HostKeyType, Limits, Network, SessionReuse, Settings,
+    SftpSettings, TlsMode,
 };
 
 /// The front that may face the internet. Nothing listens there yet in this version.
@@ -48,7 +49,7 @@ pub(super) fn doors(top: &Section<'_>, places: &Places) -> Settings {
     let ftp = ftp(&top.section("ftp"), places);
     Settings {
         sftp: Some(sftp).filter(|sftp| !sftp.listen.is_empty()),
-        ftp: Some(ftp).filter(|ftp| !ftp.listen.is_empty()),
+        ftp: Some(ftp).filter(|ftp| !ftp.listen.is_empty() || !ftp.implicit_listen.is_empty()),
         limits: built_in.limits,
         guard: built_in.guard,
         disk_reserve: top.value("disk_reserve", built_in.disk_reserve, value::percent),
@@ -104,8 +105,11 @@ fn ftp(section: &Section<'_>, places: &Places) -> FtpSettings {
     let built_in = FtpSettings::default();
     let modes =
         [("required", TlsMode::Required), ("optional", TlsMode::Optional), ("off", TlsMode::Off)];
-    section.not_yet("implicit_listen", Some("[]"));
-    section.not_yet("tls_session_reuse", Some("preferred"));
+    let reuses = [
+        ("off", SessionReuse::Off),
+        ("preferred", SessionReuse::Preferred),
+        ("required", SessionReuse::Required),
+    ];
     let tls = section.value("tls", built_in.tls, value::one_of(&modes));
     if tls != TlsMode::Required {
         let complaint = Complaint::new(
@@ -121,9 +125,19 @@ fn ftp(section: &Section<'_>, places: &Places) -> FtpSettings {
             section.complain(given, Complaint::new(format!("needs {other} beside it")));
         }
     }
+    let listeners = |key, built_in| section.value(key, built_in, value::list(value::listener));
+    let implicit_listen = listeners("implicit_listen", built_in.implicit_listen);
+    if tls == TlsMode::Off && !implicit_listen.is_empty() {
+        let complaint = Complaint::new("needs TLS, which tls = \"off\" switches off");
+        section.complain("implicit_listen", complaint.allowed("[], or another tls"));
+    }
+    let reuse = value::one_of(&reuses);
     FtpSettings {
-        listen: section.value("listen", built_in.listen, value::list(value::listener)),
+        listen: listeners("listen", built_in.listen),
+        implicit_listen,
         tls,
+        tls_session_reuse: section.value("tls_session_reuse", built_in.tls_session_reuse, reuse),
+        active: section.value("active", built_in.active, value::switch),
         certificate_file,
         key_file,
         passive_ports: section.value("passive_ports", built_in.passive_ports, ports),
@@ -265,6 +279,7 @@ pub(super) fn limits(section: &Section<'_>, shutdown_grace: Duration) -> (Limits
         login_grace: section.value("login_grace", doors.login_grace, value::duration),
         idle_timeout: section.value("idle_timeout", doors.idle_timeout, value::duration),
         stall_timeout: section.value("stall_timeout", doors.stall_timeout, value::duration),
+        data_timeout: section.value("data_timeout", doors.data_timeout, value::duration),
         password_checks_max: section.value(
             "password_checks_max",
             doors.password_checks_max,

@@ -20,6 +20,7 @@ impl Config {
         let tenant = |tenant: &Tenant| transfer::Tenant {
             id: tenant.id.clone(),
             aliases: tenant.settings.aliases.clone(),
+            settle: tenant.settings.rules.settle,
             quota: tenant.settings.quota,
             resume_window: tenant.settings.resume_window,
             sessions_max: tenant.settings.sessions_max,

@@ -4,6 +4,8 @@ use std::collections::BTreeMap;
 use std::fs::File;
 use std::sync::Arc;
 
+use jiff::Timestamp;
+
 use super::area::{Area, TOP_FOLDERS, is_fixed, upload_area};
 use super::folder::{Shown, shown};
 use super::upload::{UploadStart, evidence};
@@ -173,6 +175,18 @@ impl Home {
     /// apart, and the evidence already recorded speaks of it.
     pub fn set_attributes(&self, path: &RelPath) -> Result<(), HomeError> {
         self.stat(path).map(|_| ())
+    }
+
+    /// Gives a file in `/media` the time its sender says, by which clients tell what to send again.
+    /// Elsewhere it is taken and not used, as above.
+    pub fn set_modified(&self, path: &RelPath, time: Timestamp) -> Result<(), HomeError> {
+        self.set_attributes(path)?;
+        let path = self.real(path);
+        if Area::of(&path) != Some(Area::Media) || is_fixed(&path) {
+            return Ok(());
+        }
+        self.changeable(&path)?;
+        Ok(self.tree.root.read_file(&path)?.set_modified(time.into())?)
     }
 
     /// Free and total bytes of the disk.

@@ -62,6 +62,15 @@ fn journey(reopen: &mut dyn FnMut(Option<Store>) -> Store) {
     let store = reopen(Some(store));
     assert_eq!(store.upload(&upload.tenant, "inbox/a.csv").unwrap(), Some(upload.clone()));
     assert_eq!(store.upload(&"other".parse().unwrap(), "inbox/a.csv").unwrap(), None);
+    // Taken back: only where it speaks of that version.
+    let newer = FileVersion { inode: 9, ..upload.version };
+    store.forget_upload(&UploadEvidence { version: newer, ..upload.clone() }).unwrap();
+    assert_eq!(store.upload(&upload.tenant, "inbox/a.csv").unwrap(), Some(upload.clone()));
+    store.forget_upload(&UploadEvidence { weak: true, ..upload.clone() }).unwrap();
+    store.forget_upload(&upload).unwrap();
+    let store = reopen(Some(store));
+    assert_eq!(store.upload(&upload.tenant, "inbox/a.csv").unwrap(), None);
+    store.record_upload(&upload).unwrap();
 
     let first = store.open_batch(claimed(7)).unwrap();
     let second = store.open_batch(claimed(7)).unwrap();

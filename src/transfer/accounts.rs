@@ -106,6 +106,8 @@ impl Account {
 pub struct Tenant {
     pub id: TenantId,
     pub aliases: Aliases,
+    /// How long an ended upload may still prove to be cut.
+    pub settle: Duration,
     /// Most that may be stored.
     pub quota: Quota,
     /// How long an upload that was cut can be continued.
@@ -125,6 +127,7 @@ impl Tenant {
         Tenant {
             id,
             aliases: Aliases::new(),
+            settle: Duration::from_secs(2),
             quota,
             resume_window,
             suspended,

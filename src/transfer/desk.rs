@@ -298,8 +298,14 @@ impl House {
             (Reason::Wrong, self.world.clock.instant())
         });
         self.log_refusal(visit, name, protocol, reason);
-        if reason == Reason::Busy {
-            return Refusal::Busy;
+        // Where nothing was verified there is nothing to hide, and the place is wanted by others.
+        match reason {
+            Reason::Busy => return Refusal::Busy,
+            Reason::Banned => {
+                visit.end(Farewell::Banned);
+                return Refusal::Banned;
+            }
+            _ => {}
         }
         let delay = self.guard.delay(visit.peer);
         count(&self.counters.guard_delays);
@@ -527,8 +533,52 @@ mod tests {
         let (found, let_in) = tokio::join!(join_all(guesses), owner);
         assert!(!found.contains(&true) && let_in);
         assert_eq!(desk.checks(), 10 + 1);
-        assert!(!desk.house.may_try(&desk.visit(1)) && desk.house.may_try(&desk.visit(2)));
-        assert_eq!(desk.house.refuse(&desk.visit(1), "erp", "sftp").await, Refusal::Banned);
+        let banned = desk.visit(1);
+        assert!(!desk.house.may_try(&banned) && desk.house.may_try(&desk.visit(2)));
+        assert_eq!(desk.house.refuse(&banned, "erp", "sftp").await, Refusal::Banned);
+    }
+
+    #[derive(Clone, Default)]
+    struct Log(Arc<Mutex<Vec<u8>>>);
+
+    impl std::io::Write for Log {
+        fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
+            self.0.lock().unwrap().extend_from_slice(bytes);
+            Ok(bytes.len())
+        }
+
+        fn flush(&mut self) -> std::io::Result<()> {
+            Ok(())
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn the_log_names_accounts_and_never_what_strangers_typed() {
+        let (desk, log) = (Desk::new(Limits::default()), Log::default());
+        let writer = log.clone();
+        let subscriber = tracing_subscriber::fmt()
+            .with_max_level(tracing::Level::TRACE)
+            .with_ansi(false)
+            .with_writer(move || writer.clone())
+            .finish();
+        let _guard = tracing::subscriber::set_default(subscriber);
+        desk.refused(&desk.visit(1), "erp", "hunter1").await;
+        desk.refused(&desk.visit(2), "hunter2", "hunter3").await;
+        let stranger = desk.visit(3);
+        desk.house.check_key(&stranger, "hunter4", key(1).public_key(), "sftp");
+        desk.house.left(&stranger, false);
+        let lines = String::from_utf8(log.0.lock().unwrap().clone()).unwrap();
+        let refusals: Vec<&str> = lines.lines().filter(|l| l.contains("login refused")).collect();
+        let expected = [
+            "account=\"erp\" tenant=\"acme\" peer=192.0.2.1 protocol=\"sftp\" reason=\"wrong credentials\"",
+            "account=\"\" tenant=\"\" peer=192.0.2.2 protocol=\"sftp\" reason=\"unknown account\"",
+            "account=\"\" tenant=\"\" peer=192.0.2.3 protocol=\"sftp\" reason=\"no key fits\"",
+        ];
+        assert_eq!(refusals.len(), expected.len(), "{lines}");
+        for (line, expected) in refusals.iter().zip(expected) {
+            assert!(line.ends_with(expected), "{line}");
+        }
+        assert!(!lines.contains("hunter"), "{lines}");
     }
 
     #[tokio::test(start_paused = true)]
@@ -633,6 +683,7 @@ mod tests {
     /// What the delay hides: how long the check itself takes, in real time.
     #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
     #[ignore = "a measurement of a minute; run it alone, with --no-capture, on a quiet machine"]
+    #[allow(clippy::print_stdout, reason = "a measurement shows its figures")]
     async fn checks_take_as_long_for_strangers_as_for_wrong_passwords() {
         let desk = Desk::new(Limits::default());
         desk.house.guard.replace(GuardSettings { enabled: false, ..GuardSettings::default() });

@@ -63,6 +63,8 @@ struct Door {
 enum Kind {
     Sftp(Arc<SshDoor>),
     Ftp(Arc<FtpDoor>),
+    /// TLS from the first byte.
+    ImplicitFtps(Arc<FtpDoor>),
 }
 
 impl Door {
@@ -74,6 +76,7 @@ impl Door {
         match self.kind {
             Kind::Sftp(_) => "sftp",
             Kind::Ftp(_) => "ftp",
+            Kind::ImplicitFtps(_) => "ftps",
         }
     }
 
@@ -210,15 +213,20 @@ impl DoorControl {
     }
 
     /// Brings into force what can change without a restart, after the accounts were replaced: limits,
-    /// and networks of proxies. Sessions whose accounts may no longer come in end; all others go on.
+    /// networks of proxies, and what certificate and key files now hold. Sessions whose accounts may no longer come in end; all others go on.
     pub fn lay(&self, settings: &Settings) {
         let limits = Arc::new(settings.limits.clone());
         *self.house.limits.write().unwrap_or_else(PoisonError::into_inner) = limits.clone();
         for door in &self.doors {
             let networks = match door.kind {
                 Kind::Sftp(_) => settings.sftp.as_ref().map(|sftp| &sftp.from_proxy),
-                Kind::Ftp(_) => settings.ftp.as_ref().map(|ftp| &ftp.from_proxy),
+                Kind::Ftp(_) | Kind::ImplicitFtps(_) => {
+                    settings.ftp.as_ref().map(|ftp| &ftp.from_proxy)
+                }
             };
+            if let Kind::Ftp(ftp) | Kind::ImplicitFtps(ftp) = &door.kind {
+                ftp.renew_certificate();
+            }
             if let Some(networks) = networks {
                 let mut from_proxy =
                     door.from_proxy.write().unwrap_or_else(PoisonError::into_inner);

@@ -1,70 +1,100 @@
-//! FTP and explicit FTPS: libunftp speaks the protocol, one server object per connection of ours.
+//! FTP and FTPS, explicit and implicit, by an engine of our own.
+//!
+//! Owns the two connections of FTP and what is said on them (RFC 959, 1123, 2228, 2389, 2428, 3659,
+//! 4217, the drafts on MFMT and HASH). Never decides about logins, which the desk in `house.rs` does,
+//! nor touches the disk except through `files::Home`; never publishes an upload whose end was not seen.
+//! Start reading at `session.rs`; `command.rs` and `listing.rs` are pure.
 
-mod clear;
-mod gate;
-mod storage;
+mod command;
+mod control;
+mod data;
+mod digest;
+mod guest;
+mod line;
+mod listing;
+mod lists;
+mod login;
+mod manners;
+mod names;
+mod pattern;
+mod reply;
+mod session;
+mod settling;
+mod transfer;
+mod transfers;
+mod ways;
+mod wire;
 
-use std::io;
-use std::net::IpAddr;
 use std::sync::Arc;
 
-use libunftp::ServerBuilder;
-use libunftp::options::{FtpsRequired, PassiveHost};
-use rustls::ServerConfig;
 use tokio::net::TcpStream;
 
-use self::clear::Clear;
-use self::gate::Gate;
-use self::storage::Disk;
+use self::control::Control;
+use self::session::Session;
+use super::FtpSettings;
 use super::house::House;
+use super::tls::FtpTls;
 use super::visit::Visit;
-use super::{FtpSettings, TlsMode};
 
 /// What every FTP connection needs.
 pub(super) struct FtpDoor {
     pub(super) settings: FtpSettings,
     /// `None` where TLS is off.
-    pub(super) tls: Option<Arc<ServerConfig>>,
+    pub(super) tls: Option<FtpTls>,
 }
 
-/// Serves one connection until it ends.
-pub(super) async fn serve(house: Arc<House>, visit: Visit, door: Arc<FtpDoor>, stream: TcpStream) {
-    let peer = visit.peer;
-    if let Err(error) = converse(&house, visit, &door, stream).await {
-        tracing::debug!(%peer, %error, "ftp connection ended");
-    }
-}
-
-async fn converse(
-    house: &Arc<House>,
-    visit: Visit,
-    door: &FtpDoor,
-    stream: TcpStream,
-) -> io::Result<()> {
-    let stream = stream.into_std()?;
-    let clear = Clear::new(stream.try_clone()?);
-    let stream = TcpStream::from_std(stream)?;
-    let tls = door.tls.as_ref().map(|config| clear.watching(config));
-    let clear_allowed = door.settings.tls != TlsMode::Required;
-    let disk = Disk::new(house, &visit);
-    let gate = Arc::new(Gate::new(house.clone(), visit, clear, clear_allowed));
-    let mut builder =
-        ServerBuilder::with_user_detail_provider(Box::new(move || disk.clone()), gate.clone())
-            .authenticator(gate)
-            .greeting("Dropchute ready")
-            .idle_session_timeout(house.limits().idle_timeout.as_secs())
-            .passive_ports(door.settings.passive_ports.clone());
-    if let Some(IpAddr::V4(address)) = door.settings.public_address {
-        builder = builder.passive_host(PassiveHost::Ip(address));
-    }
-    if let Some(tls) = tls {
-        // The type parameter is an oversight of the library: nothing of that type is taken.
-        builder = builder.ftps_manual::<std::path::PathBuf>(tls);
-        if !clear_allowed {
-            // The gate sees to the control channel: the library's own refusal has another code.
-            builder = builder.ftps_required(FtpsRequired::None, FtpsRequired::All);
+impl FtpDoor {
+    /// Reads certificate and key again: they are replaced under their names, long before the program
+    /// is. Blocks.
+    pub(super) fn renew_certificate(&self) {
+        match self.tls.as_ref().map(|tls| tls.certificates.reload()) {
+            Some(Err(error)) => {
+                tracing::error!(%error, "read the FTP certificate again; the old one stays");
+            }
+            Some(Ok(())) => tracing::info!("FTP certificate read again"),
+            None => {}
         }
     }
-    let server = builder.build().map_err(io::Error::other)?;
-    server.service(stream).await.map_err(io::Error::other)
+}
+
+/// Reads and understands all lines of an input, as a session would; for the fuzzer. Returns how many
+/// were commands.
+#[cfg(feature = "fuzzing")]
+pub(super) fn understand(input: &[u8]) -> usize {
+    let (mut lines, mut commands) = (line::Lines::default(), 0);
+    for piece in input.chunks(1000) {
+        lines.room(piece.len()).extend_from_slice(piece);
+        loop {
+            match lines.next() {
+                Ok(Some(line::Line::Text(line))) => {
+                    commands += usize::from(command::parse(&line).is_ok());
+                }
+                Ok(Some(line::Line::TooLong)) => {}
+                Ok(None) => break,
+                Err(line::Flood) => return commands,
+            }
+        }
+    }
+    commands
+}
+
+/// Serves one connection until it ends; with `implicit`, TLS begins with the first byte.
+pub(super) async fn serve(
+    house: Arc<House>,
+    visit: Visit,
+    door: Arc<FtpDoor>,
+    stream: TcpStream,
+    implicit: bool,
+) {
+    let peer = visit.peer;
+    let local = match stream.local_addr() {
+        Ok(address) => address.ip().to_canonical(),
+        Err(error) => return tracing::debug!(%peer, %error, "ftp connection gone at once"),
+    };
+    let control = Control::new(stream, house.limits().stall_timeout);
+    let mut session = Session::new(house, visit, door, control, local);
+    if implicit && let Err(error) = session.begin_under_tls().await {
+        return tracing::debug!(%peer, %error, "tls on ftp connection");
+    }
+    session.converse().await;
 }

@@ -162,3 +162,8 @@ fn check(mut answers: &[u8]) {
     }
     assert!(answers.is_empty(), "{answers:?}");
 }
+
+/// Lines of an FTP client, before and after its login.
+pub fn ftp_line(input: &[u8]) {
+    let _ = super::ftp::understand(input);
+}

@@ -108,12 +108,18 @@ pub enum AlgorithmPolicy {
 
 #[derive(Debug, Clone)]
 pub struct FtpSettings {
+    /// FTPS by AUTH TLS, and plain FTP.
     pub listen: Vec<SocketAddr>,
+    /// FTPS with TLS from the first byte.
+    pub implicit_listen: Vec<SocketAddr>,
     pub tls: TlsMode,
     /// PEM chain; without one a self-signed certificate is made and kept in `data_dir`.
     pub certificate_file: Option<PathBuf>,
     /// PEM key of the certificate.
     pub key_file: Option<PathBuf>,
+    pub tls_session_reuse: SessionReuse,
+    /// Whether clients may have data connections made to them (PORT, EPRT).
+    pub active: bool,
     /// Ports of data connections.
     pub passive_ports: RangeInclusive<u16>,
     /// The address told to clients for data connections; by default the one they reached us at.
@@ -126,9 +132,12 @@ impl Default for FtpSettings {
     fn default() -> FtpSettings {
         FtpSettings {
             listen: vec![SocketAddr::from(([0u16; 8], 2121))],
+            implicit_listen: Vec::new(),
             tls: TlsMode::Required,
             certificate_file: None,
             key_file: None,
+            tls_session_reuse: SessionReuse::Preferred,
+            active: false,
             passive_ports: 50_000..=50_999,
             public_address: None,
             from_proxy: Vec::new(),
@@ -143,6 +152,19 @@ pub enum TlsMode {
     Required,
     Optional,
     Off,
+}
+
+/// Whether data connections resume the TLS session of their control connection: it proves that both
+/// come from the same client.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum SessionReuse {
+    /// Sessions cannot be resumed.
+    Off,
+    /// They can; without, a data connection must come from the same address, as always.
+    #[default]
+    Preferred,
+    /// A data connection that does not is refused.
+    Required,
 }
 
 /// What one client, one address and all clients together can use up.
@@ -162,6 +184,8 @@ pub struct Limits {
     pub idle_timeout: Duration,
     /// Time without a byte inside an FTP transfer.
     pub stall_timeout: Duration,
+    /// Time to open an FTP data connection.
+    pub data_timeout: Duration,
     /// Passwords checked at the same time; each check takes memory and a processor.
     pub password_checks_max: usize,
     /// Passwords that wait to be checked; further ones are refused for the moment.
@@ -195,6 +219,7 @@ impl Default for Limits {
             login_grace: Duration::from_secs(60),
             idle_timeout: Duration::from_secs(600),
             stall_timeout: Duration::from_secs(120),
+            data_timeout: Duration::from_secs(30),
             password_checks_max: 2,
             password_queue_max: 256,
             upload_max_bytes: 2 << 30,

@@ -26,6 +26,8 @@ pub(super) struct Arrival {
     pub(super) peer: SocketAddr,
     /// The address it reached us at; behind a proxy, the one it reached the proxy at.
     pub(super) local: SocketAddr,
+    /// The proxy that brought it.
+    pub(super) proxy: Option<IpAddr>,
 }
 
 /// The number of a connection, for operators to name it by.
@@ -150,13 +152,20 @@ impl Visit {
     #[cfg(test)]
     pub(super) fn alone(peer: IpAddr, world: Arc<World>) -> Visit {
         let peer = SocketAddr::new(peer, 50_000);
-        let arrival = Arrival { door: "sftp", peer, local: peer };
+        let arrival = Arrival { door: "sftp", peer, local: peer, proxy: None };
         Visit::new(VisitId(0), arrival, Arc::default(), world)
     }
 
     /// The address the client reached, which FTP tells it for data connections.
     pub(super) fn local(&self) -> SocketAddr {
         self.shared.arrival.local
+    }
+
+    /// Whether a data connection from this address is of the same client: it comes from the client's
+    /// own address, or through the same proxy.
+    pub(super) fn may_bring_data(&self, address: IpAddr) -> bool {
+        let address = address.to_canonical();
+        address == self.peer || Some(address) == self.shared.arrival.proxy
     }
 
     pub(super) fn who(&self) -> Option<Who> {

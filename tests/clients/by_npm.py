@@ -35,7 +35,7 @@ class Npm(Client):
 
     def own(self, folder, local):
         """A tree there and back."""
-        sample_tree(local / "tree")
+        sample_tree(local / "tree", empty="0 B" not in self.cannot)
         self.node("putTree", local / "tree", folder + b"/tree")
         same_trees(local / "tree", operators(folder + b"/tree"))
         self.node("getTree", folder + b"/tree", local / "back")
@@ -43,9 +43,11 @@ class Npm(Client):
 
 
 UTF_8 = {case: "JavaScript strings are sent as UTF-8" for case in ("latin-1", "no latin-1")}
+# Without it the door takes no file over TLS: it might be cut.
+NO_END = {"0 B": "Node ends an empty upload without TLS's own end where it is quicker than the handshake"}
 CLIENTS = [
     Npm("ssh2-sftp-client", "ssh2_sftp_client.js", SFTP_PORT, cannot=UTF_8),
     Npm("basic-ftp", "basic_ftp.js", FTP_PORT, secure=False),
-    Npm("basic-ftp-tls", "basic_ftp.js", FTP_PORT, secure=True),
-    Npm("basic-ftp-implicit", "basic_ftp.js", IMPLICIT_PORT, secure="implicit"),
+    Npm("basic-ftp-tls", "basic_ftp.js", FTP_PORT, cannot=NO_END, secure=True),
+    Npm("basic-ftp-implicit", "basic_ftp.js", IMPLICIT_PORT, cannot=NO_END, secure="implicit"),
 ]

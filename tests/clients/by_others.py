@@ -4,7 +4,7 @@ import os
 from urllib.parse import quote
 
 from client import (
-    FTP_PORT, HOST, IMPLICIT_PORT, PASSWORD, USER, Client, operators, run, same_bytes, same_trees, sample_tree, url,
+    FTP_PORT, HOST, IMPLICIT_PORT, PASSWORD, USER, Client, must, operators, run, same_bytes, same_trees, sample_tree, url,
 )
 
 LOGIN = f"{USER}:{quote(PASSWORD, safe='')}@{HOST}"
@@ -46,7 +46,11 @@ class Tnftp(Client):
 
     def dialogue(self, *lines):
         script = b"\n".join([b"user %s \"%s\"" % (USER.encode(), PASSWORD.encode()), *lines, b"quit\n"])
-        return run("tnftp", "-n", "-V", "-i", HOST, str(FTP_PORT), stdin=script)
+        heard = run("tnftp", "-n", "-v", "-i", HOST, str(FTP_PORT), stdin=script)
+        # It goes on, and exits 0, whatever the server said.
+        refusals = [line for line in heard.splitlines() if line[:1] in (b"4", b"5") and line[3:4] == b" "]
+        must(not refusals, f"refused: {refusals}")
+        return heard
 
     def names(self, folder):
         lines = self.dialogue(b"cd " + folder, b"nlist").splitlines()

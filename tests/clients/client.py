@@ -125,10 +125,9 @@ def same_trees(one, other):
     must(trees[0] == trees[1], "bytes differ")
 
 
-def sample_tree(top):
+def sample_tree(top, empty=True):
     """A folder of folders with names as partners have them, to be mirrored."""
     for name in ("plain.bin", "two words.bin", "Grüße.bin", "sub/📦.bin", "sub/deeper/empty.bin"):
         path = Path(top) / name
         path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_bytes(b"" if "empty" in name else name.encode() * 1000)
-    return top
+        path.write_bytes(b"" if empty and "empty" in name else name.encode() * 1000)

@@ -2,8 +2,11 @@
 
 mod dialogues;
 mod ftp;
+mod ftp_talk;
 mod guard;
 mod house;
 mod proxy;
 mod sessions;
 mod sftp;
+mod sftp_limits;
+mod ssh_logins;

@@ -276,3 +276,48 @@ fn wait_until(what: &str, holds: impl Fn() -> bool) {
         std::thread::sleep(Duration::from_millis(10));
     }
 }
+
+#[test]
+fn an_operator_lists_sessions_and_ends_them() {
+    let daemon = Daemon::start(CONFIG);
+    daemon.hears("READY=1");
+    let mut client = TcpStream::connect(daemon.address("sftp")).unwrap();
+    client.set_read_timeout(Some(DEADLINE)).unwrap();
+    client.read_exact(&mut [0; 8]).unwrap();
+    let list: serde_json::Value =
+        serde_json::from_str(&daemon.ask(&["session", "list", "--json"])).unwrap();
+    let session = &list["sessions"][0];
+    assert_eq!(session["protocol"], "sftp", "{list}");
+    assert_eq!(session["peer"], client.local_addr().unwrap().to_string());
+    let table = daemon.ask(&["session", "list", "--tenant", "acme"]);
+    assert_eq!(table.lines().count(), 1, "{table}");
+    let id = session["id"].as_str().unwrap();
+    assert_eq!(daemon.ask(&["session", "kill", id]), "ended 1 session\n");
+    client.read_to_end(&mut Vec::new()).unwrap();
+    daemon.signal(rustix::process::Signal::TERM);
+    assert_eq!(daemon.end().0, Some(0));
+}
+
+#[test]
+fn without_a_free_descriptor_connections_wait_and_are_taken_later() {
+    use rustix::process::{Pid, Resource, Rlimit, prlimit};
+    let daemon = Daemon::start(CONFIG);
+    daemon.hears("READY=1");
+    let sftp = daemon.address("sftp");
+    let pid = Pid::from_child(&daemon.child);
+    let open = std::fs::read_dir(format!("/proc/{}/fd", daemon.child.id())).unwrap().count() as u64;
+    let limit = Rlimit { current: Some(open + 10), maximum: Some(open + 10) };
+    prlimit(Some(pid), Resource::Nofile, limit).unwrap();
+    let flood: Vec<TcpStream> = (0..30).map(|_| TcpStream::connect(sftp).unwrap()).collect();
+    let mut last = flood.last().unwrap();
+    last.set_read_timeout(Some(Duration::from_secs(1))).unwrap();
+    last.read_exact(&mut [0; 8]).unwrap_err();
+    drop(flood);
+    let mut client = TcpStream::connect(sftp).unwrap();
+    client.set_read_timeout(Some(DEADLINE)).unwrap();
+    client.read_exact(&mut [0; 8]).unwrap();
+    daemon.signal(rustix::process::Signal::TERM);
+    let (code, log) = daemon.end();
+    assert_eq!(code, Some(0), "{log}");
+    assert_eq!(log.matches("accept connection").count(), 1, "{log}");
+}

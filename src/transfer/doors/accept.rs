@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use tokio::net::TcpStream;
 use tokio::sync::Semaphore;
-use tokio::time::{sleep, timeout};
+use tokio::time::{Instant, sleep, timeout};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
@@ -20,6 +20,8 @@ use crate::transfer::visit::Arrival;
 
 /// The pause after an error of accepting, such as too many open files.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
+/// Errors of accepting come ten times a second: the log hears of them once in this time.
+const ERROR_TOLD_AGAIN: Duration = Duration::from_secs(60);
 /// The time a proxy has to say for whom it comes.
 const PROXY_HEADER_MAX: Duration = Duration::from_secs(5);
 /// Connections of proxies that have not said so yet; more wait in the kernel.
@@ -33,7 +35,7 @@ pub(super) async fn accept(
     token: CancellationToken,
 ) {
     let proxies = Arc::new(Semaphore::new(PROXY_HEADERS_MAX));
-    let mut failing = false;
+    let mut told: Option<Instant> = None;
     loop {
         let accepted = tokio::select! {
             biased;
@@ -44,18 +46,22 @@ pub(super) async fn accept(
             Ok(accepted) => accepted,
             Err(error) => {
                 count(&house.counters.accept_errors);
-                // Once for each run of errors: they come ten times a second.
-                if !std::mem::replace(&mut failing, true) {
+                let now = house.world.clock.instant();
+                if told.is_none_or(|then| now.duration_since(then) >= ERROR_TOLD_AGAIN) {
                     tracing::warn!(door = listener.door.name(), %error, "accept connection");
+                    told = Some(now);
                 }
                 sleep(ACCEPT_PAUSE).await;
                 continue;
             }
         };
-        failing = false;
         let Ok(local) = stream.local_addr() else { continue };
-        let arrival =
-            Arrival { door: listener.door.name(), peer: canonical(peer), local: canonical(local) };
+        let arrival = Arrival {
+            door: listener.door.name(),
+            peer: canonical(peer),
+            local: canonical(local),
+            proxy: None,
+        };
         let (house, door, token) = (house.clone(), listener.door.clone(), token.clone());
         if !door.is_proxy(peer) {
             // In this task, before another is made: a flood costs no more than this.
@@ -109,7 +115,8 @@ async fn introduced(
     let proxy = arrival.peer;
     match timeout(PROXY_HEADER_MAX, proxy::read(stream)).await {
         Ok(Ok(Spoken::For { peer, local })) => {
-            Some(Arrival { peer: canonical(peer), local: canonical(local), ..arrival })
+            let (peer, local) = (canonical(peer), canonical(local));
+            Some(Arrival { peer, local, proxy: Some(proxy.ip()), ..arrival })
         }
         Ok(Ok(Spoken::Own)) => None,
         Ok(Err(error)) => {

@@ -10,6 +10,7 @@ use tokio::time::{sleep, timeout};
 use tokio_util::sync::CancellationToken;
 
 use super::{Door, Kind};
+use crate::model::TenantId;
 use crate::transfer::house::House;
 use crate::transfer::sessions::Entry;
 use crate::transfer::visit::{Farewell, Visit};
@@ -53,7 +54,10 @@ pub(super) async fn attend(
 async fn converse(house: &Arc<House>, door: &Door, visit: Visit, stream: TcpStream) {
     match &door.kind {
         Kind::Sftp(door) => ssh::serve(house.clone(), visit, door.clone(), stream).await,
-        Kind::Ftp(door) => ftp::serve(house.clone(), visit, door.clone(), stream).await,
+        Kind::Ftp(door) => ftp::serve(house.clone(), visit, door.clone(), stream, false).await,
+        Kind::ImplicitFtps(door) => {
+            ftp::serve(house.clone(), visit, door.clone(), stream, true).await;
+        }
     }
 }
 
@@ -67,7 +71,7 @@ async fn ended(house: &House, visit: &Visit, token: &CancellationToken) {
     };
     tokio::select! {
         () = token.cancelled() => visit.end(Farewell::Stopping),
-        () = visit.ending() => {}
+        () = visit.ending() => note_ending(visit),
         () = login_expired => visit.cut(Farewell::LoginExpired),
     }
     let grace = house.limits().drain_grace;
@@ -82,6 +86,17 @@ async fn ended(house: &House, visit: &Visit, token: &CancellationToken) {
     // Who makes room does so at once; all others hear why.
     if visit.farewell() != Farewell::Crowded {
         sleep(LINGER).await;
+    }
+}
+
+/// What an operator or a new configuration ended is worth a line; who makes room for others is not.
+fn note_ending(visit: &Visit) {
+    let why = visit.farewell();
+    if matches!(why, Farewell::Killed | Farewell::Withdrawn) {
+        let line = visit.line();
+        let (account, tenant) = (line.account.unwrap_or_default(), line.tenant);
+        let tenant = tenant.as_ref().map_or("", TenantId::as_str);
+        tracing::info!(session = %visit.id, account, tenant, peer = %visit.peer, %why, "session ended");
     }
 }
 

@@ -10,7 +10,8 @@ use super::{Door, Kind, TransferError};
 use crate::transfer::ftp::FtpDoor;
 use crate::transfer::house::House;
 use crate::transfer::ssh::SshDoor;
-use crate::transfer::{FtpSettings, SftpSettings, TlsMode, tls};
+use crate::transfer::tls::FtpTls;
+use crate::transfer::{FtpSettings, SftpSettings, TlsMode};
 
 /// Connections the kernel holds until we accept them.
 const BACKLOG: i32 = 1024;
@@ -26,43 +27,32 @@ pub(super) fn sftp(settings: &SftpSettings, house: &House) -> Result<Vec<Listene
     let door = SshDoor::open(settings, house)
         .map_err(|(path, source)| TransferError::HostKey { path, source })?;
     let door = Door::new(Kind::Sftp(Arc::new(door)), &settings.from_proxy);
-    settings.listen.iter().map(|address| listen(&door, *address, false)).collect()
+    settings.listen.iter().map(|address| listen(&door, *address)).collect()
 }
 
-/// The listeners of the FTP door.
+/// The listeners of the FTP doors: with TLS on demand, and with TLS from the first byte.
 pub(super) fn ftp(settings: &FtpSettings, house: &House) -> Result<Vec<Listener>, TransferError> {
     let tls = match settings.tls {
         TlsMode::Off => None,
         TlsMode::Required | TlsMode::Optional => Some(
-            tls::server_config(settings, &house.data_dir)
+            FtpTls::new(settings, &house.data_dir)
                 .map_err(|source| TransferError::Certificate { source })?,
         ),
     };
-    let kind = Kind::Ftp(Arc::new(FtpDoor { settings: settings.clone(), tls }));
-    let door = Door::new(kind, &settings.from_proxy);
-    let mut listeners = Vec::new();
-    for address in &settings.listen {
-        // PASV tells an IPv4 address, which a connection over a dual-stack socket does not have: two
-        // sockets of one family each in place of one for both.
-        let everywhere = address.is_ipv6() && address.ip().is_unspecified();
-        let listener = listen(&door, *address, everywhere)?;
-        let bound = listener.socket.local_addr().unwrap_or(*address);
-        listeners.push(listener);
-        let v4 = SocketAddr::from((Ipv4Addr::UNSPECIFIED, bound.port()));
-        if everywhere && bound.is_ipv6() && !settings.listen.contains(&v4) {
-            listeners.push(listen(&door, v4, false)?);
-        }
-    }
-    Ok(listeners)
+    let ftp = Arc::new(FtpDoor { settings: settings.clone(), tls });
+    let explicit = Door::new(Kind::Ftp(ftp.clone()), &settings.from_proxy);
+    let implicit = Door::new(Kind::ImplicitFtps(ftp), &settings.from_proxy);
+    let explicit = settings.listen.iter().map(|address| (&explicit, address));
+    let implicit = settings.implicit_listen.iter().map(|address| (&implicit, address));
+    explicit.chain(implicit).map(|(door, address)| listen(door, *address)).collect()
 }
 
-/// A listener; one on `[::]` takes IPv4 as well unless `only_v6`, and is one on `0.0.0.0` where the
-/// machine has no IPv6.
-fn listen(door: &Arc<Door>, address: SocketAddr, only_v6: bool) -> Result<Listener, TransferError> {
+/// A listener; one on `[::]` takes IPv4 as well, and is one on `0.0.0.0` where the machine has no IPv6.
+fn listen(door: &Arc<Door>, address: SocketAddr) -> Result<Listener, TransferError> {
     let everywhere = address.is_ipv6() && address.ip().is_unspecified();
-    let socket = match bind(address, only_v6) {
+    let socket = match bind(address) {
         Err(error) if everywhere && has_no_ipv6(&error) => {
-            bind(SocketAddr::from((Ipv4Addr::UNSPECIFIED, address.port())), false)
+            bind(SocketAddr::from((Ipv4Addr::UNSPECIFIED, address.port())))
         }
         other => other,
     };
@@ -79,11 +69,11 @@ fn has_no_ipv6(error: &io::Error) -> bool {
     codes.iter().any(|code| error.raw_os_error() == Some(code.raw_os_error()))
 }
 
-fn bind(address: SocketAddr, only_v6: bool) -> io::Result<TcpListener> {
+fn bind(address: SocketAddr) -> io::Result<TcpListener> {
     use socket2::{Domain, Protocol, Socket, Type};
     let socket = Socket::new(Domain::for_address(address), Type::STREAM, Some(Protocol::TCP))?;
     if address.is_ipv6() {
-        socket.set_only_v6(only_v6)?;
+        socket.set_only_v6(false)?;
     }
     socket.set_reuse_address(true)?;
     socket.set_nonblocking(true)?;

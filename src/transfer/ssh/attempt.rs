@@ -80,11 +80,14 @@ impl Attempt {
         methods
     }
 
+    pub(super) fn asks_for_code(&self) -> bool {
+        self.next().include(Factors::TOTP)
+    }
+
     /// What a dialogue (keyboard-interactive) asks for now.
     pub(super) fn ask(&mut self) -> Factors {
-        let next = self.next();
         // A code has no other way in; a password has.
-        let asked = if next.include(Factors::TOTP) { Factors::TOTP } else { Factors::PASSWORD };
+        let asked = if self.asks_for_code() { Factors::TOTP } else { Factors::PASSWORD };
         self.asked = Some(asked);
         asked
     }

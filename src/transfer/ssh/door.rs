@@ -15,6 +15,7 @@ use super::attempt::{Attempt, Step};
 use super::{Line, PROTOCOL, SshDoor};
 use crate::transfer::Factors;
 use crate::transfer::accounts::Login;
+use crate::transfer::desk::Refusal;
 use crate::transfer::house::House;
 use crate::transfer::sftp::{self, Allowance, Inlet};
 use crate::transfer::visit::Visit;
@@ -72,7 +73,11 @@ impl Door {
             Step::Next => return self.go_on(true),
             Step::Refused => {}
         }
-        self.house.refuse(&self.visit, name, PROTOCOL).await;
+        let refusal = self.house.refuse(&self.visit, name, PROTOCOL).await;
+        if refusal == Refusal::Busy {
+            // Nothing was wrong with what the client said, and only the end of a connection has words.
+            self.line.hang_up(&refusal.to_string()).await;
+        }
         self.attempt.of(name);
         self.go_on(false)
     }
@@ -219,7 +224,13 @@ impl Handler for Door {
             return Ok(self.decide(user, Factors::TOTP, login).await);
         }
         let login = self.house.check_password(&self.visit, user, answer, PROTOCOL).await;
-        Ok(self.decide(user, Factors::PASSWORD, login).await)
+        Ok(match self.decide(user, Factors::PASSWORD, login).await {
+            // The dialogue goes on where the next factor has no other way in.
+            Auth::Reject { partial_success: true, .. } if self.attempt.asks_for_code() => {
+                question(self.attempt.ask())
+            }
+            auth => auth,
+        })
     }
 
     async fn channel_open_session(

@@ -12,7 +12,7 @@ use dropchute::model::UploadEvidence;
 use dropchute::store::{SimulatedDisk, Store};
 use dropchute::transfer::{
     Account, Accounts, Counters, DoorControl, Doors, Factors, FtpSettings, Guard, GuardSettings,
-    Limits, Network, Protocols, Rights, Settings, SftpSettings, Tenant, TlsMode,
+    Limits, Protocols, Rights, Settings, SftpSettings, Tenant, TlsMode,
 };
 use dropchute::world::World;
 use russh::keys::PrivateKey;
@@ -89,15 +89,22 @@ impl House {
     }
 
     pub(crate) fn at(local: SocketAddr, tls: TlsMode, limits: Limits) -> House {
-        House::furnished(local, tls, limits, safe_guard(), &SimulatedDisk::default(), &[])
+        let ftp = FtpSettings { listen: vec![local], tls, ..FtpSettings::default() };
+        House::furnished(local, ftp, limits, safe_guard(), &SimulatedDisk::default())
+    }
+
+    /// A house with FTP of a kind; where it has only implicit TLS, that is its FTP door.
+    pub(crate) fn speaking(ftp: FtpSettings, limits: Limits) -> House {
+        let local = "127.0.0.1:0".parse().unwrap();
+        House::furnished(local, ftp, limits, safe_guard(), &SimulatedDisk::default())
     }
 
     /// A house at whose doors proxies come for their clients.
     pub(crate) fn behind(proxies: &str, limits: Limits) -> House {
         let local = "127.0.0.1:0".parse().unwrap();
-        let (guard, disk) = (safe_guard(), SimulatedDisk::default());
-        let proxies = [proxies.parse().unwrap()];
-        House::furnished(local, TlsMode::Optional, limits, guard, &disk, &proxies)
+        let (tls, from_proxy) = (TlsMode::Optional, vec![proxies.parse().unwrap()]);
+        let ftp = FtpSettings { listen: vec![local], tls, from_proxy, ..FtpSettings::default() };
+        House::furnished(local, ftp, limits, safe_guard(), &SimulatedDisk::default())
     }
 
     /// A house with a guard of its own, which remembers on this disk.
@@ -108,16 +115,16 @@ impl House {
         guard: GuardSettings,
         disk: &SimulatedDisk,
     ) -> House {
-        House::furnished(local, tls, limits, guard, disk, &[])
+        let ftp = FtpSettings { listen: vec![local], tls, ..FtpSettings::default() };
+        House::furnished(local, ftp, limits, guard, disk)
     }
 
     fn furnished(
         local: SocketAddr,
-        tls: TlsMode,
+        ftp: FtpSettings,
         limits: Limits,
         guard: GuardSettings,
         disk: &SimulatedDisk,
-        proxies: &[Network],
     ) -> House {
         let folder = tempfile::tempdir().unwrap();
         let settings = Settings {
@@ -125,15 +132,10 @@ impl House {
             sftp: Some(SftpSettings {
                 listen: vec![local],
                 host_key_file: Some(folder.path().join("host_key")),
-                from_proxy: proxies.to_vec(),
+                from_proxy: ftp.from_proxy.clone(),
                 ..SftpSettings::default()
             }),
-            ftp: Some(FtpSettings {
-                listen: vec![local],
-                tls,
-                from_proxy: proxies.to_vec(),
-                ..FtpSettings::default()
-            }),
+            ftp: Some(ftp),
             limits,
             guard,
             disk_reserve: 0.0,
@@ -159,7 +161,9 @@ impl House {
             world,
         )
         .unwrap();
-        let address = |door| doors.addresses().iter().find(|(name, _)| *name == door).unwrap().1;
+        let address = |door: &str| {
+            doors.addresses().iter().find(|(name, _)| name.starts_with(door)).unwrap().1
+        };
         let (sftp, ftp, counters) = (address("sftp"), address("ftp"), doors.counters());
         let control = doors.control();
         let token = CancellationToken::new();

@@ -40,6 +40,9 @@ async fn the_client_behind_the_proxy_is_the_one_that_counts() {
     let header = [V2, &[0x21, 0x11, 0, 12], &address].concat();
     let mut second = Ftp::connect(house.ftp, &header).await.unwrap();
     assert!(second.login("near").await.starts_with("230 "));
+    // Data comes the same way: from the proxy's address.
+    let answer = second.put("/media/a.bin", b"whole").await;
+    assert!(answer.starts_with("226 "), "{answer}");
     let sessions = house.control.sessions(&SessionFilter::default());
     let peers: Vec<String> = sessions.iter().map(|line| line.peer.to_string()).collect();
     assert_eq!(peers, ["203.0.113.7:51234", "203.0.113.8:51234"]);

@@ -47,6 +47,24 @@ impl Ftp {
         self.say(&format!("PASS {PASSWORD}")).await
     }
 
+    /// A data connection, on which a command has begun.
+    pub(super) async fn data(&mut self, command: &str) -> TcpStream {
+        let passive = self.say("EPSV").await;
+        let port = passive.split('|').nth(3).unwrap_or_else(|| panic!("{passive}"));
+        let stream = TcpStream::connect(("127.0.0.1", port.parse().unwrap())).await.unwrap();
+        let begun = self.say(command).await;
+        assert!(begun.starts_with("150 "), "{begun}");
+        stream
+    }
+
+    /// The answer to an upload.
+    pub(super) async fn put(&mut self, path: &str, bytes: &[u8]) -> String {
+        let mut data = self.data(&format!("STOR {path}")).await;
+        data.write_all(bytes).await.unwrap();
+        data.shutdown().await.unwrap();
+        self.answer().await.unwrap_or_default()
+    }
+
     /// What is still said until the connection ends.
     async fn last_words(&mut self) -> String {
         let mut words = Vec::new();
@@ -171,4 +189,68 @@ async fn connections_that_never_log_in_keep_nobody_out() {
         assert!(open.say("NOOP").await.starts_with("200 "));
     }
     house.close().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+#[allow(clippy::disallowed_methods, reason = "what is tested is the time it takes")]
+async fn a_session_is_no_faster_than_its_bandwidth() {
+    let limits = Limits { session_bandwidth: Some(400_000), ..Limits::default() };
+    let house = House::with(TlsMode::Optional, limits);
+    let mut ftp = logged_in(&house, "old").await;
+    let start = std::time::Instant::now();
+    let answer = ftp.put("/media/a.bin", &[7; 400_000]).await;
+    assert!(answer.starts_with("226 "), "{answer}");
+    // A tenth of a second's worth goes at once.
+    assert!(start.elapsed() >= Duration::from_millis(850), "{:?}", start.elapsed());
+    let start = std::time::Instant::now();
+    let mut got = Vec::new();
+    ftp.data("RETR /media/a.bin").await.read_to_end(&mut got).await.unwrap();
+    assert_eq!(got.len(), 400_000);
+    assert!(start.elapsed() >= Duration::from_millis(850), "{:?}", start.elapsed());
+    house.close().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn who_is_killed_in_the_middle_of_an_upload_hears_why() {
+    let house = House::with(TlsMode::Optional, Limits::default());
+    let mut ftp = logged_in(&house, "old").await;
+    let mut data = ftp.data("STOR /inbox/a.csv").await;
+    data.write_all(b"half").await.unwrap();
+    let doing = async {
+        while !house.control.sessions(&of_account("old"))[0]
+            .doing
+            .iter()
+            .any(|d| d.contains("4 bytes"))
+        {
+            sleep(Duration::from_millis(10)).await;
+        }
+    };
+    timeout(PATIENCE, doing).await.expect("the upload is listed");
+    assert_eq!(house.control.kill(&of_account("old")), 1);
+    let words = ftp.last_words().await;
+    assert!(words.contains("the operator ended this session"), "{words}");
+    wait_for(&house, 0).await;
+    assert!(!house.path("inbox/a.csv").exists());
+    house.close().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_stop_waits_for_what_runs_and_then_cuts_it_with_a_clear_answer() {
+    let limits = Limits { drain_grace: Duration::from_millis(500), ..Limits::default() };
+    let house = House::with(TlsMode::Optional, limits);
+    let (mut ends, mut hangs) = (logged_in(&house, "old").await, logged_in(&house, "old").await);
+    let mut ending = ends.data("STOR /media/ends.bin").await;
+    let mut hanging = hangs.data("STOR /media/hangs.bin").await;
+    hanging.write_all(b"half").await.unwrap();
+    house.token.cancel();
+    ending.write_all(b"whole").await.unwrap();
+    ending.shutdown().await.unwrap();
+    let answer = ends.answer().await.unwrap();
+    assert!(answer.starts_with("226 "), "{answer}");
+    let words = hangs.last_words().await.to_lowercase();
+    assert!(words.contains("stopping"), "{words}");
+    let folder = house.close().await;
+    let media = folder.path().join("tenants/acme/media");
+    assert_eq!(std::fs::read(media.join("ends.bin")).unwrap(), b"whole");
+    assert!(!media.join("hangs.bin").exists());
 }

@@ -60,7 +60,10 @@ pub(super) struct Client {
 
 impl Client {
     pub(super) async fn connect(house: &House) -> Client {
-        let config = client::Config { nodelay: true, ..client::Config::default() };
+        // russh's client stops where a caller asks for more than this queue takes before it reads.
+        let channel_buffer_size = 10_000;
+        let config =
+            client::Config { nodelay: true, channel_buffer_size, ..client::Config::default() };
         let mut ssh = client::connect(Arc::new(config), house.sftp, AnyServer).await.unwrap();
         let key = PrivateKeyWithHashAlg::new(Arc::new(key(7)), None);
         assert!(ssh.authenticate_publickey("erp", key).await.unwrap().success());

@@ -15,9 +15,32 @@ use super::doors::read_proxy_header;
 use super::sftp::{Book, Session, serve_bytes};
 use super::ssh::Fresh;
 use super::visit::{Arrival, Visit, VisitId};
-use super::{Account, Factors, Protocols, Rights, Tenant};
+use super::{Account, Factors, Protocols, Rights, Tenant, ftp};
 use crate::files::{Aliases, Home, RelPath, TenantTree, TreeSettings, Visitor};
 use crate::world::World;
+
+/// Reads what a client says on an FTP control connection, and matches each line as a pattern.
+///
+/// # Panics
+/// Where the commands depend on how the bytes are cut into pieces.
+pub fn ftp_lines(input: &[u8]) {
+    let at_once = ftp::read_commands(input, input.len().max(1));
+    for piece in [1, 7] {
+        let cut = ftp::read_commands(input, piece);
+        // What is a flood, and what only a long line, depends on how much comes at once.
+        if input.len() < FTP_LINE_BYTES {
+            assert_eq!(at_once, cut, "in pieces of {piece}");
+        }
+    }
+    // A pattern and a name; what is searched for is a match that takes for ever.
+    let mut lines = input.split(|byte| *byte == b'\n');
+    if let (Some(pattern), Some(name)) = (lines.next(), lines.next()) {
+        ftp::fits(pattern, name);
+    }
+}
+
+/// No input so short has a line that is too long.
+const FTP_LINE_BYTES: usize = 4096;
 
 /// Reads a PROXY header as a listener does.
 ///
@@ -161,9 +184,4 @@ fn check(mut answers: &[u8]) {
         answers = rest.get(length..).expect("a whole packet");
     }
     assert!(answers.is_empty(), "{answers:?}");
-}
-
-/// Lines of an FTP client, before and after its login.
-pub fn ftp_line(input: &[u8]) {
-    let _ = super::ftp::understand(input);
 }

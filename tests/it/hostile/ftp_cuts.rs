@@ -86,7 +86,8 @@ fn resume(ftp: &mut Ftp, name: &str, whole: &[u8], sent: usize) {
         assert!(there <= sent, "{name}: {there} of {sent}");
         assert_eq!(ftp.ask(format!("REST {there}")).code, 350);
     } else {
-        assert_eq!(sent, 0, "{name} is not shown: {size:?}");
+        // A reset throws away what was not read yet: perhaps all.
+        assert!(sent == 0 || name.starts_with("Line"), "{name} is not shown: {size:?}");
     }
     let reply = ftp.put(format!("STOR /inbox/{name}"), &whole[there..]);
     assert_eq!(reply.code, 226, "{name}: {reply:?}");

@@ -10,13 +10,12 @@ mod source;
 mod turns;
 
 use std::fmt;
-use std::hash::Hasher;
+use std::hash::{BuildHasher, RandomState};
 use std::net::IpAddr;
 use std::sync::{Arc, Mutex, PoisonError, RwLock};
 use std::time::Duration;
 
 use jiff::Timestamp;
-use siphasher::sip::SipHasher13;
 use tokio::sync::Notify;
 use tokio::time::sleep;
 use tokio_util::sync::CancellationToken;
@@ -49,7 +48,8 @@ struct Watch {
     changed: Notify,
     banned: Notify,
     world: Arc<World>,
-    digest_keys: (u64, u64),
+    /// Keyed anew in each process: nobody outside can tell which names share a digest.
+    digest: RandomState,
 }
 
 /// What an operator sees of a source.
@@ -83,7 +83,7 @@ impl Guard {
             writing: Mutex::default(),
             changed: Notify::new(),
             banned: Notify::new(),
-            digest_keys: (world.dice.next_u64(), world.dice.next_u64()),
+            digest: RandomState::new(),
             world,
         };
         Ok(Guard(Arc::new(watch)))
@@ -215,10 +215,8 @@ impl Guard {
     }
 
     fn tried<'a>(&self, peer: IpAddr, account: &'a str) -> Try<'a> {
-        let (first, second) = self.0.digest_keys;
-        let mut hasher = SipHasher13::new_with_keys(first, second);
-        hasher.write(account.as_bytes());
-        Try { source: Source::of(peer), account, digest: hasher.finish() }
+        let digest = self.0.digest.hash_one(account.as_bytes());
+        Try { source: Source::of(peer), account, digest }
     }
 
     fn now(&self) -> Timestamp {

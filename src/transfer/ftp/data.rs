@@ -12,7 +12,6 @@ use tokio::net::{TcpListener, TcpSocket, TcpStream};
 use tokio::time::{Instant, sleep_until, timeout};
 use tokio_rustls::TlsAcceptor;
 
-use super::control::HANDSHAKE_TIMEOUT;
 use super::reply::Reply;
 use super::wire::Wire;
 use crate::transfer::SessionReuse;
@@ -85,7 +84,7 @@ impl Meeting {
         };
         let Some((config, reuse)) = self.tls else { return Ok(Wire::Clear(stream)) };
         let handshake = TlsAcceptor::from(config).accept(stream);
-        let mut wire = match timeout(HANDSHAKE_TIMEOUT, handshake).await {
+        let mut wire = match timeout(self.patience, handshake).await {
             Ok(Ok(stream)) => Wire::Tls(Box::new(stream)),
             Ok(Err(error)) => {
                 tracing::debug!(peer = %self.visit.peer, %error, "tls on data connection");

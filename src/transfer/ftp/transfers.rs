@@ -259,7 +259,7 @@ impl Session {
             Out::Ended(ending) => self.conclude(*ending, after).await,
             Out::Gone(next) => Ok(next),
             Out::Cut => {
-                let why = format!("Cut off: {}.", visit.farewell());
+                let why = format!("Cut off: {}.", self.visit.farewell());
                 self.reply(Reply::new(426, why)).await
             }
             Out::Aborted => {

@@ -32,7 +32,7 @@ memory_kib() { sed -n "s/^$1:[^0-9]*\([0-9]*\).*/\1/p" "/proc/$SERVE_PID/status"
 good_client || fail "the good client before"
 echo 5 >"/proc/$SERVE_PID/clear_refs"
 before=$(memory_kib VmHWM)
-sent=$("$CACHE/boofuzz-0.4.2/bin/python" -B "$ROOT/tests/boofuzz.py" "$FTP_PORT" "$CASES" "$WORK") || fail "boofuzz itself"
+sent=$("$CACHE/boofuzz-0.4.2/bin/python" -B "$ROOT/tests/boofuzz_ftp.py" "$FTP_PORT" "$CASES" "$WORK") || fail "boofuzz itself"
 [ "$sent" -ge "$CASES" ] || fail "only $sent cases were sent"
 kill -0 "$SERVE_PID" || fail "the daemon is gone"
 grown=$(($(memory_kib VmHWM) - before))

@@ -5,9 +5,6 @@ mod attend;
 mod listen;
 mod proxy;
 
-#[cfg(feature = "fuzzing")]
-pub(super) use self::proxy::read as read_proxy_header;
-
 use std::collections::HashMap;
 use std::io;
 use std::net::SocketAddr;
@@ -242,4 +239,11 @@ impl std::fmt::Debug for DoorControl {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.write_str("DoorControl")
     }
+}
+
+/// Reads a PROXY header, for the fuzz target; whether it was one.
+#[cfg(feature = "fuzzing")]
+pub(super) fn reads_proxy_header(bytes: &mut &[u8]) -> bool {
+    use futures_util::FutureExt;
+    proxy::read(bytes).now_or_never().is_some_and(|read| read.is_ok())
 }

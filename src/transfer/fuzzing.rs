@@ -7,11 +7,9 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use futures_util::FutureExt;
-
 use super::accounts::Login;
 use super::counters::Counters;
-use super::doors::read_proxy_header;
+use super::doors::reads_proxy_header;
 use super::sftp::{Book, Session, serve_bytes};
 use super::ssh::Fresh;
 use super::visit::{Arrival, Visit, VisitId};
@@ -48,12 +46,9 @@ const FTP_LINE_BYTES: usize = 4096;
 /// Where it reads on behind a whole header: those bytes are the client's.
 pub fn proxy_header(input: &[u8]) {
     let mut rest = input;
-    let read = read_proxy_header(&mut rest).now_or_never().expect("bytes in memory never wait");
-    if read.is_ok() && !input.is_empty() {
-        let header = &input[..input.len() - rest.len()];
-        let mut again = header;
-        let alone = read_proxy_header(&mut again).now_or_never().expect("nor do these");
-        assert!(alone.is_ok() && again.is_empty(), "{header:?}");
+    if reads_proxy_header(&mut rest) && !input.is_empty() {
+        let mut header = &input[..input.len() - rest.len()];
+        assert!(reads_proxy_header(&mut header) && header.is_empty(), "{input:?}");
     }
 }
 
@@ -154,6 +149,7 @@ fn login() -> Login {
         aliases: Aliases::from([("IN".to_owned(), RelPath::of("inbox"))]),
         quota: TreeSettings::default().quota,
         resume_window: TreeSettings::default().resume_window,
+        settle: std::time::Duration::ZERO,
         suspended: false,
         sessions_max: None,
         bandwidth: None,

@@ -67,7 +67,7 @@ fn hold(door: SocketAddr, count: usize, go_on: impl Fn() -> bool) {
     const AT_ONCE: usize = 10;
     let mut held: Vec<TcpStream> = Vec::new();
     while go_on() {
-        held.retain(|stream| is_open(stream));
+        held.retain(is_open);
         let missing = count.saturating_sub(held.len()).min(AT_ONCE);
         held.extend((0..missing).map(|_| connect(door)));
         std::thread::sleep(Duration::from_millis(20));

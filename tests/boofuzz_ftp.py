@@ -1,6 +1,6 @@
 """Fuzzes the FTP door with boofuzz: every verb's word, space and argument in turn, before and after login.
 
-Use: boofuzz.py PORT CASES FOLDER. Prints the number of cases that were sent. Whether the server took them well
+Use: boofuzz_ftp.py PORT CASES FOLDER. Prints the number of cases that were sent. Whether the server took them well
 is for the caller to say: it sees the process and its log.
 """
 

@@ -56,8 +56,11 @@ fn planted(neighbour: bool) -> Disk {
     disk
 }
 
+/// Inode, modification time and content.
+type Trace = (u64, (i64, i64), Vec<u8>);
+
 /// All that lies outside the tenant's own folders, with its content.
-fn outside(disk: &Disk) -> BTreeMap<PathBuf, (u64, (i64, i64), Vec<u8>)> {
+fn outside(disk: &Disk) -> BTreeMap<PathBuf, Trace> {
     let own = [disk.real(""), disk.folder.path().join("uploads/acme")];
     let mut found = BTreeMap::new();
     let mut folders = vec![disk.folder.path().to_owned()];

@@ -180,9 +180,9 @@ impl Flow<'_> {
         mut offset: u64,
     ) -> Result<(Upload, Piece), Stop> {
         let first = Vec::with_capacity(FIRST_PIECE_BYTES);
-        let (mut bytes, mut more) = self.fill(wire, first).await.map_err(Stop::Wire)?;
+        let (mut bytes, mut more) = self.fill(wire, first).await;
         let mut spare = None;
-        while more {
+        while matches!(more, Ok(true)) {
             let at = offset;
             let writing = blocking(move || {
                 let result = upload.write_at(at, &bytes);
@@ -195,29 +195,37 @@ impl Flow<'_> {
             offset += written.len() as u64;
             // The small first piece is not used again.
             spare = Some(written).filter(|piece| piece.capacity() >= PIECE_BYTES);
-            (bytes, more) = next.map_err(Stop::Wire)?;
+            (bytes, more) = next;
         }
-        Ok((upload, Piece { offset, bytes }))
+        let last = Piece { offset, bytes };
+        if let Err(error) = more {
+            // What came before the line broke stays: the client may go on from there.
+            keep(upload, last).await.map_err(Stop::Home)?;
+            return Err(Stop::Wire(error));
+        }
+        Ok((upload, last))
     }
 
     /// Reads until the buffer is full or the client has ended the connection; says whether there is
-    /// more. Silence for too long and an end without TLS's own are errors.
-    async fn fill(&self, wire: &mut Wire, mut buffer: Vec<u8>) -> io::Result<(Vec<u8>, bool)> {
+    /// more. Silence for too long and an end without TLS's own are errors, behind what came before.
+    async fn fill(&self, wire: &mut Wire, mut buffer: Vec<u8>) -> (Vec<u8>, io::Result<bool>) {
         buffer.clear();
         let room = buffer.capacity();
         while buffer.len() < room {
             let left = room - buffer.len();
             let mut limited = (&mut *wire).take(left as u64);
-            let read = limited.read_buf(&mut buffer);
-            let read = timeout(self.stall, read).await.map_err(stalled)??;
-            if read == 0 {
-                return Ok((buffer, false));
+            let read = timeout(self.stall, limited.read_buf(&mut buffer)).await;
+            match read.unwrap_or_else(|elapsed| Err(stalled(elapsed))) {
+                Ok(0) => return (buffer, Ok(false)),
+                Ok(read) => {
+                    self.progress.moved(read);
+                    self.visit.received(read);
+                    self.visit.pace_in(read).await;
+                }
+                Err(error) => return (buffer, Err(error)),
             }
-            self.progress.moved(read);
-            self.visit.received(read);
-            self.visit.pace_in(read).await;
         }
-        Ok((buffer, true))
+        (buffer, Ok(true))
     }
 
     /// Reads one piece from the disk while the one before is sent.
@@ -293,6 +301,15 @@ async fn publish(mut upload: Upload, last: Piece) -> Result<Option<UploadEvidenc
             upload.write_at(last.offset, &last.bytes)?;
         }
         upload.finish()
+    })
+    .await
+}
+
+/// The last write of an upload that was cut.
+async fn keep(mut upload: Upload, last: Piece) -> Result<(), HomeError> {
+    blocking(move || match last.bytes.as_slice() {
+        [] => Ok(()),
+        bytes => upload.write_at(last.offset, bytes),
     })
     .await
 }

@@ -56,11 +56,19 @@ fn planted(neighbour: bool) -> Disk {
     disk
 }
 
+<<<<<<< HEAD
 /// Inode, modification time and content.
 type Trace = (u64, (i64, i64), Vec<u8>);
 
 /// All that lies outside the tenant's own folders, with its content.
 fn outside(disk: &Disk) -> BTreeMap<PathBuf, Trace> {
+=======
+/// Inode, time and content of a file; of a folder only the inode.
+type Seen = (u64, Option<(i64, i64)>, Vec<u8>);
+
+/// All that lies outside the tenant's own folders.
+fn outside(disk: &Disk) -> BTreeMap<PathBuf, Seen> {
+>>>>>>> files
     let own = [disk.real(""), disk.folder.path().join("uploads/acme")];
     let mut found = BTreeMap::new();
     let mut folders = vec![disk.folder.path().to_owned()];
@@ -72,9 +80,8 @@ fn outside(disk: &Disk) -> BTreeMap<PathBuf, Trace> {
                 folders.push(path.clone());
             }
             let content = if about.is_file() { fs::read(&path).unwrap() } else { Vec::new() };
-            let times = (about.mtime(), about.mtime_nsec());
-            found
-                .insert(path, (about.ino(), if about.is_file() { times } else { (0, 0) }, content));
+            let time = about.is_file().then(|| (about.mtime(), about.mtime_nsec()));
+            found.insert(path, (about.ino(), time, content));
         }
     }
     found

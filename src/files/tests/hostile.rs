@@ -56,19 +56,11 @@ fn planted(neighbour: bool) -> Disk {
     disk
 }
 
-<<<<<<< HEAD
-/// Inode, modification time and content.
-type Trace = (u64, (i64, i64), Vec<u8>);
-
-/// All that lies outside the tenant's own folders, with its content.
-fn outside(disk: &Disk) -> BTreeMap<PathBuf, Trace> {
-=======
 /// Inode, time and content of a file; of a folder only the inode.
 type Seen = (u64, Option<(i64, i64)>, Vec<u8>);
 
 /// All that lies outside the tenant's own folders.
 fn outside(disk: &Disk) -> BTreeMap<PathBuf, Seen> {
->>>>>>> files
     let own = [disk.real(""), disk.folder.path().join("uploads/acme")];
     let mut found = BTreeMap::new();
     let mut folders = vec![disk.folder.path().to_owned()];

@@ -134,6 +134,7 @@ mod tests {
     const CONFIG: &str = r#"
 format = 1
 data_dir = "data"
+disk_reserve = "0%"
 [sftp]
 listen = ["127.0.0.1:0"]
 [ftp]

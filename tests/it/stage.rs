@@ -23,6 +23,7 @@ use tracing_subscriber::layer::{Context, Layer, SubscriberExt};
 /// What every journey starts from; a journey's `config.toml` is laid over it.
 const BASE: &str = r#"
 data_dir = "data"
+disk_reserve = "0%"
 sftp.listen = []
 ftp.listen = []
 admin.listen = "off"

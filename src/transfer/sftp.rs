@@ -1,7 +1,7 @@
 //! SFTP version 3, as OpenSSH speaks it: one task per channel between the SSH session and the disk.
 //!
 //! The session task hands bytes in through the `Inlet`; a `Session` answers packets in order, in
-//! batches, blocking its thread; answers go out as the client's window allows.
+//! batches; answers go out as the client's window allows.
 
 mod allowance;
 mod answers;
@@ -26,7 +26,7 @@ pub(super) use inlet::{Inlet, TooMuch};
 pub(super) use session::Session;
 
 use super::visit::Visit;
-use crate::worker::in_place;
+use crate::worker::{QuickWork, in_place};
 
 /// Serves one channel until the client closes it, sends what is no SFTP, or is cut.
 pub(super) async fn run(
@@ -56,6 +56,7 @@ async fn serve(
     client: &Handle,
     channel: ChannelId,
 ) {
+    let (world, mut work) = (session.world(), QuickWork::default());
     loop {
         let mut input = match inlet.take().await {
             Arrival::Packets(input) => input,
@@ -67,7 +68,8 @@ async fn serve(
         visit.pace_in(input.bytes()).await;
         while !input.is_empty() {
             let mut answers = Answers::default();
-            let result = in_place(|| session.serve(&mut input, &mut answers));
+            let serving = || session.serve(&mut input, &mut answers);
+            let result = work.run(|| world.clock.instant(), serving);
             inlet.answering(true);
             while let Some(message) = answers.next() {
                 visit.pace_out(message.len()).await;

@@ -28,7 +28,7 @@ pub enum HomeError {
     OverQuota { limit: u64, of: &'static str },
     #[error("the disk is nearly full, uploads are not taken for now")]
     DiskFull,
-    #[error("bytes in the middle of the file never arrived, send the file again")]
+    #[error("some bytes of the file never arrived or were not taken, send the file again")]
     Incomplete,
     #[error("the upload could not be recorded, send the file again")]
     Journal(#[source] Box<dyn Error + Send + Sync>),

@@ -258,7 +258,8 @@ impl Upload {
         self.just_resumed = false;
         self.file.set_len(length)?;
         self.pieces.cut(length);
-        self.part.size.set(self.length());
+        self.part.size.set(self.pieces.unbroken());
+        self.part.size.counted.store(self.length(), Ordering::Relaxed);
         Ok(())
     }
 

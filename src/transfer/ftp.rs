@@ -51,8 +51,8 @@ impl FtpDoor {
             Some(Err(error)) => {
                 tracing::error!(%error, "read the FTP certificate again; the old one stays");
             }
-            Some(Ok(())) => tracing::info!("FTP certificate read again"),
-            None => {}
+            Some(Ok(true)) => tracing::info!("FTP shows a new certificate"),
+            Some(Ok(false)) | None => {}
         }
     }
 }

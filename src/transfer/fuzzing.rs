@@ -3,13 +3,15 @@
 #![allow(missing_docs, reason = "not for people")]
 #![allow(clippy::expect_used, reason = "what is not there cannot be fuzzed")]
 
-use std::net::{IpAddr, Ipv4Addr};
+use std::net::{Ipv4Addr, SocketAddr};
 use std::path::PathBuf;
 use std::sync::Arc;
 
+use super::accounts::Login;
 use super::counters::Counters;
-use super::sftp::Session;
-use super::visit::Visit;
+use super::sftp::{Book, Session};
+use super::visit::{Arrival, Visit, VisitId};
+use super::{Account, Protocols, Rights, Tenant};
 use crate::files::{Aliases, Home, RelPath, TenantTree, TreeSettings, Visitor};
 use crate::world::World;
 
@@ -30,7 +32,11 @@ impl SftpServer {
         let folder = std::env::temp_dir().join(format!("dropchute-fuzz-{}", std::process::id()));
         std::fs::create_dir_all(&folder).expect("a temporary folder");
         let world = Arc::new(World::real());
-        let settings = TreeSettings { upload_max_bytes: 1 << 20, disk_reserve: 0.0 };
+        let settings = TreeSettings {
+            upload_max_bytes: 1 << 20,
+            disk_reserve: 0.0,
+            ..TreeSettings::default()
+        };
         let tenant = "acme".parse().expect("a tenant's name");
         let journal = Arc::new(|_| Ok(()));
         let tree = TenantTree::open(&folder, &tenant, settings, journal, world.clone());
@@ -39,6 +45,8 @@ impl SftpServer {
             protocol: "sftp",
             may_drop: true,
             may_collect: true,
+            may_control: false,
+            may_approve: false,
         };
         let aliases = Aliases::from([("IN".to_owned(), RelPath::of("inbox"))]);
         let home = Home::new(Arc::new(tree.expect("a tree")), visitor, Arc::new(aliases));
@@ -55,18 +63,37 @@ impl SftpServer {
         if self.served.is_multiple_of(INPUTS_BETWEEN_SWEEPS) {
             self.sweep();
         }
-        let visit = Visit::new(IpAddr::V4(Ipv4Addr::LOCALHOST));
+        let mut session = Session::new(self.home.clone(), self.book(), 16);
+        // Nonsense ends a session; that is no failure.
+        session.serve_all(input, check).ok();
+    }
+
+    fn book(&self) -> Book {
+        let here = SocketAddr::from((Ipv4Addr::LOCALHOST, 22));
+        let arrival = Arrival { door: "sftp", peer: here, local: here, proxy: None };
         let counters = Arc::new(Counters::default());
-        let mut session = Session::new(self.home.clone(), visit, counters, self.world.clone(), 16);
-        let mut used = 0;
-        loop {
-            let mut answers = Vec::new();
-            let Ok(more) = session.serve(&input[used..], &mut answers) else { break };
-            check(&answers);
-            if more == 0 {
-                break;
-            }
-            used += more;
+        let tenant = Tenant::new("acme".parse().expect("a tenant's name"));
+        let account = Account {
+            name: "erp".to_owned(),
+            tenant: tenant.id.clone(),
+            password_hash: None,
+            ssh_keys: Vec::new(),
+            ssh_authorities: Vec::new(),
+            totp_secret: None,
+            login: Vec::new(),
+            rights: Rights::default(),
+            kinds: Vec::new(),
+            protocols: Protocols::default(),
+            allow_from: Vec::new(),
+            expires: None,
+            sessions_max: None,
+        };
+        Book {
+            login: Login { account: Arc::new(account), tenant: Arc::new(tenant) },
+            visit: Visit::new(VisitId(1), arrival, counters, self.world.clone()),
+            world: self.world.clone(),
+            fresh: Arc::default(),
+            channel: 0,
         }
     }
 

@@ -9,6 +9,7 @@ mod book;
 mod frames;
 mod handles;
 mod inlet;
+mod outflow;
 mod packet;
 mod reply;
 mod session;
@@ -23,23 +24,27 @@ use self::inlet::Arrival;
 pub(super) use allowance::Allowance;
 pub(super) use book::Book;
 pub(super) use inlet::{Inlet, TooMuch};
+pub(super) use outflow::Outflow;
 pub(super) use session::Session;
 
 use super::visit::Visit;
 use crate::worker::{QuickWork, in_place};
 
+/// The way from a channel to its session and back.
+pub(super) struct Way {
+    pub(super) inlet: Arc<Inlet>,
+    pub(super) outflow: Arc<Outflow>,
+    pub(super) client: Handle,
+    pub(super) channel: ChannelId,
+}
+
 /// Serves one channel until the client closes it, sends what is no SFTP, or is cut.
-pub(super) async fn run(
-    mut session: Session,
-    inlet: Arc<Inlet>,
-    visit: Visit,
-    client: Handle,
-    channel: ChannelId,
-) {
+pub(super) async fn run(mut session: Session, visit: Visit, way: Way) {
     tokio::select! {
         () = visit.being_cut() => {}
-        () = serve(&mut session, &inlet, &visit, &client, channel) => {}
+        () = serve(&mut session, &visit, &way) => {}
     }
+    let Way { inlet, client, channel, .. } = way;
     inlet.close();
     // Uploads that are still open end here, which touches the disk.
     in_place(|| drop(session));
@@ -49,13 +54,8 @@ pub(super) async fn run(
     let _ = client.close(channel).await;
 }
 
-async fn serve(
-    session: &mut Session,
-    inlet: &Inlet,
-    visit: &Visit,
-    client: &Handle,
-    channel: ChannelId,
-) {
+async fn serve(session: &mut Session, visit: &Visit, way: &Way) {
+    let Way { inlet, outflow, client, channel } = way;
     let (world, mut work) = (session.world(), QuickWork::default());
     loop {
         let mut input = match inlet.take().await {
@@ -73,7 +73,8 @@ async fn serve(
             inlet.answering(true);
             while let Some(message) = answers.next() {
                 visit.pace_out(message.len()).await;
-                if client.data(channel, message).await.is_err() {
+                let Some(message) = outflow.admit(message).await else { return };
+                if client.data(*channel, message).await.is_err() {
                     return;
                 }
             }

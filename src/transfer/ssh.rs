@@ -24,7 +24,7 @@ pub(super) use self::fresh::Fresh;
 use self::stream::{Ending, Watched};
 use super::accounts::Login;
 use super::house::House;
-use super::sftp::Allowance;
+use super::sftp::{Allowance, Outflow};
 use super::visit::Visit;
 use super::{AlgorithmPolicy, SftpSettings, host_key, policy};
 use crate::worker::blocking;
@@ -34,7 +34,7 @@ const PROTOCOL: &str = "sftp";
 const WINDOW_BYTES: u32 = 8 << 20;
 /// Largest SSH packet russh allows.
 const SSH_PACKET_MAX_BYTES: u32 = 65_535;
-/// Answers on their way to the socket; the bytes of each are bounded by the SFTP session.
+/// Messages on their way to the session; their bytes are bounded by `Outflow`.
 const ANSWERS_QUEUED_MAX: usize = 8;
 
 /// What all SSH connections share.
@@ -84,6 +84,7 @@ struct Line {
     /// The way to the session; there from the end of the greeting on.
     session: OnceLock<Handle>,
     ending: Arc<Ending>,
+    outflow: Arc<Outflow>,
     fresh: Arc<Fresh>,
     login: OnceLock<Login>,
 }
@@ -103,7 +104,7 @@ impl Line {
 pub(super) async fn serve(house: Arc<House>, visit: Visit, door: Arc<SshDoor>, stream: TcpStream) {
     let line = Arc::new(Line::default());
     let tasks = TaskTracker::new();
-    let stream = Watched::new(stream, line.ending.clone());
+    let stream = Watched::new(stream, line.ending.clone(), line.outflow.clone());
     let handler = Door::new(house.clone(), visit.clone(), door.clone(), line.clone(), &tasks);
     let ended = match russh::server::run_stream(door.config.clone(), stream, handler).await {
         Ok(session) => {
@@ -138,7 +139,7 @@ async fn farewell(visit: &Visit, line: &Line) {
         () = visit.being_cut() => {}
     }
     line.hang_up(&visit.farewell().to_string()).await;
-    std::future::pending().await
+    std::future::pending::<()>().await;
 }
 
 /// A reset soon after an upload lowers what says that it is whole.

@@ -21,8 +21,11 @@ use super::{FtpSettings, SessionReuse};
 /// Tickets a client gets on its control connection. Some use one of them for all data connections,
 /// others each one once.
 const CONTROL_TICKETS: usize = 4;
-/// A data connection brings the next ticket for those who use each one once.
-const DATA_TICKETS: usize = 1;
+/// Where resuming is required, a data connection brings the next ticket for those who use each one
+/// once. Elsewhere none: a client that only writes closes with the ticket unread, and its kernel then
+/// resets the connection with the end of the upload still in it (Go's and Node's clients, now and
+/// then curl).
+const DATA_TICKETS_REQUIRED: usize = 1;
 /// Sessions of data connections that are kept per control connection.
 const RECENT_SESSIONS: usize = 4;
 
@@ -57,11 +60,13 @@ impl FtpTls {
         let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
         let certified = read_certified(&certificate_file, &key_file, &provider)?;
         let shown = Arc::new(Shown(RwLock::new(Arc::new(certified))));
-        let config = ServerConfig::builder_with_provider(provider)
+        let mut config = ServerConfig::builder_with_provider(provider)
             .with_safe_default_protocol_versions()
             .map_err(io::Error::other)?
             .with_no_client_auth()
             .with_cert_resolver(shown.clone());
+        // Ours begins with what runs in hardware.
+        config.ignore_client_order = true;
         let certificates = Certificates { shown, certificate_file, key_file };
         Ok(FtpTls { config, reuse: settings.tls_session_reuse, certificates })
     }
@@ -81,19 +86,23 @@ impl FtpTls {
                 Arc::new(SessionsOf { sessions: sessions.clone(), control: true });
             data.session_storage = Arc::new(SessionsOf { sessions, control: false });
             control.send_tls13_tickets = CONTROL_TICKETS;
-            data.send_tls13_tickets = DATA_TICKETS;
+            let required = self.reuse == SessionReuse::Required;
+            data.send_tls13_tickets = if required { DATA_TICKETS_REQUIRED } else { 0 };
         }
         ConnectionTls { control: Arc::new(control), data: Arc::new(data) }
     }
 }
 
 impl Certificates {
-    /// Reads certificate and key again; with an error the ones shown so far stay. Blocks.
-    pub(super) fn reload(&self) -> io::Result<()> {
+    /// Reads certificate and key again, and says whether they are new; with an error the ones shown so
+    /// far stay. Blocks.
+    pub(super) fn reload(&self) -> io::Result<bool> {
         let provider = rustls::crypto::aws_lc_rs::default_provider();
         let certified = read_certified(&self.certificate_file, &self.key_file, &provider)?;
-        *self.shown.0.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(certified);
-        Ok(())
+        let mut shown = self.shown.0.write().unwrap_or_else(PoisonError::into_inner);
+        let is_new = shown.cert != certified.cert;
+        *shown = Arc::new(certified);
+        Ok(is_new)
     }
 }
 
@@ -217,7 +226,7 @@ mod tests {
         let tls = FtpTls::new(&FtpSettings::default(), folder.path()).unwrap();
         let shown = |tls: &FtpTls| tls.certificates.shown.0.read().unwrap().cert.clone();
         let first = shown(&tls);
-        tls.certificates.reload().unwrap();
+        assert!(!tls.certificates.reload().unwrap());
         assert_eq!(shown(&tls), first);
 
         let other = rcgen::generate_simple_self_signed(["other".to_owned()]).unwrap();
@@ -228,7 +237,7 @@ mod tests {
 
         let key_file = &tls.certificates.key_file;
         std::fs::write(key_file, other.signing_key.serialize_pem()).unwrap();
-        tls.certificates.clone().reload().unwrap();
+        assert!(tls.certificates.clone().reload().unwrap());
         assert_ne!(shown(&tls), first);
     }
 

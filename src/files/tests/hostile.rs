@@ -57,7 +57,7 @@ fn planted(neighbour: bool) -> Disk {
 }
 
 /// All that lies outside the tenant's own folders, with its content.
-fn outside(disk: &Disk) -> BTreeMap<PathBuf, (u64, Vec<u8>)> {
+fn outside(disk: &Disk) -> BTreeMap<PathBuf, (u64, (i64, i64), Vec<u8>)> {
     let own = [disk.real(""), disk.folder.path().join("uploads/acme")];
     let mut found = BTreeMap::new();
     let mut folders = vec![disk.folder.path().to_owned()];
@@ -69,7 +69,9 @@ fn outside(disk: &Disk) -> BTreeMap<PathBuf, (u64, Vec<u8>)> {
                 folders.push(path.clone());
             }
             let content = if about.is_file() { fs::read(&path).unwrap() } else { Vec::new() };
-            found.insert(path, (about.ino(), content));
+            let times = (about.mtime(), about.mtime_nsec());
+            found
+                .insert(path, (about.ino(), if about.is_file() { times } else { (0, 0) }, content));
         }
     }
     found
@@ -106,6 +108,7 @@ fn try_everything(home: &Home, path: &RelPath) -> Vec<String> {
     say("list", home.list(path).map(names));
     say("open", home.open(path).and_then(content));
     say("attributes", home.set_attributes(path).map(|()| String::new()));
+    say("time", home.set_modified(path, jiff::Timestamp::UNIX_EPOCH).map(|()| String::new()));
     say("move away", home.rename(path, &to, true).map(|()| String::new()));
     say("moved", home.open(&to).and_then(content));
     say("continue", put(path, CONTINUE));

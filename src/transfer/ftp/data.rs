@@ -7,6 +7,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use rustls::ServerConfig;
+use tokio::io::AsyncWriteExt;
 use tokio::net::{TcpListener, TcpSocket, TcpStream};
 use tokio::time::{Instant, sleep_until, timeout};
 
@@ -19,6 +20,8 @@ use crate::world::Dice;
 
 /// Data connections the kernel holds for one listener: strangers who knock are let in and sent away.
 const BACKLOG: u32 = 16;
+/// Time a refused data connection has to take its end.
+const REFUSAL_TIMEOUT: Duration = Duration::from_secs(1);
 /// Ports tried before the range counts as used up.
 const PORT_TRIES: u32 = 1024;
 
@@ -81,7 +84,7 @@ impl Meeting {
         };
         let Some((config, reuse)) = self.tls else { return Ok(Wire::Clear(stream)) };
         let handshake = Wire::secure_data(stream, config);
-        let wire = match timeout(HANDSHAKE_TIMEOUT, handshake).await {
+        let mut wire = match timeout(HANDSHAKE_TIMEOUT, handshake).await {
             Ok(Ok(wire)) => wire,
             Ok(Err(error)) => {
                 tracing::debug!(peer = %self.visit.peer, %error, "tls on data connection");
@@ -91,6 +94,8 @@ impl Meeting {
         };
         if reuse == SessionReuse::Required && !wire.is_resumed() {
             tracing::info!(peer = %self.visit.peer, "data connection refused: tls session not resumed");
+            // With TLS's own end, so that the client looks for the reason where it is told.
+            timeout(REFUSAL_TIMEOUT, wire.shutdown()).await.map(|done| done.ok()).ok();
             let why = "The data connection must resume the control connection's TLS session; \
                        switch session reuse on in the client.";
             return Err(Reply::new(522, why));

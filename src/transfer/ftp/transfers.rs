@@ -258,7 +258,10 @@ impl Session {
         match out {
             Out::Ended(ending) => self.conclude(*ending, after).await,
             Out::Gone(next) => Ok(next),
-            Out::Cut => self.reply(Reply::new(426, "Cut off: the service is stopping.")).await,
+            Out::Cut => {
+                let why = format!("Cut off: {}.", self.visit.farewell());
+                self.reply(Reply::new(426, why)).await
+            }
             Out::Aborted => {
                 self.control.say(&Reply::new(426, "The transfer was called off.")).await?;
                 self.reply(Reply::new(226, "ABOR is done.")).await

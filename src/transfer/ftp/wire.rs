@@ -26,8 +26,8 @@ impl Wire {
         stream: TcpStream,
         config: Arc<ServerConfig>,
     ) -> io::Result<Wire> {
-        // Its lines are short: nothing is kept for them.
-        secure(BufReader::with_capacity(0, stream), config).await
+        // Its lines are short: a buffer smaller than what rustls asks for is passed over.
+        secure(BufReader::with_capacity(1, stream), config).await
     }
 
     /// A data connection under TLS.

@@ -1,7 +1,6 @@
 //! What a session does, written down: counters, the log, and uploads that are still fresh.
 
 use std::sync::Arc;
-use std::time::Duration;
 
 use tokio::time::Instant;
 
@@ -12,9 +11,6 @@ use crate::transfer::accounts::Login;
 use crate::transfer::ssh::Fresh;
 use crate::transfer::visit::Visit;
 use crate::world::World;
-
-/// How long after its end an upload says less where the connection is reset.
-const SETTLE: Duration = Duration::from_secs(2);
 
 /// Who does it, over which channel, and where it is written down.
 pub(in crate::transfer) struct Book {
@@ -73,7 +69,8 @@ impl Book {
     }
 
     pub(super) fn note_fresh(&self, evidence: UploadEvidence) {
-        self.fresh.add(self.channel, evidence, self.now(), SETTLE);
+        let settle = self.login.tenant.settle;
+        self.fresh.add(self.channel, evidence, self.now(), settle);
     }
 
     fn log(&self, event: &'static str, path: &RelPath, bytes: u64, since: Instant) {

@@ -65,6 +65,27 @@ impl Session {
         Ok(())
     }
 
+    /// All that a client sent, and all answers to it, for the fuzz target.
+    #[cfg(feature = "fuzzing")]
+    pub(in crate::transfer) fn serve_all(
+        &mut self,
+        bytes: &[u8],
+        mut answered: impl FnMut(&[u8]),
+    ) -> Result<(), Malformed> {
+        let mut frames = super::frames::Frames::default();
+        let pushed = frames.push(bytes);
+        let mut input = Input::new(frames.take_whole());
+        while !input.is_empty() {
+            let mut answers = Answers::default();
+            let served = self.serve(&mut input, &mut answers);
+            while let Some(message) = answers.next() {
+                answered(&message);
+            }
+            served?;
+        }
+        pushed
+    }
+
     fn serve_one(&mut self, packet: Packet<'_>, answers: &mut Answers) -> Result<(), Malformed> {
         let id = packet.id;
         let answered = if changes_folders_or_syncs(&packet.request) {

@@ -137,13 +137,15 @@ impl Door {
         };
         let sftp = sftp::Session::new(home, book, self.house.limits().handles_max);
         let visit = self.visit.clone();
-        self.tasks.spawn(sftp::run(sftp, inlet, visit, client, channel));
+        let way = sftp::Way { inlet, outflow: self.line.outflow.clone(), client, channel };
+        self.tasks.spawn(sftp::run(sftp, visit, way));
         true
     }
 }
 
 impl Drop for Door {
     fn drop(&mut self) {
+        self.line.outflow.close();
         for inlet in self.channels.values().flatten() {
             inlet.close();
         }

@@ -1,4 +1,4 @@
-//! The socket of an SSH connection, which notices how the connection ends.
+//! The socket of an SSH connection, which notices what is written and how the connection ends.
 
 use std::io;
 use std::pin::Pin;
@@ -8,6 +8,8 @@ use std::task::{Context, Poll};
 
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
+
+use crate::transfer::sftp::Outflow;
 
 /// How a connection ended, as far as the socket tells; the first sign counts.
 #[derive(Debug, Default)]
@@ -40,20 +42,23 @@ impl Ending {
 pub(super) struct Watched {
     stream: TcpStream,
     ending: Arc<Ending>,
+    outflow: Arc<Outflow>,
 }
 
 impl Watched {
-    pub(super) fn new(stream: TcpStream, ending: Arc<Ending>) -> Watched {
-        Watched { stream, ending }
+    pub(super) fn new(stream: TcpStream, ending: Arc<Ending>, outflow: Arc<Outflow>) -> Watched {
+        Watched { stream, ending, outflow }
     }
 }
 
 impl AsyncRead for Watched {
+    /// russh reads on only when it has written all that it had, if that was anything.
     fn poll_read(
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
         buf: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
+        self.outflow.written();
         let (before, room) = (buf.filled().len(), buf.remaining());
         let result = Pin::new(&mut self.stream).poll_read(cx, buf);
         if matches!(result, Poll::Ready(Ok(()))) && buf.filled().len() == before && room > 0 {
@@ -76,6 +81,7 @@ impl AsyncWrite for Watched {
     }
 
     fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        self.outflow.written();
         Pin::new(&mut self.stream).poll_flush(cx)
     }
 

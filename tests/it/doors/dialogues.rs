@@ -111,6 +111,11 @@ async fn filezilla_speaks_ftps() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn go_speaks_ftps() {
+    play_ftp("go-ftps").await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn winscp_speaks_ftps() {
     play_ftp("winscp-ftps").await;
 }

@@ -396,6 +396,38 @@ async fn an_upload_whose_sender_dies_is_not_published() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_whole_upload_is_taken_back_when_its_sender_is_lost_at_once() {
+    let house = clear();
+    let path = house.path("inbox/a.csv");
+    for (words, taken_back) in [("NOOP\r\n", true), ("NOOP\r\nQUIT\r\n", false)] {
+        let control = TcpStream::connect(house.ftp).await.unwrap().into_std().unwrap();
+        let double = control.try_clone().unwrap();
+        let wire = Box::new(TcpStream::from_std(control).unwrap());
+        let mut talk = Talk { wire, tls: None, server: house.ftp, read: Vec::new() };
+        assert_eq!(talk.code().await, 220);
+        talk.login("old").await;
+        assert_eq!(talk.put("STOR /inbox/a.csv", b"whole").await, 226);
+        assert!(path.exists());
+        talk.send(words).await;
+        // Closed with a linger of nothing, a connection is reset; what was sent before arrives.
+        assert_eq!(talk.code().await, 200);
+        socket2::SockRef::from(&double).set_linger(Some(Duration::ZERO)).unwrap();
+        drop((talk, double));
+        if taken_back {
+            let gone = async {
+                while path.exists() {
+                    tokio::task::yield_now().await;
+                }
+            };
+            tokio::time::timeout(PATIENCE, gone).await.expect("the loss is noticed");
+        }
+    }
+    // When the doors have closed, nobody is left who could take it back.
+    let _folder = house.close().await;
+    assert!(path.exists());
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn data_connections_of_another_address_are_sent_away() {
     let house = clear();
     let mut talk = Talk::old(&house).await;

@@ -188,11 +188,16 @@ fn openssh(program: &str, port_option: &str, house: &House) -> Command {
     command
 }
 
+#[allow(clippy::print_stderr, reason = "a test that does nothing says so")]
+fn skipped() {
+    eprintln!("skipped: there is no OpenSSH on this machine");
+}
+
 /// The SFTP subsystem behind pipes, where the machine has OpenSSH.
 fn ssh_subsystem(house: &House) -> Option<Child> {
     let mut command = openssh("ssh", "-p", house);
     command.args(["-s", "erp@127.0.0.1", "sftp"]).stdin(Stdio::piped()).stdout(Stdio::piped());
-    command.spawn().map_err(|_| eprintln!("skipped: there is no ssh on this machine")).ok()
+    command.spawn().map_err(|_| skipped()).ok()
 }
 
 /// Runs a batch of `sftp`; `None` where the machine has none.
@@ -221,8 +226,7 @@ async fn openssh_crosses_many_new_keys_in_both_directions() {
             back.display()
         );
         let Some(done) = sftp(&house, &["-c", cipher], &batch).await else {
-            eprintln!("skipped: there is no sftp on this machine");
-            return;
+            return skipped();
         };
         assert!(done, "{cipher}");
         assert!(std::fs::read(&back).unwrap() == all, "{cipher}");

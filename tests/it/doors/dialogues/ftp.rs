@@ -110,8 +110,20 @@ impl Client {
         }));
     }
 
+    /// `push BYTES`: writes, says the end and is gone, without ever having read: an unread byte of ours would make
+    /// the kernel reset the connection with the end of the upload still in it.
+    async fn push(&mut self, bytes: usize) -> Result<(), String> {
+        let stream = self.data.take().ok_or("no data connection")?;
+        let mut stream = stream.await.map_err(text)?.map_err(text)?;
+        stream.write_all(&pattern(bytes)).await.map_err(text)?;
+        stream.shutdown().await.map_err(text)
+    }
+
     /// `send BYTES`, `receive BYTES [FROM]`, `lists NAME…`: each ends the connection properly and sees it ended so.
     pub(super) async fn data(&mut self, words: &[String]) -> Result<(), String> {
+        if words[0] == "push" {
+            return self.push(words[1].parse().map_err(text)?).await;
+        }
         let stream = self.data.take().ok_or("no data connection")?;
         let mut stream = stream.await.map_err(text)?.map_err(text)?;
         let number = |index: usize| {

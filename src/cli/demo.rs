@@ -41,7 +41,7 @@ pub(super) struct DemoArgs {
 
 /// That the certificate is self-signed is said beside the commands to try.
 const QUIET: &str = "warn,dropchute::transfer::tls=error";
-const VERBOSE: &str = "info,sled=warn,russh=warn,libunftp=warn";
+const VERBOSE: &str = "info,sled=warn,russh=warn";
 
 pub(super) fn demo(args: DemoArgs) -> Result<(), Failure> {
     let filter = if args.verbose { VERBOSE } else { QUIET };

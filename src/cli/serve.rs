@@ -90,7 +90,7 @@ fn reread(global: &Global) -> Option<Config> {
 pub(super) fn start_log(log: &Log) -> Result<(), Failure> {
     #[allow(clippy::disallowed_methods, reason = "systemd says there that it keeps the log")]
     let journal = std::env::var("JOURNAL_STREAM").is_ok() && !std::io::stderr().is_terminal();
-    let filter = format!("{},notify=warn,sled=warn,russh=warn,libunftp=warn", log.filter);
+    let filter = format!("{},notify=warn,sled=warn,russh=warn", log.filter);
     telemetry::init(log.format, &filter, journal).context("start log")?;
     if journal {
         say(format_args!("dropchute {} starting", env!("CARGO_PKG_VERSION")));

@@ -186,6 +186,9 @@ impl Home {
             return Ok(());
         }
         self.changeable(&path)?;
+        if self.tree.root.stat(&path)?.kind != EntryKind::File {
+            return Ok(());
+        }
         Ok(self.tree.root.read_file(&path)?.set_modified(time.into())?)
     }
 

@@ -21,6 +21,8 @@ use crate::worker::blocking;
 
 /// argon2 hashes any length; a password of a megabyte is an attack on the processor.
 const PASSWORD_MAX_BYTES: usize = 1024;
+/// So much of a name is kept until the connection ends; longer than any account's.
+const NAME_KEPT_MAX_CHARS: usize = 200;
 
 /// Why somebody with the right credentials does not come in all the same; the text is for the client.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
@@ -108,6 +110,12 @@ impl Notes {
     /// The client said something that only clients of this protocol say.
     pub(super) fn spoke(&self) {
         self.page(|page| page.spoke = true);
+    }
+
+    /// A key did not fit.
+    fn key_refused(&self, name: &str, protocol: &'static str) {
+        let name = name.chars().take(NAME_KEPT_MAX_CHARS).collect();
+        self.page(|page| page.key_refused = Some((name, protocol)));
     }
 
     fn page<T>(&self, write: impl FnOnce(&mut Page) -> T) -> T {
@@ -225,7 +233,7 @@ impl House {
         }
         let login = self.accounts.authenticate_key(name, key, protocol, visit.peer);
         if login.is_none() {
-            visit.notes.page(|page| page.key_refused = Some((name.to_owned(), protocol)));
+            visit.notes.key_refused(name, protocol);
         }
         login
     }
@@ -244,7 +252,7 @@ impl House {
         let now = self.world.clock.now();
         let login = self.accounts.authenticate_certificate(name, given, now, protocol, visit.peer);
         if login.is_none() {
-            visit.notes.page(|page| page.key_refused = Some((name.to_owned(), protocol)));
+            visit.notes.key_refused(name, protocol);
         }
         login
     }

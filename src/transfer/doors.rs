@@ -5,6 +5,9 @@ mod attend;
 mod listen;
 mod proxy;
 
+#[cfg(feature = "fuzzing")]
+pub(super) use self::proxy::read as read_proxy_header;
+
 use std::collections::HashMap;
 use std::io;
 use std::net::SocketAddr;

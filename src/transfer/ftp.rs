@@ -57,27 +57,6 @@ impl FtpDoor {
     }
 }
 
-/// Reads and understands all lines of an input, as a session would; for the fuzzer. Returns how many
-/// were commands.
-#[cfg(feature = "fuzzing")]
-pub(super) fn understand(input: &[u8]) -> usize {
-    let (mut lines, mut commands) = (line::Lines::default(), 0);
-    for piece in input.chunks(1000) {
-        lines.room(piece.len()).extend_from_slice(piece);
-        loop {
-            match lines.next() {
-                Ok(Some(line::Line::Text(line))) => {
-                    commands += usize::from(command::parse(&line).is_ok());
-                }
-                Ok(Some(line::Line::TooLong)) => {}
-                Ok(None) => break,
-                Err(line::Flood) => return commands,
-            }
-        }
-    }
-    commands
-}
-
 /// Serves one connection until it ends; with `implicit`, TLS begins with the first byte.
 pub(super) async fn serve(
     house: Arc<House>,
@@ -97,4 +76,26 @@ pub(super) async fn serve(
         return tracing::debug!(%peer, %error, "tls on ftp connection");
     }
     session.converse().await;
+}
+
+/// The commands in bytes that come in pieces of this size, for the fuzz target; `None` at a flood.
+#[cfg(feature = "fuzzing")]
+pub(super) fn read_commands(bytes: &[u8], piece: usize) -> Option<Vec<String>> {
+    let (mut lines, mut commands) = (line::Lines::default(), Vec::new());
+    for piece in bytes.chunks(piece) {
+        lines.room(piece.len()).extend_from_slice(piece);
+        while let Some(line) = lines.next().ok()? {
+            commands.push(match line {
+                line::Line::Text(text) => format!("{:?}", command::parse(&text)),
+                line::Line::TooLong => "too long".to_owned(),
+            });
+        }
+    }
+    Some(commands)
+}
+
+/// Whether a pattern of NLST fits a name, for the fuzz target.
+#[cfg(feature = "fuzzing")]
+pub(super) fn fits(pattern: &[u8], name: &[u8]) -> bool {
+    pattern::fits(pattern, name)
 }

@@ -1,30 +1,75 @@
 //! A way into the doors' parsers for the fuzz targets in `fuzz/`; not part of any build but theirs.
 
-#![allow(missing_docs, reason = "not for people")]
 #![allow(clippy::expect_used, reason = "what is not there cannot be fuzzed")]
+#![allow(unreachable_pub, reason = "what is public here is public to the fuzz targets")]
 
-use std::net::{Ipv4Addr, SocketAddr};
+use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
 
+use futures_util::FutureExt;
+
 use super::accounts::Login;
 use super::counters::Counters;
-use super::sftp::{Book, Session};
+use super::doors::read_proxy_header;
+use super::sftp::{Book, Session, serve_bytes};
+use super::ssh::Fresh;
 use super::visit::{Arrival, Visit, VisitId};
-use super::{Account, Protocols, Rights, Tenant};
+use super::{Account, Factors, Protocols, Rights, Tenant, ftp};
 use crate::files::{Aliases, Home, RelPath, TenantTree, TreeSettings, Visitor};
 use crate::world::World;
+
+/// Reads what a client says on an FTP control connection, and matches each line as a pattern.
+///
+/// # Panics
+/// Where the commands depend on how the bytes are cut into pieces.
+pub fn ftp_lines(input: &[u8]) {
+    let at_once = ftp::read_commands(input, input.len().max(1));
+    for piece in [1, 7] {
+        let cut = ftp::read_commands(input, piece);
+        // What is a flood, and what only a long line, depends on how much comes at once.
+        if input.len() < FTP_LINE_BYTES {
+            assert_eq!(at_once, cut, "in pieces of {piece}");
+        }
+    }
+    // A pattern and a name; what is searched for is a match that takes for ever.
+    let mut lines = input.split(|byte| *byte == b'\n');
+    if let (Some(pattern), Some(name)) = (lines.next(), lines.next()) {
+        ftp::fits(pattern, name);
+    }
+}
+
+/// No input so short has a line that is too long.
+const FTP_LINE_BYTES: usize = 4096;
+
+/// Reads a PROXY header as a listener does.
+///
+/// # Panics
+/// Where it reads on behind a whole header: those bytes are the client's.
+pub fn proxy_header(input: &[u8]) {
+    let mut rest = input;
+    let read = read_proxy_header(&mut rest).now_or_never().expect("bytes in memory never wait");
+    if read.is_ok() && !input.is_empty() {
+        let header = &input[..input.len() - rest.len()];
+        let mut again = header;
+        let alone = read_proxy_header(&mut again).now_or_never().expect("nor do these");
+        assert!(alone.is_ok() && again.is_empty(), "{header:?}");
+    }
+}
 
 /// One tenant's tree in a temporary folder, and SFTP sessions on it, one an input.
 pub struct SftpServer {
     folder: PathBuf,
     home: Home,
+    login: Login,
     world: Arc<World>,
     served: u64,
 }
 
 /// So many inputs leave their files for the next to find.
 const INPUTS_BETWEEN_SWEEPS: u64 = 500;
+/// Largest file; small, so that its limit is met.
+const UPLOAD_MAX_BYTES: u64 = 1 << 20;
 
 impl SftpServer {
     #[allow(clippy::new_without_default, reason = "made once")]
@@ -33,68 +78,52 @@ impl SftpServer {
         std::fs::create_dir_all(&folder).expect("a temporary folder");
         let world = Arc::new(World::real());
         let settings = TreeSettings {
-            upload_max_bytes: 1 << 20,
+            upload_max_bytes: UPLOAD_MAX_BYTES,
             disk_reserve: 0.0,
             ..TreeSettings::default()
         };
-        let tenant = "acme".parse().expect("a tenant's name");
+        let login = login();
+        let tenant = login.tenant.id.clone();
         let journal = Arc::new(|_| Ok(()));
         let tree = TenantTree::open(&folder, &tenant, settings, journal, world.clone());
         let visitor = Visitor {
-            account: "erp".to_owned(),
+            account: login.account.name.clone(),
             protocol: "sftp",
             may_drop: true,
             may_collect: true,
-            may_control: false,
-            may_approve: false,
+            may_control: true,
+            may_approve: true,
         };
-        let aliases = Aliases::from([("IN".to_owned(), RelPath::of("inbox"))]);
-        let home = Home::new(Arc::new(tree.expect("a tree")), visitor, Arc::new(aliases));
-        SftpServer { folder, home, world, served: 0 }
+        let aliases = Arc::new(login.tenant.aliases.clone());
+        let home = Home::new(Arc::new(tree.expect("a tree")), visitor, aliases);
+        SftpServer { folder, home, login, world, served: 0 }
     }
 
     /// Serves what a client sent from its first to its last packet.
     ///
     /// # Panics
-    /// Where an answer is not a whole packet, answers grow without bound, or a file appears outside of
-    /// the tree.
+    /// Where an answer is not a whole packet, or a file appears outside of the tree.
     pub fn serve(&mut self, input: &[u8]) {
         self.served += 1;
         if self.served.is_multiple_of(INPUTS_BETWEEN_SWEEPS) {
             self.sweep();
         }
-        let mut session = Session::new(self.home.clone(), self.book(), 16);
-        // Nonsense ends a session; that is no failure.
-        session.serve_all(input, check).ok();
-    }
-
-    fn book(&self) -> Book {
-        let here = SocketAddr::from((Ipv4Addr::LOCALHOST, 22));
-        let arrival = Arrival { door: "sftp", peer: here, local: here, proxy: None };
+        let nowhere = SocketAddr::from(([127, 0, 0, 1], 22));
+        let arrival = Arrival { door: "sftp", peer: nowhere, local: nowhere, proxy: None };
         let counters = Arc::new(Counters::default());
-        let tenant = Tenant::new("acme".parse().expect("a tenant's name"));
-        let account = Account {
-            name: "erp".to_owned(),
-            tenant: tenant.id.clone(),
-            password_hash: None,
-            ssh_keys: Vec::new(),
-            ssh_authorities: Vec::new(),
-            totp_secret: None,
-            login: Vec::new(),
-            rights: Rights::default(),
-            kinds: Vec::new(),
-            protocols: Protocols::default(),
-            allow_from: Vec::new(),
-            expires: None,
-            sessions_max: None,
-        };
-        Book {
-            login: Login { account: Arc::new(account), tenant: Arc::new(tenant) },
-            visit: Visit::new(VisitId(1), arrival, counters, self.world.clone()),
+        let visit = Visit::new(VisitId(1), arrival, counters, self.world.clone());
+        let book = Book {
+            login: self.login.clone(),
+            visit,
             world: self.world.clone(),
-            fresh: Arc::default(),
+            fresh: Arc::new(Fresh::default()),
             channel: 0,
-        }
+        };
+        let mut answers = Vec::new();
+        serve_bytes(&mut Session::new(self.home.clone(), book, 16), input, |message| {
+            answers.extend_from_slice(&message);
+        });
+        check(&answers);
     }
 
     fn sweep(&self) {
@@ -108,12 +137,10 @@ impl SftpServer {
             for entry in std::fs::read_dir(folder).expect("part of the tree").flatten() {
                 let path = entry.path();
                 // The folders of the kinds stay; those of clients go with all they hold.
-                let gone = if !path.is_dir() {
-                    std::fs::remove_file(&path)
-                } else if part == "media" {
-                    std::fs::remove_dir_all(&path)
-                } else {
-                    Ok(())
+                let gone = match (path.is_dir(), part) {
+                    (false, _) => std::fs::remove_file(&path),
+                    (true, "media") => std::fs::remove_dir_all(&path),
+                    (true, _) => Ok(()),
                 };
                 gone.expect("what a client made can be removed");
             }
@@ -121,17 +148,40 @@ impl SftpServer {
     }
 }
 
-/// Answers are whole packets of a known kind, and no more than a batch and one more.
+fn login() -> Login {
+    let tenant = Tenant {
+        id: "acme".parse().expect("a tenant's name"),
+        aliases: Aliases::from([("IN".to_owned(), RelPath::of("inbox"))]),
+        quota: TreeSettings::default().quota,
+        resume_window: TreeSettings::default().resume_window,
+        suspended: false,
+        sessions_max: None,
+        bandwidth: None,
+    };
+    let account = Account {
+        name: "erp".to_owned(),
+        tenant: tenant.id.clone(),
+        password_hash: None,
+        ssh_keys: Vec::new(),
+        ssh_authorities: Vec::new(),
+        totp_secret: None,
+        login: vec![Factors::KEY],
+        rights: Rights { drop: true, collect: true, control: true, approve: true },
+        kinds: Vec::new(),
+        protocols: Protocols { sftp: true, ftps: false, ftp: false },
+        allow_from: Vec::new(),
+        expires: None,
+        sessions_max: None,
+    };
+    Login { account: Arc::new(account), tenant: Arc::new(tenant) }
+}
+
+/// Answers are whole packets of a known kind.
 fn check(mut answers: &[u8]) {
-    assert!(answers.len() <= 2 << 20, "{} bytes of answers", answers.len());
     while let Some((length, rest)) = answers.split_first_chunk::<4>() {
         let length = u32::from_be_bytes(*length) as usize;
         assert!(matches!(rest.first(), Some(2 | 101..=105 | 201)), "{rest:?}");
         answers = rest.get(length..).expect("a whole packet");
     }
-}
-
-/// Lines of an FTP client, before and after its login.
-pub fn ftp_line(input: &[u8]) {
-    let _ = super::ftp::understand(input);
+    assert!(answers.is_empty(), "{answers:?}");
 }

@@ -15,7 +15,6 @@ const COMPAT_KEX: &[kex::Name] = &[
     kex::CURVE25519,
     kex::CURVE25519_PRE_RFC_8731,
     kex::DH_GEX_SHA256,
-    kex::DH_G18_SHA512,
     kex::DH_G16_SHA512,
     kex::DH_G14_SHA256,
 ];
@@ -23,6 +22,8 @@ const LEGACY_KEX: &[kex::Name] = &[
     kex::ECDH_SHA2_NISTP256,
     kex::ECDH_SHA2_NISTP384,
     kex::ECDH_SHA2_NISTP521,
+    // 8192 bits keep a processor busy for so long that a few clients lock all others out.
+    kex::DH_G18_SHA512,
     kex::DH_GEX_SHA1,
     kex::DH_G14_SHA1,
 ];

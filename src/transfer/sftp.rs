@@ -86,6 +86,25 @@ async fn serve(session: &mut Session, visit: &Visit, way: &Way) {
     }
 }
 
+/// Serves bytes that are all there, without the SSH around them.
+#[cfg(feature = "fuzzing")]
+pub(super) fn serve_bytes(session: &mut Session, bytes: &[u8], mut send: impl FnMut(Vec<u8>)) {
+    let mut frames = frames::Frames::default();
+    // What was whole before nonsense is answered.
+    let _malformed = frames.push(bytes).is_err();
+    let mut input = frames::Input::new(frames.take_whole());
+    while !input.is_empty() {
+        let mut answers = Answers::default();
+        let result = session.serve(&mut input, &mut answers);
+        while let Some(message) = answers.next() {
+            send(message);
+        }
+        if result.is_err() {
+            return;
+        }
+    }
+}
+
 fn closed(visit: &Visit) {
     tracing::info!(peer = %visit.peer, "channel closed: not a valid SFTP packet");
 }

@@ -70,7 +70,11 @@ pub(super) async fn accept(
             }
             continue;
         }
-        let Ok(place) = proxies.clone().acquire_owned().await else { return };
+        let place = tokio::select! {
+            biased;
+            () = token.cancelled() => return,
+            place = proxies.clone().acquire_owned() => place.expect("the semaphore is never closed"),
+        };
         visits.spawn(async move {
             let arrival = introduced(&house, &door, arrival, &mut stream).await;
             drop(place);

@@ -16,7 +16,7 @@ use super::wire::Wire;
 /// Bytes read at once; commands are short.
 const READ_BYTES: usize = 1024;
 /// Time a TLS handshake may take.
-pub(super) const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(30);
+const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(30);
 /// Time the last answer has to reach the client before the connection is closed.
 const GOODBYE_TIMEOUT: Duration = Duration::from_millis(500);
 

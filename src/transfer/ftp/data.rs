@@ -11,7 +11,6 @@ use tokio::io::AsyncWriteExt;
 use tokio::net::{TcpListener, TcpSocket, TcpStream};
 use tokio::time::{Instant, sleep_until, timeout};
 
-use super::control::HANDSHAKE_TIMEOUT;
 use super::reply::Reply;
 use super::wire::Wire;
 use crate::transfer::SessionReuse;
@@ -84,7 +83,7 @@ impl Meeting {
         };
         let Some((config, reuse)) = self.tls else { return Ok(Wire::Clear(stream)) };
         let handshake = Wire::secure_data(stream, config);
-        let mut wire = match timeout(HANDSHAKE_TIMEOUT, handshake).await {
+        let mut wire = match timeout(self.patience, handshake).await {
             Ok(Ok(wire)) => wire,
             Ok(Err(error)) => {
                 tracing::debug!(peer = %self.visit.peer, %error, "tls on data connection");

@@ -208,7 +208,8 @@ impl Session {
         let reply = match command {
             Command::Always(code, text) => Reply::new(code, text),
             Command::Quit => {
-                self.control.say(&Reply::new(221, "Goodbye.")).await?;
+                // Who has gone without waiting for it has said goodbye all the same.
+                self.control.say(&Reply::new(221, "Goodbye.")).await.ok();
                 return Ok(Next::End);
             }
             Command::Auth => return self.auth().await,

@@ -193,18 +193,23 @@ impl<'a> Flow<'a> {
     ) -> Result<Piece, Stop> {
         let mut work = QuickWork::default();
         let mut bytes = Vec::with_capacity(FIRST_PIECE_BYTES);
-        while self.fill(wire, &mut bytes).await.map_err(Stop::Wire)? {
+        loop {
+            let more = self.fill(wire, &mut bytes).await;
+            if let Ok(false) = more {
+                return Ok(Piece { offset, bytes });
+            }
+            // What came before the line broke stays as well: the client may go on from there.
             let writing = || upload.write_at(offset, &bytes);
             work.run(|| self.now(), writing).map_err(Stop::Home)?;
+            more.map_err(Stop::Wire)?;
             offset += bytes.len() as u64;
             bytes.clear();
             bytes.reserve_exact(PIECE_BYTES);
         }
-        Ok(Piece { offset, bytes })
     }
 
     /// Reads until the buffer is full or the client has ended the connection; says whether there is
-    /// more. Silence for too long and an end without TLS's own are errors.
+    /// more. Silence for too long and an end without TLS's own are errors, behind what came before.
     async fn fill(&self, wire: &mut Wire, buffer: &mut Vec<u8>) -> io::Result<bool> {
         while buffer.len() < buffer.capacity() {
             // No more than the room there is: the buffer would grow.

@@ -125,7 +125,7 @@ impl Open {
 /// Reads into the free room of a buffer, which is not filled with zeros first.
 fn read_at(file: &File, offset: u64, into: &mut Vec<u8>) -> io::Result<usize> {
     // What lies beyond is beyond the end of any file, and the kernel takes it for an error.
-    if offset > i64::MAX as u64 {
+    if offset > i64::MAX as u64 - into.spare_capacity_mut().len() as u64 {
         return Ok(0);
     }
     Ok(rustix::io::pread(file, rustix::buffer::spare_capacity(into), offset)?)

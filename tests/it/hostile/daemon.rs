@@ -197,16 +197,15 @@ pub(super) fn assert_ends(mut stream: TcpStream, what: &str) {
     }
 }
 
-/// Writes `total` bytes of `part` over and over; how many went out before the other side ended it.
-pub(super) fn pour(stream: &mut TcpStream, part: &[u8], total: u64) -> u64 {
-    let mut sent = 0;
-    while sent < total {
-        match stream.write(part) {
-            Ok(count) => sent += count as u64,
-            Err(_) => break,
-        }
+/// Writes `part` over and over until the other side ends the connection. Panics where it takes more
+/// than `total` bytes for longer than anybody should wait.
+pub(super) fn pour(stream: &mut impl Write, part: &[u8], total: u64, what: &str) {
+    let (begin, mut sent) = (Instant::now(), 0);
+    while let Ok(count) = stream.write(part) {
+        sent += count as u64;
+        let on = sent < total || begin.elapsed() < PATIENCE;
+        assert!(on, "{what}: {sent} bytes were taken, and no end");
     }
-    sent
 }
 
 /// Waits for a level, not for an event, with a deadline.

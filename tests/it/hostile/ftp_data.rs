@@ -152,7 +152,7 @@ fn garbage_on_the_data_channel_ends_the_transfer_and_not_the_session() {
 
 #[test]
 fn a_data_connection_that_never_comes_or_never_speaks_is_given_up() {
-    let daemon = Daemon::with("limits.stall_timeout = \"2s\"");
+    let daemon = Daemon::with("limits.stall_timeout = \"2s\"\nlimits.data_timeout = \"2s\"");
     std::fs::write(daemon.path("acme", "media/big.bin"), vec![7; 64 << 20]).unwrap();
     beside_a_good_client(&daemon, LITTLE_MEMORY, || {
         let given_up = |mut ftp: Ftp, what: &str| {

@@ -57,7 +57,6 @@ pub(super) fn assert_unpublished(daemon: &Daemon, names: &[String]) {
 }
 
 #[test]
-#[ignore = "waits for incomplete uploads that are kept"]
 fn an_upload_killed_at_any_tenth_is_neither_published_nor_answered_and_can_be_resumed() {
     let daemon = Daemon::with(QUICK);
     let whole = whole();

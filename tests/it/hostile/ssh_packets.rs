@@ -33,7 +33,9 @@ fn attack(ssh: &mut Ssh, length: u32) {
     let packet = ssh.wrap(&[2, 0, 0, 0, 1, 0], Some(length));
     // The server may have gone before all is written.
     ssh.stream.write_all(&packet).ok();
-    pour(&mut ssh.stream, &[0x55; 32 << 10], 1 << 20);
+    for _ in 0..32 {
+        let _gone = ssh.stream.write_all(&[0x55; 32 << 10]).is_err();
+    }
 }
 
 #[test]
@@ -43,9 +45,7 @@ fn a_greeting_without_an_end_is_cut_short() {
         let total = sized(64 << 20, 1 << 30);
         for part in [[b'A'; 32 << 10], [b'\n'; 32 << 10], [0; 32 << 10]] {
             let mut stream = super::daemon::connect(daemon.sftp);
-            let sent = pour(&mut stream, &part, total);
-            assert!(sent < total, "all {total} bytes of a greeting were taken");
-            assert_ends(stream, "a greeting without an end");
+            pour(&mut stream, &part, total, "a greeting without an end");
         }
     });
 }
@@ -66,7 +66,6 @@ fn an_sftp_packet_of_an_impossible_length_ends_the_channel_and_takes_no_memory()
 
 /// Every kind of packet, cut off early, and with a length inside that reaches beyond its end.
 #[test]
-#[ignore = "a channel that the server ended keeps its place"]
 fn sftp_packets_that_hold_less_than_they_say_are_answered_or_end_the_channel() {
     let daemon = Daemon::start();
     beside_a_good_client(&daemon, LITTLE_MEMORY, || {

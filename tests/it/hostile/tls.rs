@@ -1,7 +1,7 @@
 //! TLS for clients that trust everybody.
 
 use std::io::{self, Read, Write};
-use std::net::TcpStream;
+use std::net::{Shutdown, TcpStream};
 use std::sync::Arc;
 
 use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
@@ -90,13 +90,15 @@ impl Wire {
         Ok(bytes)
     }
 
-    /// Says that no more comes, in TLS's own words where it is TLS, and closes.
+    /// Says that no more comes, in TLS's own words where it is TLS, and waits for the other side's
+    /// end: closing with bytes unread would cut off what was sent.
     pub(super) fn finish(mut self) {
         if let Wire::Tls(tls) = &mut self {
             tls.conn.send_close_notify();
-            // The other side may have gone.
-            tls.conn.complete_io(&mut tls.sock).ok();
+            let _gone = tls.flush().is_err();
         }
+        let _gone = self.tcp().shutdown(Shutdown::Write).is_err();
+        let _cut = self.read_all().is_err();
     }
 
     /// The bare connection: nothing is said at its end.

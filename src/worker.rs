@@ -4,6 +4,7 @@
 //! Never spawns a loop of its own: the loop that drives workers is written once, in `app`.
 
 use std::error::Error;
+use std::time::Duration;
 
 use async_trait::async_trait;
 use tokio::runtime::{Handle, RuntimeFlavor};
@@ -44,6 +45,36 @@ pub fn in_place<T>(work: impl FnOnce() -> T) -> T {
         return work();
     }
     tokio::task::block_in_place(work)
+}
+
+/// Work on files that mostly finds what it needs in the kernel's memory: reading, writing, looking up.
+///
+/// Waking another thread for it would take longer than the work itself, so it is done where it stands.
+/// Where the disk shows itself slow, the next pieces leave the async worker to others meanwhile.
+#[derive(Debug, Default)]
+pub struct QuickWork {
+    /// Pieces that are yet to be done off the worker.
+    wary: u32,
+}
+
+impl QuickWork {
+    /// A piece that took longer than this has waited for the disk.
+    const TIME_MAX: Duration = Duration::from_millis(20);
+    /// So many pieces after it are done off the worker.
+    const WARY_PIECES: u32 = 64;
+
+    pub fn run<T>(&mut self, now: impl Fn() -> Instant, work: impl FnOnce() -> T) -> T {
+        if self.wary > 0 {
+            self.wary -= 1;
+            return in_place(work);
+        }
+        let begin = now();
+        let result = work();
+        if now() - begin > QuickWork::TIME_MAX {
+            self.wary = QuickWork::WARY_PIECES;
+        }
+        result
+    }
 }
 
 /// Runs blocking work (store, spool, files) off the async workers.

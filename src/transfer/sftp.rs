@@ -1,7 +1,7 @@
 //! SFTP version 3, as OpenSSH speaks it: one task per channel between the SSH session and the disk.
 //!
 //! The session task hands bytes in through the `Inlet`; a `Session` answers packets in order, in
-//! batches, blocking its thread; answers go out as the client's window allows.
+//! batches; answers go out as the client's window allows.
 
 mod allowance;
 mod answers;
@@ -28,7 +28,7 @@ pub(super) use outflow::Outflow;
 pub(super) use session::Session;
 
 use super::visit::Visit;
-use crate::worker::in_place;
+use crate::worker::{QuickWork, in_place};
 
 /// The way from a channel to its session and back.
 pub(super) struct Way {
@@ -56,6 +56,7 @@ pub(super) async fn run(mut session: Session, visit: Visit, way: Way) {
 
 async fn serve(session: &mut Session, visit: &Visit, way: &Way) {
     let Way { inlet, outflow, client, channel } = way;
+    let (world, mut work) = (session.world(), QuickWork::default());
     loop {
         let mut input = match inlet.take().await {
             Arrival::Packets(input) => input,
@@ -67,7 +68,8 @@ async fn serve(session: &mut Session, visit: &Visit, way: &Way) {
         visit.pace_in(input.bytes()).await;
         while !input.is_empty() {
             let mut answers = Answers::default();
-            let result = in_place(|| session.serve(&mut input, &mut answers));
+            let serving = || session.serve(&mut input, &mut answers);
+            let result = work.run(|| world.clock.instant(), serving);
             inlet.answering(true);
             while let Some(message) = answers.next() {
                 visit.pace_out(message.len()).await;

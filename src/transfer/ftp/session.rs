@@ -21,7 +21,7 @@ use crate::transfer::Limits;
 use crate::transfer::house::House;
 use crate::transfer::tls::ConnectionTls;
 use crate::transfer::visit::Visit;
-use crate::worker::blocking;
+use crate::worker::{blocking, in_place};
 
 /// Lines that are no commands, before a login; who sends more speaks something else.
 const UNFIT_BEFORE_LOGIN_MAX: usize = 10;
@@ -258,7 +258,7 @@ impl Session {
         Ok(self.here.resolve(path)?)
     }
 
-    /// Does one thing with the guest's home, off the async workers.
+    /// Does one thing with the guest's home; its async worker goes to others meanwhile.
     pub(super) async fn with_home<T: Send + 'static>(
         &self,
         work: impl FnOnce(&Home) -> Result<T, HomeError> + Send + 'static,
@@ -267,7 +267,7 @@ impl Session {
             return Err(HomeError::Refused("nobody is logged in"));
         };
         let home = self.home(&guest).clone();
-        let result = blocking(move || work(&home)).await;
+        let result = in_place(|| work(&home));
         if let Err(error) = &result
             && let Some(source) = std::error::Error::source(error)
         {

@@ -1,4 +1,8 @@
-//! One SFTP session: requests in, answers out, in order. Blocks on the disk.
+//! One SFTP session: requests in, answers out, in order.
+//!
+//! What changes folders or syncs leaves its async worker to others meanwhile; most requests are quick.
+
+use std::sync::Arc;
 
 use super::answers::Answers;
 use super::book::{Book, shown};
@@ -7,6 +11,8 @@ use super::handles::{Download, Handles, Listing, Open, Receipt};
 use super::packet::{self, Malformed, Packet, Request};
 use super::reply::{self, Code};
 use crate::files::{Home, HomeError, Keep, RelPath, UploadStart};
+use crate::worker::in_place;
+use crate::world::World;
 
 /// Answers are sent when there are so many bytes of them.
 const ANSWERS_BATCH_BYTES: usize = 128 << 10;
@@ -17,6 +23,10 @@ const DATA_MAX_BYTES: usize = 255 << 10;
 const READ_TOLD_BYTES: u64 = 64 << 10;
 /// Entries in one answer to READDIR.
 const NAMES_BATCH: usize = 128;
+
+/// Flags of OPEN.
+const WRITE: u32 = 0x02;
+const APPEND: u32 = 0x04;
 
 /// The state of one SFTP channel.
 pub(in crate::transfer) struct Session {
@@ -36,6 +46,10 @@ impl Session {
         Session { home, handles: Handles::new(handles_max), book }
     }
 
+    pub(super) fn world(&self) -> Arc<World> {
+        self.book.world.clone()
+    }
+
     /// Answers packets until there are no more, or a batch of answers is full.
     pub(super) fn serve(
         &mut self,
@@ -53,7 +67,12 @@ impl Session {
 
     fn serve_one(&mut self, packet: Packet<'_>, answers: &mut Answers) -> Result<(), Malformed> {
         let id = packet.id;
-        match self.answer(id, packet.request, answers) {
+        let answered = if changes_folders_or_syncs(&packet.request) {
+            in_place(|| self.answer(id, packet.request, answers))
+        } else {
+            self.answer(id, packet.request, answers)
+        };
+        match answered {
             Ok(Answer::Written) => {}
             Ok(Answer::Done) => reply::status(answers.small(), id, Code::Ok, "done"),
             Err(error) => {
@@ -129,8 +148,6 @@ impl Session {
     }
 
     fn open(&mut self, path: &[u8], flags: u32) -> Result<Vec<u8>, HomeError> {
-        const WRITE: u32 = 0x02;
-        const APPEND: u32 = 0x04;
         const CREATE: u32 = 0x08;
         const TRUNCATE: u32 = 0x10;
         const EXCLUSIVE: u32 = 0x20;
@@ -160,7 +177,7 @@ impl Session {
     fn close(&mut self, handle: &[u8]) -> Result<Answer, HomeError> {
         let (open, _transfer) = self.handles.remove(handle)?;
         match open {
-            Open::Upload(receipt) => return done(self.book.uploaded(*receipt)),
+            Open::Upload(receipt) => return done(in_place(|| self.book.uploaded(*receipt))),
             Open::File(download) => self.book.downloaded(&download),
             Open::Folder(_) => {}
         }
@@ -267,6 +284,21 @@ impl Drop for Session {
                 Open::Folder(_) => {}
             }
         }
+    }
+}
+
+/// Of the requests for handles only these do; CLOSE knows by the handle.
+fn changes_folders_or_syncs(request: &Request<'_>) -> bool {
+    match request {
+        Request::Open { flags, .. } => flags & (WRITE | APPEND) != 0,
+        Request::Setstat { length, .. } | Request::Fsetstat { length, .. } => length.is_some(),
+        Request::Opendir(_)
+        | Request::Remove(_)
+        | Request::Mkdir(_)
+        | Request::Rmdir(_)
+        | Request::Rename { .. }
+        | Request::Fsync(_) => true,
+        _ => false,
     }
 }
 

@@ -16,4 +16,4 @@ pub use ids::{BatchId, InvalidId, TenantId};
 pub use message::{OutgoingMessage, message_id_for};
 pub use name::normalise_name;
 pub use upload::{FileVersion, UploadEvidence};
-pub use words::{Category, ChannelKind, FileState, Kind, Proof, Status};
+pub use words::{Category, ChannelKind, FileForm, FileState, Kind, Proof, Status};

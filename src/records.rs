@@ -10,6 +10,10 @@ mod settings;
 
 mod problem;
 
+mod code_pages;
+
+mod encoding;
+
 mod source;
 
 mod scan;
@@ -23,6 +27,16 @@ mod layout;
 mod preamble;
 
 mod record;
+
+mod objects;
+
+mod form;
+
+mod archive;
+
+mod parts;
+
+mod workbook;
 
 mod reader;
 
@@ -51,8 +65,11 @@ mod checker_tests;
 #[cfg(test)]
 mod speed;
 
+pub use archive::{UnpackError, unpack};
 pub use checker::MessageChecker;
 pub use directives::{Dedupe, Directives};
+pub use encoding::TextEncoding;
+pub use form::{Packing, form_of_name};
 pub use layout::{Column, Layout};
 pub use message::{MessageRow, TenantContext};
 pub use nearest::nearest;
@@ -62,3 +79,4 @@ pub use record::Record;
 pub use rejects::{RejectedRow, write_rejects};
 pub use settings::{HeaderMode, Limits, ReadSettings};
 pub use template::TemplateNeeds;
+pub use workbook::{check_workbook, write_first_sheet};

@@ -131,6 +131,12 @@ words! {
     }
 }
 
+impl Default for FileForm {
+    fn default() -> FileForm {
+        FileForm::Delimited
+    }
+}
+
 words! {
     /// What the ACK says of a file.
     FileState {

@@ -20,8 +20,10 @@ impl OpenBatch {
     }
 
     pub(super) fn write_rejected(&self, out: &mut dyn Write) -> Result<(), OutboxError> {
-        let original = BufReader::new(File::open(self.folder.text())?);
-        let settings = (self.tenant.read_settings)(&self.record.facts.profile);
+        let text = self.folder.text();
+        let settings = (self.tenant.read_settings)(&self.record.facts.profile)
+            .for_form(self.record.facts.form, File::open(&text)?)?;
+        let original = BufReader::new(File::open(text)?);
         let all = self.record.facts.code == Some(ReasonCode::FileTooManyBadRows);
         let mut failure = None;
         let rejected = RejectedRows {

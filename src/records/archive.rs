@@ -363,7 +363,9 @@ mod tests {
         let packed = gzip(b"more than ten bytes");
         let mut out = Vec::new();
         let refused = unpack(Packing::Gzip, Cursor::new(&packed), 40, &small, &mut out);
-        assert!(matches!(refused, Err(UnpackError::Refused(p)) if p.code == ReasonCode::FileTooLarge));
+        assert!(
+            matches!(refused, Err(UnpackError::Refused(p)) if p.code == ReasonCode::FileTooLarge)
+        );
         small.file_max_bytes = 19;
         out.clear();
         unpack(Packing::Gzip, Cursor::new(&packed), 40, &small, &mut out).unwrap();

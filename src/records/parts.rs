@@ -114,7 +114,8 @@ impl Part<'_> {
         if self.is_strings && self.bytes > SHARED_STRINGS_MAX_BYTES {
             let message = "the spreadsheet holds more different texts than fit into memory";
             let problem = FileProblem::new(ReasonCode::FileTooLarge, message);
-            let problem = problem.hint("split the file, or send CSV, which may be as long as 2 GiB");
+            let problem =
+                problem.hint("split the file, or send CSV, which may be as long as 2 GiB");
             self.refused = Some(UnpackError::Refused(problem));
         } else if *self.listed > LISTED_MAX {
             self.refused = Some(damaged("it has too many styles, sheets or names"));

@@ -177,7 +177,8 @@ impl<'a, W: Write> SheetText<'a, W> {
         self.done = self.row + 1;
         let mut line = blank;
         if self.stands_before_header() {
-            let cells: Vec<String> = self.cells.iter().map(|c| c.replace(['\r', '\n'], " ")).collect();
+            let cells: Vec<String> =
+                self.cells.iter().map(|c| c.replace(['\r', '\n'], " ")).collect();
             line.push_str(&cells.join(","));
         } else {
             let width = *self.width.get_or_insert_with(|| width(&self.cells, self.settings));
@@ -285,7 +286,11 @@ fn shown_number(number: f64, zeros: Option<Zeros>) -> String {
     if let Some(Zeros { digits, decimals }) = zeros {
         let point = usize::from(decimals > 0);
         let sign = if number < 0.0 { "-" } else { "" };
-        return format!("{sign}{:0width$.decimals$}", number.abs(), width = digits + point + decimals);
+        return format!(
+            "{sign}{:0width$.decimals$}",
+            number.abs(),
+            width = digits + point + decimals
+        );
     }
     // Fifteen digits are all that a spreadsheet shows: 0.1 + 0.2 is 0.3 there.
     let fifteen: f64 = format!("{number:.14e}").parse().unwrap_or(number);

@@ -62,7 +62,7 @@ impl Objects {
         self.values.iter_mut().for_each(String::clear);
         self.given.fill(false);
         let mut fault = None;
-        for (name, value) in fields(line).map_err(malformed)? {
+        for (name, value) in fields(line).map_err(|error| malformed(&error))? {
             let position = match self.position(&name) {
                 Ok(Some(position)) => position,
                 Ok(None) => continue,
@@ -75,8 +75,15 @@ impl Objects {
                 fault.get_or_insert(Fault::Twice(position));
                 continue;
             }
-            if !set(&mut self.values[position], value.get()).map_err(malformed)? {
-                fault.get_or_insert(Fault::Nested(position));
+            match set(&mut self.values[position], value.get()) {
+                Ok(true) => {}
+                Ok(false) => {
+                    fault.get_or_insert(Fault::Nested(position));
+                }
+                Err(error) => {
+                    let message = format!("the text of {name:?} cannot be read: {}", what(&error));
+                    return Err(Fault::Malformed { message, cut: false });
+                }
             }
         }
         fault.map_or(Ok(()), Err)
@@ -164,11 +171,15 @@ fn set(cell: &mut String, json: &str) -> Result<bool, serde_json::Error> {
     Ok(true)
 }
 
-fn malformed(error: serde_json::Error) -> Fault {
-    let text = error.to_string();
-    let what = text.split(" at line ").next().unwrap_or_default();
-    let message = format!("the line is no JSON object: {what}, at character {}", error.column());
+fn malformed(error: &serde_json::Error) -> Fault {
+    let (what, at) = (what(error), error.column());
+    let message = format!("the line is no JSON object: {what}, at character {at}");
     Fault::Malformed { message, cut: error.is_eof() }
+}
+
+/// The error without its place, which is one in the value only.
+fn what(error: &serde_json::Error) -> String {
+    error.to_string().split(" at line ").next().unwrap_or_default().to_owned()
 }
 
 /// Names and values of the object that a line holds.
@@ -268,7 +279,7 @@ mod tests {
             ("[1]", false, "expected an object"),
             ("7", false, "expected an object"),
             ("email,n", false, "expected value"),
-            (r#"{"email":"\ud800"}"#, false, "surrogate"),
+            (r#"{"email":"\ud800"}"#, false, "the text of \"email\" cannot be read"),
             (r#"{"n":1} {"n":2}"#, false, "trailing characters"),
             (r#"{"n":01}"#, false, "number"),
         ] {

@@ -8,8 +8,8 @@ use std::io::{self, BufRead, BufReader, Read, Seek, SeekFrom, Write};
 use std::rc::Rc;
 
 use flate2::bufread::GzDecoder;
-use zip::ZipArchive;
 use zip::result::ZipError;
+use zip::{CompressionMethod, ZipArchive};
 
 use crate::codes::ReasonCode;
 use crate::model::FileForm;
@@ -182,14 +182,19 @@ impl Bounded {
         index: usize,
         out: &mut impl Write,
     ) -> Result<(), UnpackError> {
-        let locked = zip.by_index_raw(index).is_ok_and(|member| member.encrypted());
-        if locked {
-            return Err(UnpackError::damaged("the zip is protected by a password"));
+        let told = zip.by_index_raw(index).map(|m| (m.encrypted(), m.compression()));
+        match told {
+            Ok((true, _)) => {
+                return Err(UnpackError::damaged("the zip is protected by a password"));
+            }
+            Ok((_, CompressionMethod::Stored | CompressionMethod::Deflated)) | Err(_) => {}
+            Ok(_) => {
+                return Err(UnpackError::damaged(
+                    "the zip is packed by a method that is not read here: use deflate, as most do",
+                ));
+            }
         }
         let mut member = zip.by_index(index).map_err(|error| match error {
-            ZipError::UnsupportedArchive(_) => UnpackError::damaged(
-                "the zip is packed by a method that is not read here: use the usual one, deflate",
-            ),
             ZipError::Io(error) => UnpackError::from_read(error),
             _ => UnpackError::damaged("the zip is damaged: its directory names what is not there"),
         })?;

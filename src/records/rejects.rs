@@ -219,11 +219,16 @@ impl<W: Write> Sheet<W> {
         Ok(())
     }
 
-    /// The object of a line behind its prefix, a cell a column; a line that is none as one cell.
+    /// The object of a line behind its prefix, a cell a column; a line that is none as one cell. A NUL
+    /// would make the whole file no text: another control character takes its place.
     fn object(&mut self, line: &str, objects: &mut Objects) -> io::Result<()> {
         match objects.read(line) {
             Err(Fault::Malformed { .. }) => self.quoted(line.trim())?,
-            _ => self.cells(objects.values())?,
+            _ => {
+                let values: Vec<String> =
+                    objects.values().map(|value| value.replace('\0', "\u{1}")).collect();
+                self.cells(values.iter().map(String::as_str))?;
+            }
         }
         self.text(self.line_end)
     }

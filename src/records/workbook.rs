@@ -24,6 +24,7 @@ const SHEET_ROWS: u32 = 1 << 20;
 const SHEET_COLUMNS: u32 = 1 << 14;
 /// Integers from here on have lost digits in a spreadsheet.
 const EXACT_MAX: f64 = 1e15;
+const HINT: &str = "save the spreadsheet anew and upload it again, or send CSV";
 /// How a container of old or encrypted Office files begins.
 const CONTAINER: [u8; 4] = [0xD0, 0xCF, 0x11, 0xE0];
 /// A stream that only an encrypted workbook has, as such a container names it.
@@ -31,12 +32,28 @@ const ENCRYPTED: &[u8] = b"E\0n\0c\0r\0y\0p\0t\0e\0d\0P\0a\0c\0k\0a\0g\0e\0";
 
 /// Holds the checksums of all parts of a workbook, and what they would take to be read.
 pub fn check_workbook(
+    workbook: impl Read + Seek,
+    workbook_bytes: u64,
+    limits: &Limits,
+) -> Result<(), UnpackError> {
+    check_parts(workbook, workbook_bytes, limits).map_err(|error| match error {
+        UnpackError::Refused(problem) if problem.code == ReasonCode::FileArchiveInvalid => {
+            UnpackError::Refused(problem.hint(HINT))
+        }
+        other => other,
+    })
+}
+
+fn check_parts(
     mut workbook: impl Read + Seek,
     workbook_bytes: u64,
     limits: &Limits,
 ) -> Result<(), UnpackError> {
     refuse_containers(&mut workbook)?;
-    let mut zip = open_zip(BufReader::new(workbook))?;
+    let mut zip = open_zip(BufReader::new(workbook)).map_err(|error| match error {
+        UnpackError::Refused(_) => unreadable(),
+        other => other,
+    })?;
     let (mut bounded, mut listed) = (Bounded::new(workbook_bytes, limits), 0);
     for index in 0..zip.len() {
         let name = match zip.name_for_index(index) {
@@ -123,7 +140,9 @@ fn refuse_containers(workbook: &mut (impl Read + Seek)) -> Result<(), UnpackErro
 }
 
 fn unreadable() -> UnpackError {
-    UnpackError::damaged("the file is no .xlsx spreadsheet, or a damaged one")
+    let message = "the file is no .xlsx spreadsheet, or it was cut or damaged";
+    let problem = FileProblem::new(ReasonCode::FileArchiveInvalid, message);
+    UnpackError::Refused(problem.hint(HINT))
 }
 
 fn failed(error: XlsxError) -> UnpackError {

@@ -9,7 +9,11 @@ mod body;
 mod claim;
 mod concluding;
 mod error;
+mod expected;
 mod identify;
+mod inbox;
+mod late;
+mod pairs;
 mod read_ahead;
 mod reading;
 mod ready;
@@ -18,10 +22,14 @@ mod settings;
 mod station;
 #[cfg(test)]
 mod testing;
+mod vouchers;
 mod watch;
 mod writer;
 
 pub use error::IntakeError;
 pub use ready::Doorbell;
-pub use settings::{MinProof, ProfileSettings, RowIdScope, Settings, TenantSettings, Tenants};
+pub use settings::{
+    Expected, MinProof, ProfileSettings, RowIdScope, SentinelPattern, Settings, TenantSettings,
+    Tenants,
+};
 pub use station::{Intake, Nudges};

@@ -40,6 +40,10 @@ mod recipient;
 
 mod rejects;
 
+mod manifest;
+
+mod digest_note;
+
 mod nearest;
 
 #[cfg(test)]
@@ -52,8 +56,10 @@ mod checker_tests;
 mod speed;
 
 pub use checker::MessageChecker;
+pub use digest_note::{DIGEST_NOTE_MAX_BYTES, noted_digest};
 pub use directives::{Dedupe, Directives};
 pub use layout::{Column, Layout};
+pub use manifest::{MANIFEST_MAX_BYTES, Manifest};
 pub use message::{MessageRow, TenantContext};
 pub use nearest::nearest;
 pub use problem::{FileProblem, ReadError, RowError};

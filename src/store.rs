@@ -17,6 +17,7 @@ mod publications;
 mod records;
 mod simulated;
 mod sled_engine;
+mod streams;
 
 pub use dump::DumpError;
 pub use engine::{Health, StoreError};
@@ -24,6 +25,7 @@ pub use guard::{AccountSources, SourceRecord};
 pub use intake::{Acceptance, RowIdFile};
 pub use records::{BatchRecord, ChunkRecord, Facts, Tally, WindowRecord};
 pub use simulated::SimulatedDisk;
+pub use streams::{StreamFile, StreamLine, StreamRecord};
 
 use std::fmt;
 use std::path::Path;

@@ -69,6 +69,8 @@ pub struct ReadSettings {
     pub final_newline_optional: bool,
     /// True where the sender said the file is whole; `row.cut` then does not apply.
     pub strong_proof: bool,
+    /// Directives that came beside the file, in its manifest: of the same rank as its own.
+    pub announced: Vec<(String, String)>,
     pub limits: Limits,
 }
 
@@ -86,6 +88,7 @@ impl Default for ReadSettings {
             date_format: None,
             final_newline_optional: false,
             strong_proof: false,
+            announced: Vec::new(),
             limits: Limits::default(),
         }
     }

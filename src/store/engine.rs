@@ -44,10 +44,15 @@ pub(super) enum Space {
     Names,
     RowIds,
     Guard,
+    Streams,
+    StreamLines,
+    Noted,
+    Taken,
+    CutUploads,
 }
 
 impl Space {
-    pub(super) const ALL: [Space; 11] = [
+    pub(super) const ALL: [Space; 16] = [
         Space::Meta,
         Space::Batches,
         Space::Chunks,
@@ -59,6 +64,11 @@ impl Space {
         Space::Names,
         Space::RowIds,
         Space::Guard,
+        Space::Streams,
+        Space::StreamLines,
+        Space::Noted,
+        Space::Taken,
+        Space::CutUploads,
     ];
 
     pub(super) const fn as_str(self) -> &'static str {
@@ -74,6 +84,11 @@ impl Space {
             Space::Names => "names",
             Space::RowIds => "row_ids",
             Space::Guard => "guard",
+            Space::Streams => "streams",
+            Space::StreamLines => "stream_lines",
+            Space::Noted => "noted",
+            Space::Taken => "taken",
+            Space::CutUploads => "cut_uploads",
         }
     }
 }

@@ -22,6 +22,7 @@ mod settings;
 mod station;
 #[cfg(test)]
 mod testing;
+mod unpack;
 mod vouchers;
 mod watch;
 mod writer;

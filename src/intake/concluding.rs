@@ -15,6 +15,7 @@ use super::identify::{Unidentified, identify};
 use super::reading::{Pass, Reading, read_file};
 use super::same_again::{EarlierIds, MarkSorter, UsedIds};
 use super::settings::{ProfileSettings, RowIdScope, TenantSettings};
+use super::unpack::{Original, Packing, UnpackError, original, unpack};
 use crate::batch::{BatchEvent, Counts, Thresholds, judge};
 use crate::codes::ReasonCode;
 use crate::model::{BatchId, FileState, Kind};
@@ -48,20 +49,27 @@ impl Desk {
         let folder = self.spool.batch(record.id);
         self.store.clear_chunks(record.id)?;
         record.validated_at = Some(now);
-        let pass = match self.prepare(tenant, &mut record, &folder) {
-            Ok((profile, file_ref)) => {
-                record.facts.file_ref = cut(&file_ref);
-                let strong_proof = record.proof.is_some_and(|p| p.is_strong());
-                Pass { tenant, profile, strong_proof, folder: &folder, now }
-            }
-            Err(unidentified) => return self.refuse_unread(record, &folder, &unidentified),
+        let prepared = match self.prepare(tenant, &mut record, &folder) {
+            Ok(prepared) => prepared,
+            Err(Unprepared::Refused(why)) => return self.refuse_unread(record, &folder, &why),
+            Err(Unprepared::Failed(error)) => return Err(error),
         };
-        record.facts.profile.clone_from(&pass.profile.name);
-        let reading = read_file(pass, &folder.input())?;
+        let profile = prepared.profile;
+        record.facts.profile.clone_from(&profile.name);
+        record.facts.file_ref = cut(&prepared.file_ref);
+        // A whole archive with a good checksum is a proof of its own.
+        let strong_proof =
+            prepared.original.is_some() || record.proof.is_some_and(|proof| proof.is_strong());
+        let pass = Pass { tenant, profile, strong_proof, folder: &folder, now };
+        let reading = read_file(pass, &folder.text())?;
         if !is_unchanged()? {
             return Err(IntakeError::StillWritten);
         }
         self.fill(&mut record.facts, &reading);
+        if let Some(original) = prepared.original {
+            record.facts.bytes = original.bytes;
+            record.facts.sha256 = original.sha256;
+        }
         if let Some(problem) = reading.refused.first() {
             let (code, message) = (problem.code, problem.message.clone());
             return self.refuse(record, &reading.refused, &folder, code, message);
@@ -75,8 +83,9 @@ impl Desk {
         tenant: &'a TenantSettings,
         record: &mut BatchRecord,
         folder: &BatchFolder,
-    ) -> Result<(&'a ProfileSettings, String), Unidentified> {
-        let refuse = |code: ReasonCode, message: String| Unidentified { code, message };
+    ) -> Result<Prepared<'a>, Unprepared> {
+        let refuse =
+            |code: ReasonCode, message: String| Unprepared::Refused(Unidentified { code, message });
         if tenant.suspended {
             let code = ReasonCode::FileTenantSuspended;
             return Err(refuse(code, code.meaning().to_owned()));
@@ -92,9 +101,13 @@ impl Desk {
             let message = format!("this version takes messages only, not {}", identity.kind);
             return Err(refuse(ReasonCode::FileKindNotAllowed, message));
         }
-        let Some(name) = directive_profile(&folder.input()) else {
-            return Ok((identity.profile, identity.file_ref));
+        let original = match identity.packing {
+            Some(packing) => Some(unpacked(folder, packing, identity.profile)?),
+            None => None,
         };
+        let prepared =
+            Prepared { profile: identity.profile, file_ref: identity.file_ref, original };
+        let Some(name) = directive_profile(&folder.text()) else { return Ok(prepared) };
         let profile = tenant.profile(&name).ok_or_else(|| {
             let message =
                 format!("the directive asks for the profile \"{name}\", which does not exist");
@@ -105,7 +118,7 @@ impl Desk {
                 let message = format!("the name says {}, the profile says {kind}", identity.kind);
                 Err(refuse(ReasonCode::FileKindConflict, message))
             }
-            None => Ok((profile, identity.file_ref)),
+            None => Ok(Prepared { profile, ..prepared }),
         }
     }
 
@@ -335,6 +348,41 @@ impl Desk {
                 Err(IntakeError::Input { source })
             }
             _ => Ok(()),
+        }
+    }
+}
+
+/// What is known of a file when its first record is read.
+struct Prepared<'a> {
+    profile: &'a ProfileSettings,
+    file_ref: String,
+    /// Of a packed file, whose text has another size and digest.
+    original: Option<Original>,
+}
+
+/// Why no record is read.
+enum Unprepared {
+    Refused(Unidentified),
+    Failed(IntakeError),
+}
+
+impl From<Unidentified> for Unprepared {
+    fn from(why: Unidentified) -> Unprepared {
+        Unprepared::Refused(why)
+    }
+}
+
+fn unpacked(
+    folder: &BatchFolder,
+    packing: Packing,
+    profile: &ProfileSettings,
+) -> Result<Original, Unprepared> {
+    let original = original(folder).map_err(Unprepared::Failed)?;
+    match unpack(packing, folder, original.bytes, &profile.read.limits) {
+        Ok(()) => Ok(original),
+        Err(UnpackError::Failed(error)) => Err(Unprepared::Failed(error)),
+        Err(UnpackError::Refused(FileProblem { code, message, .. })) => {
+            Err(Unprepared::Refused(Unidentified { code, message }))
         }
     }
 }

@@ -44,6 +44,8 @@ mod manifest;
 
 mod digest_note;
 
+mod tail;
+
 mod nearest;
 
 #[cfg(test)]
@@ -67,4 +69,5 @@ pub use reader::{Facts, Opened, RecordReader, Step};
 pub use record::Record;
 pub use rejects::{RejectedRow, write_rejects};
 pub use settings::{HeaderMode, Limits, ReadSettings};
+pub use tail::{TAIL_BYTES, ends_with_trailer};
 pub use template::TemplateNeeds;

@@ -93,16 +93,7 @@ pub(super) fn kind_of<'n>(
     name: &'n str,
     bytes: u64,
 ) -> Option<(SidecarKind, &'n str)> {
-    let with = |ending: &str| without_ending(name, ending);
-    let told = [
-        (MANIFEST, SidecarKind::Manifest),
-        (SHA256, SidecarKind::Sha256),
-        (MD5, SidecarKind::Md5),
-    ];
-    if let Some(found) = told.iter().find_map(|(ending, kind)| Some((*kind, with(ending)?))) {
-        return Some(found);
-    }
-    let sentinel = SENTINELS.iter().find_map(|ending| with(ending)).filter(|_| bytes == 0);
+    let known = well_known(name).filter(|(kind, _)| *kind != SidecarKind::Sentinel || bytes == 0);
     let own = || {
         let profiles = || tenant.profiles.iter().chain([&tenant.plain]);
         // A pattern that is too wide must not swallow the files themselves.
@@ -110,7 +101,19 @@ pub(super) fn kind_of<'n>(
         let base = profiles().find_map(|p| p.sentinel.as_ref()?.base_of(name));
         base.filter(|_| !is_file())
     };
-    sentinel.or_else(own).map(|base| (SidecarKind::Sentinel, base))
+    known.or_else(|| Some((SidecarKind::Sentinel, own()?)))
+}
+
+/// What the ending of a name says, and the name in front of it. A sentinel is one only where it is empty.
+pub(super) fn well_known(name: &str) -> Option<(SidecarKind, &str)> {
+    let sentinels = SENTINELS.map(|ending| (ending, SidecarKind::Sentinel));
+    let others = [
+        (MANIFEST, SidecarKind::Manifest),
+        (SHA256, SidecarKind::Sha256),
+        (MD5, SidecarKind::Md5),
+    ];
+    let known = others.into_iter().chain(sentinels);
+    known.into_iter().find_map(|(ending, kind)| Some((kind, without_ending(name, ending)?)))
 }
 
 impl SentinelPattern {

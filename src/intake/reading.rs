@@ -18,7 +18,7 @@ use crate::codes::{ReasonCode, Severity};
 use crate::model::Category;
 use crate::policy::{Question, Verdict, Window, decide, expiry};
 use crate::records::{
-    Dedupe, Directives, Facts, FileProblem, MessageChecker, MessageRow, Opened, ReadError, Record,
+    Dedupe, Directives, Facts, FileProblem, Manifest, MessageChecker, MessageRow, Opened, ReadError, Record,
     RecordReader, RowError, Step, TenantContext,
 };
 use crate::spool::{BatchFolder, IdSorter, RowHead, RowState, StoredRow};
@@ -49,6 +49,8 @@ pub(super) struct Pass<'a> {
     pub(super) tenant: &'a TenantSettings,
     pub(super) profile: &'a ProfileSettings,
     pub(super) strong_proof: bool,
+    /// What the sender says of the file beside it.
+    pub(super) manifest: Option<&'a Manifest>,
     pub(super) folder: &'a BatchFolder,
     pub(super) now: Timestamp,
 }
@@ -58,6 +60,9 @@ pub(super) fn read_file(pass: Pass<'_>, input: &Path) -> Result<Reading, IntakeE
     let unreadable = |source: io::Error| IntakeError::Input { source };
     let mut settings = pass.profile.read.clone();
     settings.strong_proof = pass.strong_proof;
+    if let Some(manifest) = pass.manifest {
+        manifest.announce(&mut settings);
+    }
     let file = File::open(input).map_err(unreadable)?;
     let mut reader = RecordReader::new(file, settings.clone());
     let scratch = pass.folder.scratch();

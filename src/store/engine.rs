@@ -44,6 +44,8 @@ pub(super) enum Space {
     Names,
     RowIds,
     Guard,
+    Holds,
+    Series,
     Streams,
     StreamLines,
     Noted,
@@ -52,7 +54,7 @@ pub(super) enum Space {
 }
 
 impl Space {
-    pub(super) const ALL: [Space; 16] = [
+    pub(super) const ALL: [Space; 18] = [
         Space::Meta,
         Space::Batches,
         Space::Chunks,
@@ -64,6 +66,8 @@ impl Space {
         Space::Names,
         Space::RowIds,
         Space::Guard,
+        Space::Holds,
+        Space::Series,
         Space::Streams,
         Space::StreamLines,
         Space::Noted,
@@ -84,6 +88,8 @@ impl Space {
             Space::Names => "names",
             Space::RowIds => "row_ids",
             Space::Guard => "guard",
+            Space::Holds => "holds",
+            Space::Series => "series",
             Space::Streams => "streams",
             Space::StreamLines => "stream_lines",
             Space::Noted => "noted",

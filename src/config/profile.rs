@@ -86,6 +86,7 @@ fn read_settings(section: &Section<'_>, rules: &Rules, limits: &Limits) -> ReadS
         final_newline_optional: rules.final_newline == FinalNewline::Optional,
         // The proof is the file's, not the profile's.
         strong_proof: built_in.strong_proof,
+        announced: built_in.announced,
         limits: limits.clone(),
     }
 }
@@ -170,7 +171,10 @@ fn expected(section: &Section<'_>, pattern: &Pattern) -> Option<Expected> {
     let every_day = DAYS.map(|(_, day)| day).to_vec();
     let days = section.value("days", every_day, value::list(value::one_of(&DAYS)));
     if by.is_none() && section.has("days") {
-        section.complain("days", Complaint::new("says when, but no time by which").hint("add by = \"09:00\""));
+        section.complain(
+            "days",
+            Complaint::new("says when, but no time by which").hint("add by = \"09:00\""),
+        );
     }
     let rows = value::number(0, u64::MAX);
     let rows_min = section.optional("rows_min", None, &rows);
@@ -186,7 +190,8 @@ fn time_of_day(item: &Item<'_>) -> Result<Time, Complaint> {
     let allowed = "a time of day such as \"09:00\"";
     let text = value::str_of(item, allowed)?;
     let parts = text.split_once(':').filter(|(hour, minute)| hour.len() == 2 && minute.len() == 2);
-    let number = |text: &str| text.parse().ok().filter(|_| text.bytes().all(|b| b.is_ascii_digit()));
+    let number =
+        |text: &str| text.parse().ok().filter(|_| text.bytes().all(|b| b.is_ascii_digit()));
     parts
         .and_then(|(hour, minute)| Time::new(number(hour)?, number(minute)?, 0, 0).ok())
         .ok_or_else(|| Complaint::new("is no time of day").allowed(allowed))

@@ -150,7 +150,8 @@ fn completeness(section: &Section<'_>, outer: Completeness) -> Completeness {
 
 /// A name with one `*` in it, and something beside it.
 fn sentinel(item: &Item<'_>) -> Result<SentinelPattern, Complaint> {
-    let allowed = "a file name with one \"*\" for the name of the file it belongs to, such as \"*.rdy\"";
+    let allowed =
+        "a file name with one \"*\" for the name of the file it belongs to, such as \"*.rdy\"";
     let complaint = || Complaint::new("names no sentinel").allowed(allowed);
     let text = value::word(item)?;
     let (before, after) = text.split_once('*').ok_or_else(complaint)?;

@@ -107,11 +107,8 @@ pub(super) fn kind_of<'n>(
 /// What the ending of a name says, and the name in front of it. A sentinel is one only where it is empty.
 pub(super) fn well_known(name: &str) -> Option<(SidecarKind, &str)> {
     let sentinels = SENTINELS.map(|ending| (ending, SidecarKind::Sentinel));
-    let others = [
-        (MANIFEST, SidecarKind::Manifest),
-        (SHA256, SidecarKind::Sha256),
-        (MD5, SidecarKind::Md5),
-    ];
+    let others =
+        [(MANIFEST, SidecarKind::Manifest), (SHA256, SidecarKind::Sha256), (MD5, SidecarKind::Md5)];
     let known = others.into_iter().chain(sentinels);
     known.into_iter().find_map(|(ending, kind)| Some((kind, without_ending(name, ending)?)))
 }

@@ -18,8 +18,8 @@ use crate::codes::{ReasonCode, Severity};
 use crate::model::Category;
 use crate::policy::{Question, Verdict, Window, decide, expiry};
 use crate::records::{
-    Dedupe, Directives, Facts, FileProblem, Manifest, MessageChecker, MessageRow, Opened, ReadError, Record,
-    RecordReader, RowError, Step, TenantContext,
+    Dedupe, Directives, Facts, FileProblem, Manifest, MessageChecker, MessageRow, Opened,
+    ReadError, Record, RecordReader, RowError, Step, TenantContext,
 };
 use crate::spool::{BatchFolder, IdSorter, RowHead, RowState, StoredRow};
 

@@ -278,10 +278,14 @@ fn not_proved(profile: &ProfileSettings) -> (ReasonCode, String) {
     let missing = match profile.only_proof {
         Some(Proof::Manifest) => "no manifest <name>.manifest.json came for this file",
         Some(Proof::Sentinel) => "no marker such as <name>.done came for this file",
-        Some(Proof::Rename) => "the file did not get its name from a temporary one such as <name>.tmp",
+        Some(Proof::Rename) => {
+            "the file did not get its name from a temporary one such as <name>.tmp"
+        }
         Some(Proof::Trailer) => "the file does not end with a line #EOF",
         Some(Proof::Archive) => "the file is no .gz or .zip",
-        _ => "nothing proved well enough that the file is whole: send a marker <name>.done after it",
+        _ => {
+            "nothing proved well enough that the file is whole: send a marker <name>.done after it"
+        }
     };
     let code = match profile.only_proof {
         Some(Proof::Manifest | Proof::Sentinel) => ReasonCode::FilePairMissing,
@@ -399,7 +403,11 @@ mod tests {
         (profile.only_proof, profile.min_proof) = rules;
         let mut sightings = Sightings::default();
         let ready = sightings.readiness(&tenant.id, file, &profile, at(0));
-        assert_eq!((ready.proof, ready.ready_at), (expected.0, at(expected.1)), "{rules:?} {file:?}");
+        assert_eq!(
+            (ready.proof, ready.ready_at),
+            (expected.0, at(expected.1)),
+            "{rules:?} {file:?}"
+        );
         assert_eq!(ready.given_up.is_some(), ready.proof.is_none());
     }
 
@@ -444,16 +452,40 @@ mod tests {
             (only(Archive), closed(Close), never),
             (only(Archive), packed(unseen()), (Some(Archive), 60)),
             (only(Sentinel), closed(Close), never),
-            (only(Sentinel), with(closed(Close), SidecarKind::Sentinel, 9, Some(5)), (Some(Sentinel), 7)),
-            (only(Sentinel), with(closed(Close), SidecarKind::Md5, 9, Some(5)), (Some(Sentinel), 7)),
+            (
+                only(Sentinel),
+                with(closed(Close), SidecarKind::Sentinel, 9, Some(5)),
+                (Some(Sentinel), 7),
+            ),
+            (
+                only(Sentinel),
+                with(closed(Close), SidecarKind::Md5, 9, Some(5)),
+                (Some(Sentinel), 7),
+            ),
             (only(Sentinel), with(closed(Close), SidecarKind::Manifest, 9, Some(5)), never),
-            (only(Manifest), with(closed(Close), SidecarKind::Manifest, 9, Some(-9)), (Some(Manifest), 2)),
+            (
+                only(Manifest),
+                with(closed(Close), SidecarKind::Manifest, 9, Some(-9)),
+                (Some(Manifest), 2),
+            ),
             (only(Manifest), with(closed(Close), SidecarKind::Sentinel, 9, Some(5)), never),
             // Whatever is there is waited for, and is the better proof.
-            (auto(MinProof::Weak), with(closed(Close), SidecarKind::Sha256, 9, Some(5)), (Some(Sentinel), 7)),
+            (
+                auto(MinProof::Weak),
+                with(closed(Close), SidecarKind::Sha256, 9, Some(5)),
+                (Some(Sentinel), 7),
+            ),
             // Nobody saw the file closed: a marker that came after it says so, one that came before not.
-            (auto(MinProof::Weak), with(unseen(), SidecarKind::Sentinel, 3, None), (Some(Sentinel), 2)),
-            (auto(MinProof::Weak), with(unseen(), SidecarKind::Sentinel, 2, None), (Some(Sentinel), 60)),
+            (
+                auto(MinProof::Weak),
+                with(unseen(), SidecarKind::Sentinel, 3, None),
+                (Some(Sentinel), 2),
+            ),
+            (
+                auto(MinProof::Weak),
+                with(unseen(), SidecarKind::Sentinel, 2, None),
+                (Some(Sentinel), 60),
+            ),
         ] {
             check(rules, &file, expected);
         }

@@ -1,7 +1,7 @@
 //! What the sidecars of a claimed file say, held against what was received.
 
 use std::fs::File;
-use std::io::Read;
+use std::io::{self, Read};
 use std::path::Path;
 
 use super::IntakeError;
@@ -40,38 +40,38 @@ impl Vouchers {
         for name in folder.sidecars()? {
             // Sentinels, also those of the profile's own pattern, have said all with their coming.
             if let Some((kind, _)) = well_known(&name) {
-                vouchers.add(kind, &folder.sidecar(&name), file)?;
+                let sidecar = File::open(folder.sidecar(&name)).map_err(unreadable)?;
+                vouchers.add(kind, &name, sidecar, file)?;
             }
         }
         Ok(vouchers)
     }
 
-    /// The sidecar at this path alone.
-    pub(super) fn of_one(
+    /// Adds what the sidecar of this name says of a file.
+    pub(super) fn add(
+        &mut self,
         kind: SidecarKind,
-        path: &Path,
+        name: &str,
+        sidecar: File,
         file: &str,
-    ) -> Result<Vouchers, IntakeError> {
-        let mut vouchers = Vouchers::default();
-        vouchers.add(kind, path, file)?;
-        Ok(vouchers)
-    }
-
-    fn add(&mut self, kind: SidecarKind, path: &Path, file: &str) -> Result<(), IntakeError> {
-        let name = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
-        let note = |digits| -> Result<Note, IntakeError> {
-            let bytes = beginning(path, DIGEST_NOTE_MAX_BYTES)?;
-            Ok(Note { name: name.clone(), kind, digest: noted_digest(&bytes, file, digits) })
+    ) -> Result<(), IntakeError> {
+        let beginning = |bytes_max| -> Result<Vec<u8>, IntakeError> {
+            let mut bytes = Vec::new();
+            sidecar.take(bytes_max).read_to_end(&mut bytes).map_err(unreadable)?;
+            Ok(bytes)
         };
-        match kind {
+        let digits = match kind {
+            SidecarKind::Sentinel => return Ok(()),
             SidecarKind::Manifest => {
-                let json = beginning(path, MANIFEST_MAX_BYTES + 1)?;
+                let json = beginning(MANIFEST_MAX_BYTES + 1)?;
                 self.manifest = Some(Manifest::parse(&json, file));
+                return Ok(());
             }
-            SidecarKind::Sha256 => self.digests.push(note(SHA256_DIGITS)?),
-            SidecarKind::Md5 => self.digests.push(note(MD5_DIGITS)?),
-            SidecarKind::Sentinel => {}
-        }
+            SidecarKind::Sha256 => SHA256_DIGITS,
+            SidecarKind::Md5 => MD5_DIGITS,
+        };
+        let digest = noted_digest(&beginning(DIGEST_NOTE_MAX_BYTES)?, file, digits);
+        self.digests.push(Note { name: name.to_owned(), kind, digest });
         Ok(())
     }
 
@@ -111,7 +111,7 @@ impl Vouchers {
 
 impl Note {
     fn disagreement(&self, received: &str) -> Option<FileProblem> {
-        let name = self.name.strip_prefix("sidecar.").unwrap_or(&self.name);
+        let name = &self.name;
         let message = match &self.digest {
             Some(digest) if digest == received => return None,
             Some(digest) => format!("{name} says {digest}, but the bytes received have {received}"),
@@ -121,15 +121,11 @@ impl Note {
     }
 }
 
-fn beginning(path: &Path, bytes_max: u64) -> Result<Vec<u8>, IntakeError> {
-    let unreadable = |source| IntakeError::Input { source };
-    let mut bytes = Vec::new();
-    File::open(path).map_err(unreadable)?.take(bytes_max).read_to_end(&mut bytes).map_err(unreadable)?;
-    Ok(bytes)
+fn unreadable(source: io::Error) -> IntakeError {
+    IntakeError::Input { source }
 }
 
 fn md5_of(path: &Path) -> Result<String, IntakeError> {
-    let unreadable = |source| IntakeError::Input { source };
     let mut file = File::open(path).map_err(unreadable)?;
     let (mut digest, mut buffer) = (md5::Context::new(), vec![0; BUFFER_BYTES]);
     loop {

@@ -63,7 +63,10 @@ mod tests {
         let message = "ü".repeat(600);
         let notice = Notice::warning(at, ReasonCode::FileIncomplete, "a\n.csv", message);
         let cells = notice.cells();
-        assert_eq!(cells[..4], ["2026-11-23T09:00:00Z", "warning", "file.incomplete", "a\u{fffd}.csv"]);
+        assert_eq!(
+            cells[..4],
+            ["2026-11-23T09:00:00Z", "warning", "file.incomplete", "a\u{fffd}.csv"]
+        );
         assert_eq!(cells[4].len(), CELL_MAX_BYTES);
         assert!(cells[5].starts_with("upload the whole file again"));
     }

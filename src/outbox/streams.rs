@@ -63,8 +63,8 @@ fn publish_next(
     stream: Stream,
     now: Timestamp,
 ) -> Result<(), OutboxError> {
-    let answers = (settings.tenant)(tenant)
-        .ok_or_else(|| OutboxError::UnknownTenant(tenant.clone()))?;
+    let answers =
+        (settings.tenant)(tenant).ok_or_else(|| OutboxError::UnknownTenant(tenant.clone()))?;
     let tree = AnswerTree::open(&settings.data_dir, tenant)?;
     let date = now.to_zoned(answers.timezone).date();
     let Some(file) = store.begin_stream_file(tenant, stream, date)? else { return Ok(()) };

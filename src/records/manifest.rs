@@ -43,9 +43,8 @@ struct RawDirectives(Vec<(String, String)>);
 impl Manifest {
     /// Reads the manifest of a file of this name.
     pub fn parse(json: &[u8], file: &str) -> Result<Manifest, Box<FileProblem>> {
-        let invalid = |message: String| {
-            Box::new(FileProblem::new(ReasonCode::FileManifestInvalid, message))
-        };
+        let invalid =
+            |message: String| Box::new(FileProblem::new(ReasonCode::FileManifestInvalid, message));
         if json.len() as u64 > MANIFEST_MAX_BYTES {
             return Err(invalid(format!("the manifest is larger than {MANIFEST_MAX_BYTES} bytes")));
         }
@@ -57,17 +56,21 @@ impl Manifest {
             return Err(invalid(message));
         }
         let sha256 = raw.sha256.map(|digest| digest.to_ascii_lowercase());
-        let is_digest = |text: &String| text.len() == 64 && text.bytes().all(|b| b.is_ascii_hexdigit());
+        let is_digest =
+            |text: &String| text.len() == 64 && text.bytes().all(|b| b.is_ascii_hexdigit());
         if let Some(odd) = sha256.as_ref().filter(|text| !is_digest(text)) {
             let odd = cut_value(odd);
-            return Err(invalid(format!("the manifest's sha256 {odd:?} is not 64 hexadecimal digits")));
+            return Err(invalid(format!(
+                "the manifest's sha256 {odd:?} is not 64 hexadecimal digits"
+            )));
         }
         let mut directives = raw.directives.0;
         for (key, number) in [("rows", raw.rows), ("seq", raw.seq)] {
             let Some(number) = number.map(|n| n.to_string()) else { continue };
             match directives.iter().find(|(name, _)| name == key) {
                 Some((_, other)) if *other != number => {
-                    let message = format!("the manifest gives {key} twice, as {number} and as {other:?}");
+                    let message =
+                        format!("the manifest gives {key} twice, as {number} and as {other:?}");
                     return Err(invalid(message));
                 }
                 Some(_) => {}
@@ -89,9 +92,8 @@ impl Manifest {
 
     /// What the manifest says of the file's bytes and is not so.
     pub fn disagreement(&self, bytes: u64, sha256: &str) -> Option<FileProblem> {
-        let mismatch = |message: String| {
-            Some(FileProblem::new(ReasonCode::FileChecksumMismatch, message))
-        };
+        let mismatch =
+            |message: String| Some(FileProblem::new(ReasonCode::FileChecksumMismatch, message));
         match (self.bytes, &self.sha256) {
             (Some(said), _) if said != bytes => {
                 mismatch(format!("the manifest says {said} bytes, but {bytes} were received"))
@@ -132,7 +134,8 @@ impl<'de> Visitor<'de> for DirectiveVisitor {
                 serde_json::Value::Bool(yes) => (if yes { "yes" } else { "no" }).to_owned(),
                 serde_json::Value::Number(number) => number.to_string(),
                 _ => {
-                    let message = format!("the directive {key:?} is no text, number, true or false");
+                    let message =
+                        format!("the directive {key:?} is no text, number, true or false");
                     return Err(A::Error::custom(message));
                 }
             };
@@ -179,7 +182,8 @@ mod tests {
 
     #[test]
     fn manifests_that_lie_or_cannot_be_read_are_refused() {
-        let large = format!("{{\"file\":\"a.csv\",\"directives\":{{\"x_a\":\"{}\"}}}}", "x".repeat(70_000));
+        let large =
+            format!("{{\"file\":\"a.csv\",\"directives\":{{\"x_a\":\"{}\"}}}}", "x".repeat(70_000));
         for (json, said) in [
             ("", "cannot be read"),
             ("[]", "cannot be read"),

@@ -20,9 +20,16 @@ mod tests {
 
     #[test]
     fn a_trailer_is_the_last_line_whatever_the_encoding_and_the_line_ends() {
-        let utf16: Vec<u8> = "a\r\n#EOF rows=1\r\n".encode_utf16().flat_map(u16::to_le_bytes).collect();
-        let whole: [&[u8]; 6] =
-            [b"a\n#EOF", b"a\r#EOF rows=3;;\r", b"#EOF\r\n\r\n", b"a\n#EOF\n\x1a", b"a\n#EOF,,\n", &utf16];
+        let utf16: Vec<u8> =
+            "a\r\n#EOF rows=1\r\n".encode_utf16().flat_map(u16::to_le_bytes).collect();
+        let whole: [&[u8]; 6] = [
+            b"a\n#EOF",
+            b"a\r#EOF rows=3;;\r",
+            b"#EOF\r\n\r\n",
+            b"a\n#EOF\n\x1a",
+            b"a\n#EOF,,\n",
+            &utf16,
+        ];
         for tail in whole {
             assert!(ends_with_trailer(tail), "{:?}", tail.escape_ascii().to_string());
         }

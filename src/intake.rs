@@ -9,9 +9,13 @@ mod body;
 mod claim;
 mod concluding;
 mod error;
+mod expected;
 mod facts;
 mod identify;
+mod inbox;
 mod judging;
+mod late;
+mod pairs;
 mod prepare;
 mod read_ahead;
 mod reading;
@@ -22,10 +26,14 @@ mod station;
 #[cfg(test)]
 mod testing;
 mod unpack;
+mod vouchers;
 mod watch;
 mod writer;
 
 pub use error::IntakeError;
 pub use ready::Doorbell;
-pub use settings::{MinProof, ProfileSettings, RowIdScope, Settings, TenantSettings, Tenants};
+pub use settings::{
+    Expected, MinProof, ProfileSettings, RowIdScope, SentinelPattern, Settings, TenantSettings,
+    Tenants,
+};
 pub use station::{Intake, Nudges};

@@ -54,6 +54,12 @@ mod recipient;
 
 mod rejects;
 
+mod manifest;
+
+mod digest_note;
+
+mod tail;
+
 mod nearest;
 
 #[cfg(test)]
@@ -67,10 +73,12 @@ mod speed;
 
 pub use archive::{UnpackError, unpack};
 pub use checker::MessageChecker;
+pub use digest_note::{DIGEST_NOTE_MAX_BYTES, noted_digest};
 pub use directives::{Dedupe, Directives};
 pub use encoding::TextEncoding;
 pub use form::{Packing, form_of_name};
 pub use layout::{Column, Layout};
+pub use manifest::{MANIFEST_MAX_BYTES, Manifest};
 pub use message::{MessageRow, TenantContext};
 pub use nearest::nearest;
 pub use problem::{FileProblem, ReadError, RowError};
@@ -78,5 +86,6 @@ pub use reader::{Facts, Opened, RecordReader, Step};
 pub use record::Record;
 pub use rejects::{RejectedRow, write_rejects};
 pub use settings::{HeaderMode, Limits, ReadSettings};
+pub use tail::{TAIL_BYTES, ends_with_trailer};
 pub use template::TemplateNeeds;
 pub use workbook::{check_workbook, write_first_sheet};

@@ -9,10 +9,12 @@ mod csv;
 mod errors;
 mod progress;
 mod result;
+mod stream;
 mod summary;
 
 pub use ack::Ack;
 pub use errors::{ErrorLine, ErrorsFile};
 pub use progress::{Progress, ProgressState};
 pub use result::{ResultFile, ResultLine};
+pub use stream::StreamSheet;
 pub use summary::Summary;

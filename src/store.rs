@@ -20,6 +20,7 @@ mod records;
 mod series;
 mod simulated;
 mod sled_engine;
+mod streams;
 
 pub use dump::DumpError;
 pub use engine::{Health, StoreError};
@@ -28,6 +29,7 @@ pub use intake::{Acceptance, RowIdFile};
 pub use records::{BatchRecord, ChunkRecord, Facts, HoldRecord, Tally, WindowRecord};
 pub use series::Series;
 pub use simulated::SimulatedDisk;
+pub use streams::{StreamFile, StreamLine, StreamRecord};
 
 use std::fmt;
 use std::path::Path;

@@ -11,7 +11,7 @@ use super::settings::{ProfileSettings, TenantSettings};
 use super::unpack::{Laid, lay_out};
 use crate::codes::ReasonCode;
 use crate::model::{FileForm, Kind};
-use crate::records::FileProblem;
+use crate::records::{FileProblem, Manifest};
 use crate::spool::BatchFolder;
 use crate::store::BatchRecord;
 
@@ -41,6 +41,7 @@ impl Desk {
         tenant: &'a TenantSettings,
         record: &mut BatchRecord,
         folder: &BatchFolder,
+        manifest: Option<&Manifest>,
     ) -> Result<Prepared<'a>, Unprepared> {
         let refuse = |code: ReasonCode, message: String| {
             Unprepared::Refused(FileProblem::new(code, message))
@@ -65,7 +66,10 @@ impl Desk {
             laid: lay_out(folder, &identity, identity.profile)?,
             file_ref: identity.file_ref.clone(),
         };
-        let Some(name) = directive_profile(&folder.text()) else { return Ok(prepared) };
+        let announced = || manifest.and_then(|m| m.directive("profile")).map(str::to_owned);
+        let Some(name) = directive_profile(&folder.text()).or_else(announced) else {
+            return Ok(prepared);
+        };
         let profile = tenant.profile(&name).ok_or_else(|| {
             let message =
                 format!("the directive asks for the profile \"{name}\", which does not exist");

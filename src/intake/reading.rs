@@ -18,8 +18,8 @@ use crate::codes::{ReasonCode, Severity};
 use crate::model::{Category, FileForm};
 use crate::policy::{Question, Verdict, Window, decide, expiry};
 use crate::records::{
-    Dedupe, Directives, Facts, FileProblem, MessageChecker, MessageRow, Opened, ReadError, Record,
-    RecordReader, RowError, Step, TenantContext,
+    Dedupe, Directives, Facts, FileProblem, Manifest, MessageChecker, MessageRow, Opened,
+    ReadError, Record, RecordReader, RowError, Step, TenantContext,
 };
 use crate::spool::{BatchFolder, IdSorter, RowHead, RowState, StoredRow};
 
@@ -50,6 +50,8 @@ pub(super) struct Pass<'a> {
     pub(super) profile: &'a ProfileSettings,
     pub(super) form: FileForm,
     pub(super) strong_proof: bool,
+    /// What the sender says of the file beside it.
+    pub(super) manifest: Option<&'a Manifest>,
     pub(super) folder: &'a BatchFolder,
     pub(super) now: Timestamp,
 }
@@ -57,9 +59,13 @@ pub(super) struct Pass<'a> {
 /// Reads the file to its end. Only an unreadable disk is an error.
 pub(super) fn read_file(pass: Pass<'_>, input: &Path) -> Result<Reading, IntakeError> {
     let unreadable = |source: io::Error| IntakeError::Input { source };
-    let file = File::open(input).map_err(unreadable)?;
-    let mut settings = pass.profile.read.for_form(pass.form, &file).map_err(unreadable)?;
+    let mut settings = pass.profile.read.clone();
     settings.strong_proof = pass.strong_proof;
+    if let Some(manifest) = pass.manifest {
+        manifest.announce(&mut settings);
+    }
+    let file = File::open(input).map_err(unreadable)?;
+    let settings = settings.for_form(pass.form, &file).map_err(unreadable)?;
     (&file).rewind().map_err(unreadable)?;
     let mut reader = RecordReader::new(file, settings.clone());
     let scratch = pass.folder.scratch();

@@ -149,6 +149,13 @@ words! {
 }
 
 words! {
+    /// A numbered series of answers that belongs to no single file.
+    Stream {
+        Notices = "notices",
+    }
+}
+
+words! {
     /// The row's word in the result file.
     Status {
         Rejected = "rejected",

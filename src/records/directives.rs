@@ -62,6 +62,7 @@ impl Dedupe {
 /// One directive line, as it stands in the file.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct DirectiveLine {
+    /// 0 where it comes from the manifest.
     pub(super) line: u64,
     pub(super) key: String,
     pub(super) value: String,
@@ -167,12 +168,11 @@ fn normal_value(line: &DirectiveLine) -> String {
 }
 
 fn conflict(line: &DirectiveLine, earlier: &str) -> FileProblem {
-    let message = format!(
-        "the directive #{} is given twice, as {:?} and as {:?}",
-        line.key,
-        cut_value(earlier),
-        cut_value(&line.value)
-    );
+    let (key, earlier, later) = (&line.key, cut_value(earlier), cut_value(&line.value));
+    let message = match line.line {
+        0 => format!("the directive #{key} says {earlier:?}, the manifest says {later:?}"),
+        _ => format!("the directive #{key} is given twice, as {earlier:?} and as {later:?}"),
+    };
     FileProblem::new(ReasonCode::HeaderDirectiveConflict, message)
         .at_line(line.line)
         .value(&line.value)

@@ -115,7 +115,7 @@ impl Objects {
 /// file meets it again.
 pub(super) fn columns(text: impl Read, settings: &ReadSettings) -> io::Result<Vec<String>> {
     let mut cursor = Cursor::new(Source::new(text), settings.form, &settings.limits);
-    cursor.source.begin(settings.encoding)?;
+    cursor.source.begin(settings.declared())?;
     cursor.cut_by_lines();
     let (mut names, mut known) = (Vec::new(), HashSet::new());
     loop {

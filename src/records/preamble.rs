@@ -49,10 +49,8 @@ pub(super) fn read<R: Read>(
     cursor: &mut Cursor<R>,
     settings: &ReadSettings,
 ) -> Result<Preamble, ReadError> {
-    // What comes out of a workbook is our own text.
-    let declared = settings.encoding.filter(|_| settings.form != FileForm::Workbook);
     let mut preamble = Preamble {
-        mark: cursor.source.begin(declared)?,
+        mark: cursor.source.begin(settings.declared())?,
         sep_line: Vec::new(),
         directives: Vec::new(),
         directive_bytes: Vec::new(),
@@ -89,7 +87,23 @@ pub(super) fn read<R: Read>(
         HeaderMode::Columns(names) if !preamble.redropped => preamble.cells.clone_from(names),
         _ => read_header(cursor, settings, &mut preamble)?,
     }
+    preamble.announce(&settings.announced);
     Ok(preamble)
+}
+
+impl Preamble {
+    /// Adds what the manifest says, as if it stood in the file behind the file's own directives.
+    fn announce(&mut self, announced: &[(String, String)]) {
+        let line_end = if self.header_bytes.ends_with(b"\r\n") { "\r\n" } else { "\n" };
+        for (key, value) in announced {
+            if self.directives.iter().any(|own| own.key == *key && own.value == *value) {
+                continue;
+            }
+            let (key, value) = (key.clone(), value.clone());
+            self.directive_bytes.push(format!("#{key}={value}{line_end}").into_bytes());
+            self.directives.push(DirectiveLine { line: 0, key, value });
+        }
+    }
 }
 
 /// Reads `sep=`, directives, blank and skipped lines; returns the delimiter that `sep=` names.

@@ -78,7 +78,8 @@ pub struct RecordReader<R> {
     names: Vec<String>,
     /// Of a file with an object on each line.
     objects: Option<Objects>,
-    rows_announced: Option<u64>,
+    /// How many data rows there must be, and who says so.
+    rows_announced: Option<(u64, &'static str)>,
     delimiter: Option<u8>,
     rows: u64,
     trailer: bool,
@@ -130,7 +131,9 @@ impl<R: Read> RecordReader<R> {
         self.width_max = layout.width_max();
         self.row_id_at = layout.position(Column::RowId);
         self.names = (0..layout.width()).map(|at| layout.name_at(at).to_owned()).collect();
-        self.rows_announced = directives.rows();
+        let in_file = preamble.directives.iter().any(|d| d.key == "rows" && d.line > 0);
+        let by = if in_file { "#rows" } else { "the manifest" };
+        self.rows_announced = directives.rows().map(|rows| (rows, by));
         self.digest_preamble(&directives);
         Ok(Opened { layout, directives, warnings, redropped: preamble.redropped })
     }
@@ -385,9 +388,9 @@ impl<R: Read> RecordReader<R> {
 
     fn end(&mut self) -> Result<(), ReadError> {
         match self.rows_announced {
-            Some(announced) if announced != self.rows => {
+            Some((announced, by)) if announced != self.rows => {
                 let message =
-                    format!("#rows announces {announced}, but there are {} data rows", self.rows);
+                    format!("{by} announces {announced}, but there are {} data rows", self.rows);
                 Err(FileProblem::new(ReasonCode::FileRowsMismatch, message).into())
             }
             _ => Ok(()),

@@ -76,6 +76,8 @@ pub struct ReadSettings {
     pub final_newline_optional: bool,
     /// True where the sender said the file is whole; `row.cut` then does not apply.
     pub strong_proof: bool,
+    /// Directives that came beside the file, in its manifest: of the same rank as its own.
+    pub announced: Vec<(String, String)>,
     pub limits: Limits,
 }
 
@@ -94,7 +96,20 @@ impl Default for ReadSettings {
             date_format: None,
             final_newline_optional: false,
             strong_proof: false,
+            announced: Vec::new(),
             limits: Limits::default(),
         }
+    }
+}
+
+impl ReadSettings {
+    /// The encoding that holds where the file itself names none: what a manifest says, else what is
+    /// declared. What comes out of a workbook is our own text.
+    pub(super) fn declared(&self) -> Option<TextEncoding> {
+        let announced = self.announced.iter().find(|(key, _)| key == "encoding");
+        announced
+            .and_then(|(_, label)| TextEncoding::from_label(label))
+            .or(self.encoding)
+            .filter(|_| self.form != FileForm::Workbook)
     }
 }

@@ -46,10 +46,15 @@ pub(super) enum Space {
     Guard,
     Holds,
     Series,
+    Streams,
+    StreamLines,
+    Noted,
+    Taken,
+    CutUploads,
 }
 
 impl Space {
-    pub(super) const ALL: [Space; 13] = [
+    pub(super) const ALL: [Space; 18] = [
         Space::Meta,
         Space::Batches,
         Space::Chunks,
@@ -63,6 +68,11 @@ impl Space {
         Space::Guard,
         Space::Holds,
         Space::Series,
+        Space::Streams,
+        Space::StreamLines,
+        Space::Noted,
+        Space::Taken,
+        Space::CutUploads,
     ];
 
     pub(super) const fn as_str(self) -> &'static str {
@@ -80,6 +90,11 @@ impl Space {
             Space::Guard => "guard",
             Space::Holds => "holds",
             Space::Series => "series",
+            Space::Streams => "streams",
+            Space::StreamLines => "stream_lines",
+            Space::Noted => "noted",
+            Space::Taken => "taken",
+            Space::CutUploads => "cut_uploads",
         }
     }
 }

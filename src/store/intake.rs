@@ -25,6 +25,9 @@ pub struct Acceptance {
     pub usual_rows: Option<u64>,
 }
 
+/// Files of one stem that are looked at to find the one a sidecar belongs to.
+const STEM_MAX: usize = 64;
+
 /// One batch's digest file of row ids, named by the store.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct RowIdFile {
@@ -314,6 +317,31 @@ impl Store {
         Ok(name.map(|n| n.batch))
     }
 
+    /// The file that was taken last from under one of these paths: `path` itself, or, with `stem`, `path`
+    /// with any extension.
+    pub fn taken(
+        &self,
+        tenant: &TenantId,
+        path: &str,
+        stem: bool,
+    ) -> Result<Option<BatchRecord>, StoreError> {
+        let key = keys::named(tenant, path.as_bytes());
+        let mut found: Vec<Vec<u8>> = self.engine.get(Space::Taken, &key)?.into_iter().collect();
+        if stem {
+            let mut from = key.clone();
+            from.push(b'.');
+            let page = self.engine.scan(Space::Taken, &from, &after_prefix(&from), STEM_MAX)?;
+            let one_ending = |rest: &[u8]| !rest[from.len()..].contains(&b'.');
+            found.extend(page.into_iter().filter(|(key, _)| one_ending(key)).map(|(_, v)| v));
+        }
+        let mut newest: Option<BatchId> = None;
+        for bytes in found {
+            let name: StoredName = decode("taken", &bytes)?;
+            newest = newest.max(Some(name.batch));
+        }
+        newest.map_or(Ok(None), |batch| self.batch(batch))
+    }
+
     /// The batch that had the same content, and when it was accepted.
     pub fn content(
         &self,
@@ -361,6 +389,10 @@ fn consequences(
         Op::Put(Space::Publications, key, vec![RECORD_VERSION])
     };
     let mut ops: Vec<Op> = publications.iter().map(order).collect();
+    if before == BatchState::Claimed {
+        let path = keys::named(&record.tenant, record.path.as_bytes());
+        ops.push(Op::Put(Space::Taken, path, encode(&StoredName { batch: record.id })));
+    }
     if before == BatchState::Claimed && event != BatchEvent::FileDuplicate {
         let name = keys::named(&record.tenant, answer_name(record).as_bytes());
         ops.push(Op::Put(Space::Names, name, encode(&StoredName { batch: record.id })));

@@ -66,6 +66,9 @@ mod nearest;
 mod zoo;
 
 #[cfg(test)]
+mod hostile;
+
+#[cfg(test)]
 mod checker_tests;
 
 #[cfg(test)]

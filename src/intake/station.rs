@@ -203,6 +203,9 @@ impl Intake {
         tenant: &Arc<TenantSettings>,
         now: Timestamp,
     ) -> Result<bool, IntakeError> {
+        if self.claim_cut(tenant, now).await? {
+            return Ok(true);
+        }
         let Some((group, ready)) = self.next_file(tenant, now).await? else { return Ok(false) };
         if ready.ready_at > now {
             self.look_again(&tenant.id, ready.ready_at);
@@ -211,20 +214,11 @@ impl Intake {
         let (code, message) = ready.given_up.map_or((None, String::new()), |(c, m)| (Some(c), m));
         let state = code.map(|_| FileState::Rejected);
         let record = BatchRecord {
-            id: BatchId::new(now, self.world.dice.next_u64()),
-            tenant: tenant.id.clone(),
-            path: group.file.path,
-            state: BatchState::Claimed,
             account: ready.account,
             proof: ready.proof,
-            received_at: ready.received_at,
-            claimed_at: now,
-            validated_at: None,
-            closed_at: None,
             // A verdict that is known before the file is read.
             facts: Facts { state, code, message, ..Facts::default() },
-            chunks: 0,
-            hold: None,
+            ..self.new_batch(tenant, group.file.path, ready.received_at, now)
         };
         let (desk, tree) = (self.desk.clone(), self.tree(&tenant.id));
         let (version, sidecars) = (group.file.version, group.sidecars);
@@ -238,10 +232,64 @@ impl Intake {
             self.look_again(&tenant.id, now);
             return Ok(true);
         };
-        tracing::info!(tenant = %tenant.id, batch = %record.id, file = record.name(), "file claimed");
+        self.claimed(record, now);
+        Ok(true)
+    }
+
+    fn new_batch(
+        &self,
+        tenant: &TenantSettings,
+        path: String,
+        received_at: Timestamp,
+        now: Timestamp,
+    ) -> BatchRecord {
+        BatchRecord {
+            id: BatchId::new(now, self.world.dice.next_u64()),
+            tenant: tenant.id.clone(),
+            path,
+            state: BatchState::Claimed,
+            account: String::new(),
+            proof: None,
+            received_at,
+            claimed_at: now,
+            validated_at: None,
+            closed_at: None,
+            facts: Facts::default(),
+            chunks: 0,
+            hold: None,
+        }
+    }
+
+    fn claimed(&mut self, record: BatchRecord, now: Timestamp) {
+        let (tenant, batch) = (&record.tenant, record.id);
+        tracing::info!(%tenant, %batch, file = record.name(), "file claimed");
         self.metrics.files_claimed.inc();
         self.waiting.push_back((now, record));
         self.nudges.outbox.notify_one();
+    }
+
+    /// Takes an upload that was cut and that nobody continued.
+    async fn claim_cut(
+        &mut self,
+        tenant: &TenantSettings,
+        now: Timestamp,
+    ) -> Result<bool, IntakeError> {
+        let (desk, id) = (self.desk.clone(), tenant.id.clone());
+        let uploads = blocking(move || desk.store.cut_uploads(&id)).await?;
+        let Some(cut) = uploads.into_iter().next() else { return Ok(false) };
+        let message = format!("the upload was cut after {} bytes and not continued", cut.bytes);
+        let (state, code) = (Some(FileState::Held), Some(ReasonCode::FileIncomplete));
+        let record = BatchRecord {
+            account: cut.account.clone(),
+            facts: Facts { state, code, message, ..Facts::default() },
+            ..self.new_batch(tenant, cut.path.clone(), cut.since, now)
+        };
+        let (desk, data_dir) = (self.desk.clone(), self.settings.data_dir.clone());
+        let claimed = blocking(move || desk.claim_cut(&data_dir, record, &cut)).await?;
+        match claimed {
+            Some(record) => self.claimed(record, now),
+            None => self.look_again(&tenant.id, now),
+        }
         Ok(true)
     }
 

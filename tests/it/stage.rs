@@ -81,6 +81,15 @@ impl Stage {
         self.folder.path().join("data/tenants/acme").join(path)
     }
 
+    /// Lays down what an earlier process kept of an upload that was cut.
+    pub(crate) fn lay_cut_upload(&self, path: &str, bytes: &[u8], since: &str) {
+        let uploads = self.folder.path().join("data/uploads/acme");
+        std::fs::create_dir_all(&uploads).unwrap();
+        std::fs::write(uploads.join("0cut"), bytes).unwrap();
+        let label = format!("1 {} {since} {} erp\n{path}", bytes.len(), path.len());
+        std::fs::write(uploads.join("0cut.label"), label).unwrap();
+    }
+
     /// Runs one process that starts at `now`. Its time is paused: it jumps to whatever comes next.
     pub(crate) fn live<T>(&self, now: Timestamp, play: impl AsyncFnOnce(Life<'_>) -> T) -> T {
         let runtime = tokio::runtime::Builder::new_current_thread()
@@ -188,6 +197,15 @@ impl Life<'_> {
             writeln!(left, "{}: {} {:?}", batch.id, batch.name(), batch.state).unwrap();
             for (due, chunk) in self.store.timers(batch.id, 10).unwrap() {
                 writeln!(left, "  chunk {chunk} is due at {due}").unwrap();
+            }
+        }
+        let uploads = self.stage.folder.path().join("data/uploads/acme");
+        for name in files_below(&uploads).keys() {
+            writeln!(left, "among the uploads: {name}").unwrap();
+        }
+        for (tenant, stream, record) in self.store.streams().unwrap() {
+            if record.last_line > record.filed_line {
+                writeln!(left, "{tenant}: {stream} up to line {}", record.last_line).unwrap();
             }
         }
         for (batch, publication) in self.store.publications(100).unwrap() {

@@ -21,6 +21,7 @@ mod settings;
 mod station;
 #[cfg(test)]
 mod testing;
+mod unpack;
 mod watch;
 mod writer;
 

@@ -10,6 +10,7 @@ use jiff::Timestamp;
 use super::IntakeError;
 use super::facts::{cut, fill};
 use super::identify::Unidentified;
+use super::prepare::Unprepared;
 use super::reading::{Pass, read_file};
 use super::settings::TenantSettings;
 use super::writer::RowWriter;
@@ -39,20 +40,27 @@ impl Desk {
         let folder = self.spool.batch(record.id);
         self.store.clear_chunks(record.id)?;
         record.validated_at = Some(now);
-        let pass = match self.prepare(tenant, &mut record, &folder) {
-            Ok((profile, file_ref)) => {
-                record.facts.file_ref = cut(&file_ref);
-                let strong_proof = record.proof.is_some_and(|p| p.is_strong());
-                Pass { tenant, profile, strong_proof, folder: &folder, now }
-            }
-            Err(unidentified) => return self.refuse_unread(record, &folder, &unidentified),
+        let prepared = match self.prepare(tenant, &mut record, &folder) {
+            Ok(prepared) => prepared,
+            Err(Unprepared::Refused(why)) => return self.refuse_unread(record, &folder, &why),
+            Err(Unprepared::Failed(error)) => return Err(error),
         };
-        record.facts.profile.clone_from(&pass.profile.name);
-        let reading = read_file(pass, &folder.input())?;
+        let profile = prepared.profile;
+        record.facts.profile.clone_from(&profile.name);
+        record.facts.file_ref = cut(&prepared.file_ref);
+        // A whole archive with a good checksum is a proof of its own.
+        let strong_proof =
+            prepared.original.is_some() || record.proof.is_some_and(|proof| proof.is_strong());
+        let pass = Pass { tenant, profile, strong_proof, folder: &folder, now };
+        let reading = read_file(pass, &folder.text())?;
         if !is_unchanged()? {
             return Err(IntakeError::StillWritten);
         }
         fill(&mut record.facts, &reading);
+        if let Some(original) = prepared.original {
+            record.facts.bytes = original.bytes;
+            record.facts.sha256 = original.sha256;
+        }
         if let Some(problem) = reading.refused.first() {
             let (code, message) = (problem.code, problem.message.clone());
             return self.refuse(record, &reading.refused, &folder, code, message);

@@ -1,6 +1,7 @@
 //! What a file is, from its folder, its name and the tenant's profiles.
 
 use super::settings::{ProfileSettings, TenantSettings};
+use super::unpack::Packing;
 use crate::codes::ReasonCode;
 use crate::model::Kind;
 
@@ -10,6 +11,7 @@ pub(super) struct Identity<'a> {
     pub(super) kind: Kind,
     pub(super) profile: &'a ProfileSettings,
     pub(super) file_ref: String,
+    pub(super) packing: Option<Packing>,
 }
 
 /// Why a file's kind is not known; the sentence is the partner's.
@@ -28,13 +30,23 @@ pub(super) fn identify<'a>(
     path: &str,
 ) -> Result<Identity<'a>, Unidentified> {
     let (folder, name) = path.rsplit_once('/').unwrap_or(("", path));
+    // What is refused comes back as plain text, whatever it came in.
+    let packing = Packing::of_name(name);
     let mut name = name;
     while let Some(inherited) = name.strip_suffix(".rejected.csv").filter(|n| !n.is_empty()) {
         name = inherited;
     }
-    let parts = name_parts(name);
-    let matching =
-        || tenant.profiles.iter().find(|p| p.matcher.as_ref().is_some_and(|m| m.is_match(name)));
+    let inside = match Packing::of_name(name) {
+        Some(_) => name.rsplit_once('.').map_or(name, |(inside, _)| inside),
+        None => name,
+    };
+    let parts = name_parts(inside);
+    let matching = || {
+        let fits = |p: &&ProfileSettings| {
+            p.matcher.as_ref().is_some_and(|m| m.is_match(name) || m.is_match(inside))
+        };
+        tenant.profiles.iter().find(fits)
+    };
     let named = match parts.profile.filter(|_| parts.kind.is_some()) {
         Some(profile) => Some(tenant.profile(profile).ok_or_else(|| Unidentified {
             code: ReasonCode::FileKindUnknown,
@@ -65,12 +77,13 @@ pub(super) fn identify<'a>(
             message: ReasonCode::FileKindUnknown.meaning().to_owned(),
         });
     };
-    if let Some((code, form)) = unread_form(name) {
+    if let Some((code, form)) = unread_form(inside) {
         let message = format!("this version reads no {form}, send plain CSV");
         return Err(Unidentified { code, message });
     }
     let profile = profile.unwrap_or(&tenant.plain);
-    Ok(Identity { kind, profile, file_ref: parts.file_ref.unwrap_or_default().to_owned() })
+    let file_ref = parts.file_ref.unwrap_or_default().to_owned();
+    Ok(Identity { kind, profile, file_ref, packing })
 }
 
 /// Forms that are spoken of in the contract and not read yet: named for what they are, since as CSV
@@ -79,7 +92,7 @@ fn unread_form(name: &str) -> Option<(ReasonCode, &'static str)> {
     let (_, ending) = name.rsplit_once('.')?;
     Some(match ending.to_ascii_lowercase().as_str() {
         "pgp" | "gpg" | "asc" => (ReasonCode::FileDecryptFailed, "encrypted files"),
-        "gz" | "zip" => (ReasonCode::FileArchiveInvalid, "archives"),
+        "gz" | "zip" => (ReasonCode::FileArchiveInvalid, "archives in archives"),
         "xlsx" => (ReasonCode::FileNotText, "spreadsheets"),
         "jsonl" => (ReasonCode::FileNotText, "JSON lines"),
         _ => return None,
@@ -184,13 +197,16 @@ mod tests {
     }
 
     #[test]
-    fn encrypted_and_packed_files_are_refused_for_what_they_are() {
+    fn forms_that_are_not_read_are_refused_for_what_they_are() {
         check("inbox/messages_1.csv.gz.pgp", Err(ReasonCode::FileDecryptFailed));
         check("inbox/messages_1.csv.GPG", Err(ReasonCode::FileDecryptFailed));
-        check("inbox/messages_1.csv.gz", Err(ReasonCode::FileArchiveInvalid));
-        check("inbox/messages_1.zip", Err(ReasonCode::FileArchiveInvalid));
+        check("inbox/messages_1.csv.zip.gz", Err(ReasonCode::FileArchiveInvalid));
         check("inbox/messages_1.xlsx", Err(ReasonCode::FileNotText));
         check("inbox/messages/a.jsonl", Err(ReasonCode::FileNotText));
+        check("inbox/messages_1.csv.gz", Ok((Kind::Messages, "", "1")));
+        check("inbox/messages_1.ZIP", Ok((Kind::Messages, "", "1")));
+        check("inbox/INV_7.csv.gz", Ok((Kind::Messages, "billing", "")));
+        check("inbox/INV_7.csv.gz.rejected.csv", Ok((Kind::Messages, "billing", "")));
         check("inbox/a.zip", Err(ReasonCode::FileKindUnknown));
         check("inbox/messages_1.zip.csv", Ok((Kind::Messages, "", "1.zip")));
     }

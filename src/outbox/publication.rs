@@ -120,7 +120,8 @@ impl OpenBatch {
     fn archive(&self) -> Result<(), OutboxError> {
         let state = self.record.facts.state.unwrap_or(FileState::Rejected);
         let (input, name) = (self.folder.input(), self.record.name());
-        Ok(self.tree.archive_original(&input, state, self.record.id, name, self.date())?)
+        self.tree.archive_original(&input, state, self.record.id, name, self.date())?;
+        Ok(self.folder.remove_unpacked()?)
     }
 
     fn acknowledge(&self) -> Result<(), OutboxError> {

@@ -20,7 +20,7 @@ impl OpenBatch {
     }
 
     pub(super) fn write_rejected(&self, out: &mut dyn Write) -> Result<(), OutboxError> {
-        let original = BufReader::new(File::open(self.folder.input())?);
+        let original = BufReader::new(File::open(self.folder.text())?);
         let settings = (self.tenant.read_settings)(&self.record.facts.profile);
         let all = self.record.facts.code == Some(ReasonCode::FileTooManyBadRows);
         let mut failure = None;

@@ -10,16 +10,16 @@ use jiff::Timestamp;
 use super::IntakeError;
 use super::facts::{cut, fill};
 use super::identify::Unidentified;
+use super::numbering::number_of;
 use super::prepare::Unprepared;
 use super::reading::{Pass, read_file};
 use super::settings::TenantSettings;
 use super::writer::RowWriter;
 use crate::batch::BatchEvent;
-use crate::codes::ReasonCode;
 use crate::model::FileState;
 use crate::records::{FileProblem, ReadSettings, RecordReader};
 use crate::spool::{BatchFolder, Spool};
-use crate::store::{Acceptance, BatchRecord, Store};
+use crate::store::{Acceptance, BatchRecord, Facts, Store};
 
 /// What concluding needs beside the file.
 #[derive(Debug, Clone)]
@@ -39,6 +39,8 @@ impl Desk {
     ) -> Result<BatchRecord, IntakeError> {
         let folder = self.spool.batch(record.id);
         self.store.clear_chunks(record.id)?;
+        // Of a file that was held before, everything is found out anew.
+        record.facts = Facts::default();
         record.validated_at = Some(now);
         let prepared = match self.prepare(tenant, &mut record, &folder) {
             Ok(prepared) => prepared,
@@ -51,7 +53,8 @@ impl Desk {
         // A whole archive with a good checksum is a proof of its own.
         let strong_proof =
             prepared.original.is_some() || record.proof.is_some_and(|proof| proof.is_strong());
-        let pass = Pass { tenant, profile, strong_proof, folder: &folder, now };
+        let judged_at = record.hold.as_ref().map_or(now, |hold| hold.since);
+        let pass = Pass { tenant, profile, strong_proof, folder: &folder, now, judged_at };
         let reading = read_file(pass, &folder.text())?;
         if !is_unchanged()? {
             return Err(IntakeError::StillWritten);
@@ -61,9 +64,16 @@ impl Desk {
             record.facts.bytes = original.bytes;
             record.facts.sha256 = original.sha256;
         }
-        if let Some(problem) = reading.refused.first() {
-            let (code, message) = (problem.code, problem.message.clone());
-            return self.refuse(record, &reading.refused, &folder, code, message);
+        let own = [("the name", prepared.number), ("#seq", reading.directives.seq())];
+        // A corrected file of rejected rows has none, whatever its name.
+        let number = if reading.redropped { Ok(None) } else { number_of(&own) };
+        let numbered = profile.is_numbered();
+        record.facts.seq = number.as_ref().ok().copied().flatten();
+        if !reading.refused.is_empty() {
+            return self.refuse(record, &reading.refused, &folder, numbered);
+        }
+        if let Err(conflict) = number {
+            return self.refuse(record, &[conflict], &folder, numbered);
         }
         self.judge(pass, record, reading)
     }
@@ -75,24 +85,33 @@ impl Desk {
         folder: &BatchFolder,
         why: &Unidentified,
     ) -> Result<BatchRecord, IntakeError> {
+        self.count_bytes(&mut record, folder)?;
+        let problem = FileProblem::new(why.code, why.message.clone());
+        self.refuse(record, &[problem], folder, false)
+    }
+
+    /// Size and digest of a file whose rows are not looked at.
+    pub(super) fn count_bytes(
+        &self,
+        record: &mut BatchRecord,
+        folder: &BatchFolder,
+    ) -> Result<(), IntakeError> {
         let input = File::open(folder.input()).map_err(|source| IntakeError::Input { source })?;
         let read = RecordReader::new(input, ReadSettings::default())
             .finish()
             .map_err(|source| IntakeError::Input { source })?;
         record.facts.bytes = read.bytes;
         record.facts.sha256 = hex::encode(read.sha256);
-        let problem = FileProblem::new(why.code, why.message.clone());
-        self.refuse(record, &[problem], folder, why.code, why.message.clone())
+        Ok(())
     }
 
-    /// Refuses a file as a whole: its rows do not count.
-    fn refuse(
+    /// Refuses a file as a whole, for the first of the problems: its rows do not count.
+    pub(super) fn refuse(
         &self,
         mut record: BatchRecord,
         problems: &[FileProblem],
         folder: &BatchFolder,
-        code: ReasonCode,
-        message: String,
+        numbered: bool,
     ) -> Result<BatchRecord, IntakeError> {
         // Problems of single rows mean nothing where the whole file could not be read.
         let mut writer = RowWriter::create(folder)?;
@@ -103,8 +122,9 @@ impl Desk {
         record.facts.warnings = writer.warnings();
         writer.finish(folder, None)?;
         record.facts.state = Some(FileState::Rejected);
-        record.facts.code = Some(code);
-        record.facts.message = cut(&message);
-        Ok(self.store.conclude(record, BatchEvent::FileRefused, &Acceptance::default())?)
+        record.facts.code = problems.first().map(|problem| problem.code);
+        record.facts.message = cut(problems.first().map_or("", |problem| &problem.message));
+        let acceptance = Acceptance { numbered, ..Acceptance::default() };
+        Ok(self.store.conclude(record, BatchEvent::FileRefused, &acceptance)?)
     }
 }

@@ -4,13 +4,13 @@
 //! left, and nothing counts before the one commit at its end.
 
 use std::fs::File;
-use std::time::Duration;
 
 use jiff::Timestamp;
 
 use super::IntakeError;
 use super::facts::{cut, fill};
-use super::identify::{Unidentified, identify};
+use super::identify::Unidentified;
+use super::numbering::number_of;
 use super::prepare::Unprepared;
 use super::reading::{Pass, read_file};
 use super::settings::TenantSettings;
@@ -22,9 +22,6 @@ use crate::model::{FileState, Proof};
 use crate::records::{FileProblem, ReadSettings, RecordReader};
 use crate::spool::{BatchFolder, Spool};
 use crate::store::{Acceptance, BatchRecord, HoldRecord, Store, StoreError};
-
-/// How long a cut upload waits for somebody's word.
-const HELD_FOR: Duration = Duration::from_secs(7 * 86_400);
 
 /// What concluding needs beside the file.
 #[derive(Debug, Clone)]
@@ -44,11 +41,18 @@ impl Desk {
     ) -> Result<BatchRecord, IntakeError> {
         let folder = self.spool.batch(record.id);
         self.store.clear_chunks(record.id)?;
+        // Of a file that was held before, everything is found out anew.
+        let before = std::mem::take(&mut record.facts);
         record.validated_at = Some(now);
         let vouchers = Vouchers::read(&folder, record.name())?;
         self.end_incomplete(&record, now)?;
-        if record.state == BatchState::Claimed && record.facts.code.is_some() {
-            return self.conclude_unread(tenant, record, &folder, &vouchers);
+        if let Some(code) = before.code.filter(|_| record.state == BatchState::Claimed) {
+            // Its verdict stood when it was claimed.
+            let message = before.message;
+            if before.state == Some(FileState::Held) {
+                return self.hold_unread(tenant, record, now, code, &message);
+            }
+            return self.refuse_unread(record, &folder, &Unidentified { code, message }, &vouchers);
         }
         let prepared = match self.prepare(tenant, &mut record, &folder, vouchers.manifest()) {
             Ok(prepared) => prepared,
@@ -64,7 +68,9 @@ impl Desk {
         let strong_proof =
             prepared.original.is_some() || record.proof.is_some_and(|proof| proof.is_strong());
         let manifest = vouchers.manifest();
-        let pass = Pass { tenant, profile, strong_proof, manifest, folder: &folder, now };
+        let judged_at = record.hold.as_ref().map_or(now, |hold| hold.since);
+        let pass =
+            Pass { tenant, profile, strong_proof, manifest, folder: &folder, now, judged_at };
         let mut reading = read_file(pass, &folder.text())?;
         if !is_unchanged()? {
             return Err(IntakeError::StillWritten);
@@ -84,9 +90,16 @@ impl Desk {
         }
         let problem = vouchers.disagreement(&folder, record.facts.bytes, &record.facts.sha256)?;
         reading.refused.splice(0..0, problem);
-        if let Some(problem) = reading.refused.first() {
-            let (code, message) = (problem.code, problem.message.clone());
-            return self.refuse(record, &reading.refused, &folder, code, message);
+        let own = [("the name", prepared.number), ("#seq", reading.directives.seq())];
+        // A corrected file of rejected rows has none, whatever its name.
+        let number = if reading.redropped { Ok(None) } else { number_of(&own) };
+        let numbered = profile.is_numbered();
+        record.facts.seq = number.as_ref().ok().copied().flatten();
+        if !reading.refused.is_empty() {
+            return self.refuse(record, &reading.refused, &folder, numbered);
+        }
+        if let Err(conflict) = number {
+            return self.refuse(record, &[conflict], &folder, numbered);
         }
         self.judge(pass, record, reading)
     }
@@ -109,39 +122,23 @@ impl Desk {
         }
     }
 
-    /// Concludes a file whose verdict stood before it was read.
-    fn conclude_unread(
+    /// Refuses a file whose bytes are only counted and digested.
+    fn refuse_unread(
         &self,
-        tenant: &TenantSettings,
         mut record: BatchRecord,
         folder: &BatchFolder,
+        why: &Unidentified,
         vouchers: &Vouchers,
     ) -> Result<BatchRecord, IntakeError> {
-        let code = record.facts.code.expect("only files with a code come here");
-        let message = record.facts.message.clone();
-        if record.facts.state != Some(FileState::Held) {
-            return self.refuse_unread(record, folder, &Unidentified { code, message }, vouchers);
-        }
         self.count_bytes(&mut record, folder)?;
-        record.facts.kind = identify(tenant, &record.path).ok().map(|identity| identity.kind);
-        let mut writer = RowWriter::create(folder)?;
-        writer.file_problem(&FileProblem::new(code, message))?;
-        record.facts.problems = writer.problem_lines();
-        writer.finish(folder, None)?;
-        let since = record.validated_at.unwrap_or(record.claimed_at);
-        record.hold = Some(HoldRecord {
-            code,
-            since,
-            until: since.saturating_add(HELD_FOR).unwrap_or(Timestamp::MAX),
-            took_number: false,
-            ended_by: String::new(),
-            ended_at: None,
-        });
-        Ok(self.store.conclude(record, BatchEvent::FileHeld, &Acceptance::default())?)
+        let problem = FileProblem::new(why.code, why.message.clone());
+        let lied = vouchers.disagreement(folder, record.facts.bytes, &record.facts.sha256)?;
+        let problems: Vec<FileProblem> = lied.into_iter().chain([problem]).collect();
+        self.refuse(record, &problems, folder, false)
     }
 
-    /// Notes size and digest of a file that is not read.
-    fn count_bytes(
+    /// Size and digest of a file whose rows are not looked at.
+    pub(super) fn count_bytes(
         &self,
         record: &mut BatchRecord,
         folder: &BatchFolder,
@@ -155,30 +152,13 @@ impl Desk {
         Ok(())
     }
 
-    /// Refuses a file whose bytes are only counted and digested.
-    fn refuse_unread(
-        &self,
-        mut record: BatchRecord,
-        folder: &BatchFolder,
-        why: &Unidentified,
-        vouchers: &Vouchers,
-    ) -> Result<BatchRecord, IntakeError> {
-        self.count_bytes(&mut record, folder)?;
-        let problem = FileProblem::new(why.code, why.message.clone());
-        let lied = vouchers.disagreement(folder, record.facts.bytes, &record.facts.sha256)?;
-        let problems: Vec<FileProblem> = lied.into_iter().chain([problem]).collect();
-        let (code, message) = (problems[0].code, problems[0].message.clone());
-        self.refuse(record, &problems, folder, code, message)
-    }
-
-    /// Refuses a file as a whole: its rows do not count.
-    fn refuse(
+    /// Refuses a file as a whole, for the first of the problems: its rows do not count.
+    pub(super) fn refuse(
         &self,
         mut record: BatchRecord,
         problems: &[FileProblem],
         folder: &BatchFolder,
-        code: ReasonCode,
-        message: String,
+        numbered: bool,
     ) -> Result<BatchRecord, IntakeError> {
         // Problems of single rows mean nothing where the whole file could not be read.
         let mut writer = RowWriter::create(folder)?;
@@ -189,8 +169,9 @@ impl Desk {
         record.facts.warnings = writer.warnings();
         writer.finish(folder, None)?;
         record.facts.state = Some(FileState::Rejected);
-        record.facts.code = Some(code);
-        record.facts.message = cut(&message);
-        Ok(self.store.conclude(record, BatchEvent::FileRefused, &Acceptance::default())?)
+        record.facts.code = problems.first().map(|problem| problem.code);
+        record.facts.message = cut(problems.first().map_or("", |problem| &problem.message));
+        let acceptance = Acceptance { numbered, ..Acceptance::default() };
+        Ok(self.store.conclude(record, BatchEvent::FileRefused, &acceptance)?)
     }
 }

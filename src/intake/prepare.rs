@@ -45,8 +45,8 @@ impl Desk {
             Some(packing) => Some(unpacked(folder, packing, identity.profile)?),
             None => None,
         };
-        let prepared =
-            Prepared { profile: identity.profile, file_ref: identity.file_ref, original };
+        let (profile, file_ref) = (identity.profile, identity.file_ref);
+        let prepared = Prepared { profile, file_ref, original, number: identity.number };
         let announced = || manifest.and_then(|m| m.directive("profile")).map(str::to_owned);
         let Some(name) = directive_profile(&folder.text()).or_else(announced) else {
             return Ok(prepared);
@@ -72,6 +72,8 @@ pub(super) struct Prepared<'a> {
     pub(super) file_ref: String,
     /// Of a packed file, whose text has another size and digest.
     pub(super) original: Option<Original>,
+    /// The sequence number that the name gives.
+    pub(super) number: Option<u64>,
 }
 
 /// Why no record is read.

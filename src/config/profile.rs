@@ -55,7 +55,8 @@ impl Profile {
         let read = read_settings(section, &rules, limits);
         let kind = section.optional("kind", None, kind);
         let pattern = section.required("match", "a pattern such as \"INV_*.csv\"", pattern)?;
-        let expected = expected(&section.section("expected"), section.optional("match", None, value::word));
+        let expected =
+            expected(&section.section("expected"), section.optional("match", None, value::word));
         Some(Profile { name, pattern, kind, read, rules, expected })
     }
 }
@@ -166,7 +167,7 @@ fn expected(section: &Section<'_>, pattern: Option<String>) -> Option<Expected> 
     let by = section.optional("by", None, time_of_day);
     let every_day = DAYS.map(|(_, day)| day).to_vec();
     let days = section.value("days", every_day, value::list(value::one_of(&DAYS)));
-    if by.is_none() && section.has("days") {
+    if !section.has("by") && section.has("days") {
         section.complain(
             "days",
             Complaint::new("says when, but no time by which").hint("add by = \"09:00\""),

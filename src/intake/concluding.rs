@@ -9,7 +9,7 @@ use jiff::Timestamp;
 
 use super::IntakeError;
 use super::facts::{cut, fill};
-use super::identify::Unidentified;
+use super::identify::{Unidentified, identify};
 use super::numbering::number_of;
 use super::prepare::Unprepared;
 use super::reading::{Pass, read_file};
@@ -21,7 +21,7 @@ use crate::codes::ReasonCode;
 use crate::model::{FileState, Proof};
 use crate::records::{FileProblem, ReadSettings, RecordReader};
 use crate::spool::{BatchFolder, Spool};
-use crate::store::{Acceptance, BatchRecord, HoldRecord, Store, StoreError};
+use crate::store::{Acceptance, BatchRecord, Facts, HoldRecord, Store, StoreError};
 
 /// What concluding needs beside the file.
 #[derive(Debug, Clone)]
@@ -46,13 +46,8 @@ impl Desk {
         record.validated_at = Some(now);
         let vouchers = Vouchers::read(&folder, record.name())?;
         self.end_incomplete(&record, now)?;
-        if let Some(code) = before.code.filter(|_| record.state == BatchState::Claimed) {
-            // Its verdict stood when it was claimed.
-            let message = before.message;
-            if before.state == Some(FileState::Held) {
-                return self.hold_unread(tenant, record, now, code, &message);
-            }
-            return self.refuse_unread(record, &folder, &Unidentified { code, message }, &vouchers);
+        if before.code.is_some() && record.state == BatchState::Claimed {
+            return self.conclude_unread(tenant, record, before, &vouchers);
         }
         let prepared = match self.prepare(tenant, &mut record, &folder, vouchers.manifest()) {
             Ok(prepared) => prepared,
@@ -102,6 +97,28 @@ impl Desk {
             return self.refuse(record, &[conflict], &folder, numbered);
         }
         self.judge(pass, record, reading)
+    }
+
+    /// Concludes a file whose verdict stood when it was claimed.
+    fn conclude_unread(
+        &self,
+        tenant: &TenantSettings,
+        mut record: BatchRecord,
+        verdict: Facts,
+        vouchers: &Vouchers,
+    ) -> Result<BatchRecord, IntakeError> {
+        let now = record.validated_at.unwrap_or(record.claimed_at);
+        let code = verdict.code.unwrap_or(ReasonCode::FileIncomplete);
+        let message = verdict.message;
+        if verdict.state == Some(FileState::Held) {
+            return self.hold_unread(tenant, record, now, code, &message);
+        }
+        if let Ok(identity) = identify(tenant, &record.path) {
+            record.facts.kind = Some(identity.kind);
+            record.facts.profile.clone_from(&identity.profile.name);
+        }
+        let folder = self.spool.batch(record.id);
+        self.refuse_unread(record, &folder, &Unidentified { code, message }, vouchers)
     }
 
     /// Ends an upload of the same name that was cut and waits for somebody's word: this file is it, whole.

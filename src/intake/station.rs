@@ -26,7 +26,7 @@ use super::watch::InboxWatch;
 use crate::batch::{BatchEvent, BatchState};
 use crate::codes::ReasonCode;
 use crate::files::Root;
-use crate::model::{BatchId, FileState, FileVersion, Notice, TenantId};
+use crate::model::{BatchId, FileState, TenantId};
 use crate::spool::Spool;
 use crate::store::{Acceptance, BatchRecord, Facts, Store};
 use crate::telemetry::Metrics;
@@ -522,27 +522,6 @@ impl Desk {
             self.note_odd_size(tenant, &record, now)?;
         }
         Ok(record)
-    }
-
-    /// Says of a file that came another road that it cannot be answered and is never taken.
-    fn note_unanswerable(
-        &self,
-        tenant: &TenantId,
-        path: &str,
-        version: FileVersion,
-        now: Timestamp,
-    ) -> Result<(), IntakeError> {
-        let name = path.rsplit('/').next().unwrap_or(path);
-        let message = "the file is never taken, since its name cannot be answered".to_owned();
-        let notice = Notice::warning(now, ReasonCode::FileNameInvalid, name, message);
-        let about = format!("{} {}", version.inode, version.modified_ns);
-        // Names too long to be remembered whole are told apart by their beginnings.
-        let what = format!("name {}", path.get(..path.floor_char_boundary(300)).unwrap_or(path));
-        if self.store.notice_once(tenant, &notice, &what, &about)? {
-            tracing::warn!(%tenant, path = ?path,
-                "file in an inbox has a name that cannot be answered; it is never taken");
-        }
-        Ok(())
     }
 
     /// Answers a file that this program cannot read without falling over.

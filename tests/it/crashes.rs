@@ -213,7 +213,8 @@ fn play_sidecars(stage: &Stage, fail_at: Option<(u64, bool)>, when: &str) {
 
 #[test]
 fn sidecars_cut_uploads_and_notices_survive_a_crash_at_any_commit() {
-    const DIFFERENCES: &str = "[tenant.acme.profile.lost]\nmatch = \"lost*\"\npair_timeout = \"1m\"\n";
+    const DIFFERENCES: &str =
+        "[tenant.acme.profile.lost]\nmatch = \"lost*\"\npair_timeout = \"1m\"\n";
     let whole = Stage::new(DIFFERENCES);
     play_sidecars(&whole, None, "without a crash");
     let (expected, said) = (answers(&whole), notices(&whole));
@@ -225,7 +226,8 @@ fn sidecars_cut_uploads_and_notices_survive_a_crash_at_any_commit() {
     let names = |answers: &Answers| -> Vec<String> {
         answers.keys().filter(|name| !name.starts_with("notices_")).cloned().collect()
     };
-    let ack = |answers: &Answers, name: &str| answers[&format!("messages/{name}.ack.csv")][0].clone();
+    let ack =
+        |answers: &Answers, name: &str| answers[&format!("messages/{name}.ack.csv")][0].clone();
     let verdict = |name| {
         let ack = ack(&expected, name);
         (ack["state"].clone(), ack["code"].clone())

@@ -130,7 +130,7 @@ fn overlay(below: &mut toml::Table, above: toml::Table) {
 /// One process.
 pub(crate) struct Life<'s> {
     stage: &'s Stage,
-    store: Store,
+    pub(crate) store: Store,
     pub(crate) world: Arc<World>,
     app: App,
 }

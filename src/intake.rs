@@ -11,10 +11,13 @@ mod concluding;
 mod error;
 mod expected;
 mod facts;
+mod holding;
 mod identify;
 mod inbox;
 mod judging;
 mod late;
+mod name_pattern;
+mod numbering;
 mod pairs;
 mod prepare;
 mod read_ahead;
@@ -31,6 +34,7 @@ mod watch;
 mod writer;
 
 pub use error::IntakeError;
+pub use name_pattern::NamePattern;
 pub use ready::Doorbell;
 pub use settings::{
     Expected, MinProof, ProfileSettings, RowIdScope, SentinelPattern, Settings, TenantSettings,

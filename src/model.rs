@@ -17,5 +17,5 @@ pub use ids::{BatchId, InvalidId, TenantId};
 pub use message::{OutgoingMessage, message_id_for};
 pub use name::normalise_name;
 pub use notice::Notice;
-pub use upload::{FileVersion, UploadEvidence};
+pub use upload::{CutUpload, FileVersion, UploadEvidence};
 pub use words::{Category, ChannelKind, FileForm, FileState, Kind, Proof, Status, Stream};

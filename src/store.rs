@@ -9,6 +9,7 @@
 mod chunks;
 #[cfg(test)]
 mod conformance;
+mod cut_uploads;
 mod dump;
 mod engine;
 mod guard;

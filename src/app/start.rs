@@ -337,6 +337,13 @@ fn journal(store: &Store, doorbell: &Arc<Doorbell>) -> Journal {
                 doorbell.ring(&evidence.tenant);
             }
             JournalEntry::Withdrawn(evidence) => store.forget_upload(evidence)?,
+            JournalEntry::Cut(cut) => {
+                store.notice_cut_upload(cut)?;
+            }
+            JournalEntry::Expired(cut) => {
+                store.record_cut_upload(cut)?;
+                doorbell.ring(&cut.tenant);
+            }
         }
         Ok(())
     })

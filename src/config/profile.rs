@@ -8,9 +8,8 @@ use jiff::fmt::strtime;
 use super::problem::Complaint;
 use super::rules::{FinalNewline, Rules};
 use super::section::{Item, Section};
-use super::tenant::{Pattern, pattern};
 use super::value;
-use crate::intake::Expected;
+use crate::intake::{Expected, NamePattern};
 use crate::model::Kind;
 use crate::records::{HeaderMode, Limits, ReadSettings, TextEncoding};
 
@@ -19,7 +18,7 @@ use crate::records::{HeaderMode, Limits, ReadSettings, TextEncoding};
 pub struct Profile {
     pub name: String,
     /// The names of its files; the key `match`.
-    pub pattern: Pattern,
+    pub pattern: NamePattern,
     /// The kind, where folder and name need not give it.
     pub kind: Option<Kind>,
     /// Dialect, mapping, fixed values and defaults.
@@ -55,18 +54,16 @@ impl Profile {
         let read = read_settings(section, &rules, limits);
         let kind = section.optional("kind", None, kind);
         let pattern = section.required("match", "a pattern such as \"INV_*.csv\"", pattern)?;
-        let expected = expected(&section.section("expected"), &pattern);
+        let expected =
+            expected(&section.section("expected"), section.optional("match", None, value::word));
         Some(Profile { name, pattern, kind, read, rules, expected })
     }
 }
 
 /// Keys the contract gives a profile that this version does not act on.
 fn not_yet(section: &Section<'_>) {
-    section.not_yet("approve_above", None);
     section.not_yet("decimal", Some("."));
-    section.not_yet("first_file_held", Some("false"));
     section.not_yet("reuse_names", Some("true"));
-    section.not_yet("sequence", Some("off"));
 }
 
 fn read_settings(section: &Section<'_>, rules: &Rules, limits: &Limits) -> ReadSettings {
@@ -153,7 +150,7 @@ fn date_format(item: &Item<'_>) -> Result<String, Complaint> {
 }
 
 /// Every day, unless `days` names some.
-fn expected(section: &Section<'_>, pattern: &Pattern) -> Option<Expected> {
+fn expected(section: &Section<'_>, pattern: Option<String>) -> Option<Expected> {
     const DAYS: [(&str, Weekday); 7] = [
         ("mon", Weekday::Monday),
         ("tue", Weekday::Tuesday),
@@ -166,7 +163,7 @@ fn expected(section: &Section<'_>, pattern: &Pattern) -> Option<Expected> {
     let by = section.optional("by", None, time_of_day);
     let every_day = DAYS.map(|(_, day)| day).to_vec();
     let days = section.value("days", every_day, value::list(value::one_of(&DAYS)));
-    if by.is_none() && section.has("days") {
+    if !section.has("by") && section.has("days") {
         section.complain(
             "days",
             Complaint::new("says when, but no time by which").hint("add by = \"09:00\""),
@@ -179,7 +176,8 @@ fn expected(section: &Section<'_>, pattern: &Pattern) -> Option<Expected> {
         section.complain("rows_max", Complaint::new("is smaller than rows_min"));
     }
     let due = by.map(|by| (by, days));
-    section.is_given().then(|| Expected { due, rows_min, rows_max, pattern: pattern.text.clone() })
+    let pattern = pattern.unwrap_or_default();
+    section.is_given().then(|| Expected { due, rows_min, rows_max, pattern })
 }
 
 fn time_of_day(item: &Item<'_>) -> Result<Time, Complaint> {
@@ -191,6 +189,15 @@ fn time_of_day(item: &Item<'_>) -> Result<Time, Complaint> {
     parts
         .and_then(|(hour, minute)| Time::new(number(hour)?, number(minute)?, 0, 0).ok())
         .ok_or_else(|| Complaint::new("is no time of day").allowed(allowed))
+}
+
+/// A glob over whole names; `{seq}` stands for a sequence number.
+fn pattern(item: &Item<'_>) -> Result<NamePattern, Complaint> {
+    NamePattern::new(&value::word(item)?).map_err(|error| {
+        Complaint::new(format!("is no pattern: {}", error.kind())).allowed(
+            "a file name in which \"*\", \"?\" and \"[a-z]\" stand for others, and {seq} for a number",
+        )
+    })
 }
 
 fn kind(item: &Item<'_>) -> Result<Kind, Complaint> {

@@ -212,7 +212,9 @@ impl Home {
     pub fn withdraw(&self, evidence: &UploadEvidence) -> Result<bool, HomeError> {
         let path = RelPath::root().resolve(evidence.path.as_bytes())?;
         let _held = self.tree.targets.hold(&[&path]);
-        if !self.is_still(&path, evidence) || !self.tree.withdraw(&path, evidence.version)? {
+        if !self.is_still(&path, evidence)
+            || !self.tree.withdraw(&path, evidence.version, &evidence.account)?
+        {
             return Ok(false);
         }
         self.record(JournalEntry::Withdrawn(evidence.clone()))?;

@@ -20,13 +20,16 @@ pub(super) struct Label {
     pub(super) bytes: u64,
     /// When the upload was cut.
     pub(super) since: Timestamp,
+    /// Whose upload it was; empty in labels of earlier versions.
+    pub(super) account: String,
 }
 
 impl Label {
     /// Writes the label of `temp` and returns when it is durable, the folder's entries included.
     pub(super) fn write(&self, uploads: &Root, temp: &RelPath) -> io::Result<()> {
         let path = self.target.names().join(&b'/');
-        let head = format!("1 {} {} {}\n", self.bytes, self.since, path.len());
+        let (bytes, since, account) = (self.bytes, self.since, &self.account);
+        let head = format!("1 {bytes} {since} {} {account}\n", path.len());
         let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::TRUNC;
         let mut file = uploads.open_file(&path_of(temp), flags, 0o640)?;
         file.write_all(&[head.as_bytes(), &path].concat())?;
@@ -69,8 +72,9 @@ impl Label {
         if words.next()?.parse() != Ok(path.len()) {
             return None;
         }
+        let account = words.next().unwrap_or_default().to_owned();
         let target = RelPath::root().resolve(path).ok()?;
-        Some(Label { target, bytes: length, since })
+        Some(Label { target, bytes: length, since, account })
     }
 }
 
@@ -93,6 +97,7 @@ mod tests {
                 target: RelPath::of("media/x").join(name),
                 bytes: 17,
                 since: "2026-11-23T08:00:00.25Z".parse().unwrap(),
+                account: "acme-erp".to_owned(),
             };
             label.write(&root, &temp).unwrap();
             assert_eq!(Label::read(&root, &temp).unwrap(), Some(label));
@@ -102,6 +107,9 @@ mod tests {
             std::fs::write(folder.path().join("0123.label"), &whole[..length]).unwrap();
             assert_eq!(Label::read(&root, &temp).unwrap(), None, "{length}");
         }
+        let of_an_earlier_version = "1 17 2026-11-23T08:00:00Z 7\nmedia/a";
+        std::fs::write(folder.path().join("0123.label"), of_an_earlier_version).unwrap();
+        assert_eq!(Label::read(&root, &temp).unwrap().unwrap().account, "");
         Label::remove(&root, &temp).unwrap();
         Label::remove(&root, &temp).unwrap();
         assert_eq!(Label::read(&root, &temp).unwrap(), None);

@@ -22,6 +22,8 @@ pub(super) struct Part {
     /// The name of its bytes in the hidden folder.
     pub(super) temp: RelPath,
     pub(super) size: Arc<Size>,
+    /// Whose upload it is.
+    pub(super) account: String,
     /// When it began; of a cut one, when it was cut.
     pub(super) since: Timestamp,
     pub(super) state: PartState,
@@ -150,6 +152,18 @@ impl Parts {
         let mut parts = self.lock();
         let part = parts.iter_mut().find(|part| part.is_cut() && part.temp == *temp);
         part.map(|part| part.label = Some(bytes)).is_some()
+    }
+
+    /// Notes who goes on with an upload.
+    pub(super) fn belong_to(&self, temp: &RelPath, account: &str) {
+        if let Some(part) = self.lock().iter_mut().find(|part| part.temp == *temp) {
+            account.clone_into(&mut part.account);
+        }
+    }
+
+    /// Cut uploads that were said before this process began, or since.
+    pub(super) fn cut_ones(&self) -> Vec<Part> {
+        self.lock().iter().filter(|part| part.is_cut()).cloned().collect()
     }
 
     /// Notes that a label was removed.

@@ -127,7 +127,7 @@ impl Disk {
         let journal = self.journal.lock().unwrap();
         let whole = |entry: &JournalEntry| match entry {
             JournalEntry::Whole(evidence) => Some(evidence.clone()),
-            JournalEntry::Withdrawn(_) => None,
+            _ => None,
         };
         journal.iter().filter_map(whole).collect()
     }

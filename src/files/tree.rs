@@ -11,13 +11,13 @@ use std::time::Duration;
 
 use rustix::fs::OFlags;
 
-use super::area::fixed_folders;
+use super::area::{Area, fixed_folders};
 use super::label::Label;
 use super::parts::{Part, PartState, Parts, Size};
 use super::quota::Usage;
 use super::targets::Targets;
-use super::{EntryKind, HomeError, Quota, RelPath, Root};
-use crate::model::{TenantId, UploadEvidence};
+use super::{EntryKind, HomeError, Quota, RelPath, Root, is_temporary_name};
+use crate::model::{CutUpload, TenantId, UploadEvidence};
 use crate::world::World;
 
 /// What is to be known of an upload beyond the file itself.
@@ -27,6 +27,11 @@ pub enum JournalEntry {
     Whole(UploadEvidence),
     /// The file was not whole after all, and has gone back to the uploads that can be continued.
     Withdrawn(UploadEvidence),
+    /// An upload to an inbox was cut, and can be continued. Said at least once of each.
+    Cut(CutUpload),
+    /// Nobody continued it within `resume_window`. Its bytes are not touched here any more; they and
+    /// their label belong to whoever is told.
+    Expired(CutUpload),
 }
 
 /// Writes down what is to be known and returns when it is durable; only then does the client hear
@@ -112,8 +117,18 @@ impl TenantTree {
             settings: RwLock::new(settings),
         };
         tree.take_up()?;
-        tree.drop_expired();
+        tree.parts.cut_ones().iter().for_each(|part| tree.say_cut(part));
+        tree.end_expired();
         Ok(tree)
+    }
+
+    /// Whether an earlier process left uploads of a tenant that were cut.
+    pub fn has_cut_uploads(data_dir: &Path, tenant: &TenantId) -> io::Result<bool> {
+        let uploads = RelPath::of(&format!("uploads/{tenant}"));
+        match Root::open(data_dir)?.entries(&uploads) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(false),
+            result => Ok(!result?.is_empty()),
+        }
     }
 
     /// Lays new settings over the tree; uploads under way meet them at their next write.
@@ -121,15 +136,18 @@ impl TenantTree {
         *self.settings.write().unwrap_or_else(PoisonError::into_inner) = settings;
     }
 
-    /// Makes uploads that were cut survive a restart, and drops those that nobody continued in time;
-    /// returns how many those were. To be called every few seconds, and before the program ends.
+    /// Makes uploads that were cut survive a restart and says so, and ends those that nobody continued
+    /// in time; returns how many those were. To be called every few seconds, and before the program ends.
     pub fn sweep(&self) -> usize {
         for part in self.parts.unlabelled() {
-            if let Err(error) = self.label(&part) {
-                tracing::warn!(tenant = %self.tenant, %error, "a cut upload cannot be kept durably");
+            match self.label(&part) {
+                Ok(()) => self.say_cut(&part),
+                Err(error) => {
+                    tracing::warn!(tenant = %self.tenant, %error, "a cut upload cannot be kept durably");
+                }
             }
         }
-        self.drop_expired()
+        self.end_expired()
     }
 
     /// Uploads that were cut and can be continued.
@@ -171,11 +189,12 @@ impl TenantTree {
     }
 
     /// A new temporary file for `target`, entered in the table.
-    pub(super) fn begin(&self, target: &RelPath) -> io::Result<(File, Part)> {
+    pub(super) fn begin(&self, target: &RelPath, account: &str) -> io::Result<(File, Part)> {
         let part = Part {
             target: target.clone(),
             temp: self.new_temp(),
             size: Arc::default(),
+            account: account.to_owned(),
             since: self.world.clock.now(),
             state: PartState::Running,
             label: None,
@@ -208,15 +227,49 @@ impl TenantTree {
         !parts.is_empty()
     }
 
-    fn drop_expired(&self) -> usize {
+    /// Ends what nobody continued in time: of an inbox it becomes somebody else's, the rest is dropped.
+    fn end_expired(&self) -> usize {
         let expired =
             self.parts.take_expired(self.world.clock.now(), self.settings().resume_window);
         for part in &expired {
             tracing::warn!(tenant = %self.tenant, path = ?part.target, bytes = part.bytes(),
-                "incomplete upload dropped: nobody continued it within resume_window");
-            self.discard(part);
+                "nobody continued a cut upload within resume_window");
+            match self.cut_upload(part) {
+                Some(cut) => self.say(JournalEntry::Expired(cut)),
+                None => self.discard(part),
+            }
         }
         expired.len()
+    }
+
+    fn say_cut(&self, part: &Part) {
+        if let Some(cut) = self.cut_upload(part) {
+            self.say(JournalEntry::Cut(cut));
+        }
+    }
+
+    /// A cut upload to an inbox, under a name with which it could have been taken.
+    fn cut_upload(&self, part: &Part) -> Option<CutUpload> {
+        let name = part.target.name()?;
+        if is_temporary_name(name) || !matches!(Area::of(&part.target), Some(Area::Inbox)) {
+            return None;
+        }
+        Some(CutUpload {
+            tenant: self.tenant.clone(),
+            path: part.target.to_text()?,
+            account: part.account.clone(),
+            bytes_in: part.temp.to_text()?,
+            bytes: part.bytes(),
+            since: part.since,
+        })
+    }
+
+    fn say(&self, entry: JournalEntry) {
+        if let Err(error) = (self.journal)(entry) {
+            // The label is still there: the next start says it again.
+            let error = error.as_ref() as &dyn Error;
+            tracing::error!(tenant = %self.tenant, error, "what became of a cut upload cannot be recorded");
+        }
     }
 
     fn label(&self, part: &Part) -> io::Result<()> {
@@ -227,7 +280,8 @@ impl TenantTree {
         };
         file.sync_all()?;
         let (target, bytes, since) = (part.target.clone(), part.bytes(), part.since);
-        Label { target, bytes, since }.write(&self.uploads, &part.temp)?;
+        let account = part.account.clone();
+        Label { target, bytes, since, account }.write(&self.uploads, &part.temp)?;
         if !self.parts.labelled(&part.temp, bytes) {
             // It is being continued, or gone: its bytes may not be what the label says any more.
             Label::remove(&self.uploads, &part.temp)?;
@@ -270,6 +324,7 @@ impl TenantTree {
             target: label.target,
             temp: temp.clone(),
             size: Size::of(label.bytes),
+            account: label.account,
             since: label.since,
             state: PartState::Cut,
             label: Some(label.bytes),

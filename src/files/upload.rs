@@ -95,7 +95,7 @@ impl Upload {
         }
         tree.check_files(older.is_none())?;
         let running = tree.parts.newest(target);
-        let (file, part) = tree.begin(target)?;
+        let (file, part) = tree.begin(target, &visitor.account)?;
         let mut upload = Upload::new(tree, visitor, area, (file, part), start);
         // Until the copy is whole there is nothing that could be continued.
         upload.broken = true;
@@ -155,6 +155,8 @@ impl Upload {
             }
         };
         let mut upload = Upload::new(tree, visitor, area, (file, part), start);
+        upload.part.account.clone_from(&upload.visitor.account);
+        upload.tree.parts.belong_to(&upload.part.temp, &upload.part.account);
         upload.pieces.add(0, there);
         upload.just_resumed = start.keep == Keep::All;
         match start.keep {

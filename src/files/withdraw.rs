@@ -12,9 +12,16 @@ impl TenantTree {
     /// not there any more. The caller holds the name.
     ///
     /// The label comes first and durably: without it the next start would remove the bytes.
-    pub(super) fn withdraw(&self, path: &RelPath, version: FileVersion) -> Result<bool, HomeError> {
+    pub(super) fn withdraw(
+        &self,
+        path: &RelPath,
+        version: FileVersion,
+        account: &str,
+    ) -> Result<bool, HomeError> {
         let (temp, since) = (self.new_temp(), self.world.clock.now());
-        let label = Label { target: path.clone(), bytes: version.bytes, since };
+        let account = account.to_owned();
+        let label =
+            Label { target: path.clone(), bytes: version.bytes, since, account: account.clone() };
         label.write(&self.uploads, &temp)?;
         match self.root.rename(path, &self.uploads, &temp, false) {
             Err(error) if error.kind() == io::ErrorKind::NotFound => {
@@ -40,6 +47,7 @@ impl TenantTree {
                 target: path.clone(),
                 temp,
                 size: Size::of(version.bytes),
+                account,
                 since,
                 state: PartState::Cut,
                 label: Some(version.bytes),

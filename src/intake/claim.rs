@@ -12,7 +12,7 @@ use super::IntakeError;
 use super::concluding::Desk;
 use super::pairs::Sidecar;
 use crate::files::{RelPath, Root};
-use crate::model::FileVersion;
+use crate::model::{CutUpload, FileVersion};
 use crate::spool::BatchFolder;
 use crate::store::BatchRecord;
 
@@ -88,6 +88,44 @@ impl Desk {
         into.sync_folder(&RelPath::root()).map_err(half_done)?;
         tree.sync_folder(&from.parent()).map_err(half_done)?;
         Ok(true)
+    }
+
+    /// Takes the bytes of an upload that was cut and that nobody continued, as if it were a file. `None`
+    /// where they were taken before a crash.
+    pub(super) fn claim_cut(
+        &self,
+        data_dir: &Path,
+        record: BatchRecord,
+        cut: &CutUpload,
+    ) -> Result<Option<BatchRecord>, IntakeError> {
+        let failed = |source| IntakeError::HalfClaimed { path: cut.path.clone(), source };
+        let record = self.store.open_batch(record)?;
+        let folder = self.spool.batch(record.id);
+        folder.create()?;
+        let into = Root::open(folder.path()).map_err(failed)?;
+        let data = Root::open(data_dir).map_err(failed)?;
+        let uploads = RelPath::of(&format!("uploads/{}", cut.tenant));
+        let from = uploads.join(cut.bytes_in.as_bytes());
+        let taken = match data.rename(&from, &into, &RelPath::of("input"), true) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => None,
+            result => {
+                result.map_err(failed)?;
+                into.sync_folder(&RelPath::root()).map_err(failed)?;
+                data.sync_folder(&uploads).map_err(failed)?;
+                Some(record.clone())
+            }
+        };
+        let label = uploads.join(format!("{}.label", cut.bytes_in).as_bytes());
+        match data.remove_file(&label) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(failed(error)),
+            _ => {}
+        }
+        if taken.is_none() {
+            self.store.forget_claim(&record)?;
+            folder.remove()?;
+        }
+        self.store.forget_cut_upload(cut)?;
+        Ok(taken)
     }
 
     /// After a start: true where the batch's file was taken, else the claim is taken back.

@@ -9,17 +9,20 @@ use jiff::Timestamp;
 
 use super::IntakeError;
 use super::facts::{cut, fill};
+use super::identify::identify;
+use super::numbering::number_of;
 use super::prepare::{Prepared, Unprepared};
 use super::reading::{Pass, read_file};
 use super::settings::TenantSettings;
+use super::unpack::Original;
 use super::vouchers::Vouchers;
 use super::writer::RowWriter;
-use crate::batch::{BatchEvent, BatchState};
+use crate::batch::{BatchEvent, BatchState, Decider};
 use crate::codes::ReasonCode;
 use crate::model::{FileState, Proof};
 use crate::records::{FileProblem, ReadSettings, RecordReader};
 use crate::spool::{BatchFolder, Spool};
-use crate::store::{Acceptance, BatchRecord, Store};
+use crate::store::{Acceptance, BatchRecord, Facts, HoldRecord, Store, StoreError};
 
 /// What concluding needs beside the file.
 #[derive(Debug, Clone)]
@@ -39,12 +42,13 @@ impl Desk {
     ) -> Result<BatchRecord, IntakeError> {
         let folder = self.spool.batch(record.id);
         self.store.clear_chunks(record.id)?;
+        // Of a file that was held before, everything is found out anew.
+        let before = std::mem::take(&mut record.facts);
         record.validated_at = Some(now);
         let vouchers = Vouchers::read(&folder, record.name())?;
-        let given_up = record.facts.code.filter(|_| record.state == BatchState::Claimed);
-        if let Some(code) = given_up.filter(|_| record.facts.state == Some(FileState::Rejected)) {
-            let why = FileProblem::new(code, record.facts.message.clone());
-            return self.refuse_unread(record, &folder, &why, &vouchers);
+        self.end_incomplete(&record, now)?;
+        if before.code.is_some() && record.state == BatchState::Claimed {
+            return self.conclude_unread(tenant, record, before, &vouchers);
         }
         let prepared = match self.prepare(tenant, &mut record, &folder, vouchers.manifest()) {
             Err(Unprepared::Failed(error)) => return Err(error),
@@ -57,39 +61,83 @@ impl Desk {
             }
             Ok(prepared) => prepared,
         };
-        let Prepared { profile, file_ref, laid } = prepared;
+        let Prepared { profile, file_ref, laid, number } = prepared;
         record.facts.profile.clone_from(&profile.name);
         record.facts.file_ref = cut(&file_ref);
         record.facts.form = laid.form;
         // A whole archive with a good checksum is a proof of its own.
         let strong_proof =
             laid.original.is_some() || record.proof.is_some_and(|proof| proof.is_strong());
-        let (form, manifest) = (laid.form, vouchers.manifest());
-        let pass = Pass { tenant, profile, form, strong_proof, manifest, folder: &folder, now };
+        let pass = Pass {
+            tenant,
+            profile,
+            form: laid.form,
+            strong_proof,
+            manifest: vouchers.manifest(),
+            folder: &folder,
+            now,
+            judged_at: record.hold.as_ref().map_or(now, |hold| hold.since),
+        };
         let mut reading = read_file(pass, &folder.text())?;
         if !is_unchanged()? {
             return Err(IntakeError::StillWritten);
         }
         fill(&mut record.facts, &reading);
-        // What is found at the file's end proves more than how it came.
-        let found = match &laid.original {
-            Some(_) => Some(Proof::Archive),
-            None => Some(Proof::Trailer).filter(|_| reading.facts.trailer),
-        };
-        if record.proof.is_some_and(|proof| !proof.is_strong()) {
-            record.proof = found.or(record.proof);
-        }
-        if let Some(original) = laid.original {
-            record.facts.bytes = original.bytes;
-            record.facts.sha256 = original.sha256;
-        }
+        note_proof(&mut record, laid.original, reading.facts.trailer);
         let problem = vouchers.disagreement(&folder, record.facts.bytes, &record.facts.sha256)?;
         reading.refused.splice(0..0, problem);
-        if let Some(problem) = reading.refused.first() {
-            let (code, message) = (problem.code, problem.message.clone());
-            return self.refuse(record, &reading.refused, &folder, code, message);
+        let own = [("the name", number), ("#seq", reading.directives.seq())];
+        // A corrected file of rejected rows has none, whatever its name.
+        let number = if reading.redropped { Ok(None) } else { number_of(&own) };
+        let numbered = profile.is_numbered();
+        record.facts.seq = number.as_ref().ok().copied().flatten();
+        if !reading.refused.is_empty() {
+            return self.refuse(record, &reading.refused, &folder, numbered);
+        }
+        if let Err(conflict) = number {
+            return self.refuse(record, &[conflict], &folder, numbered);
         }
         self.judge(pass, record, reading)
+    }
+
+    /// Concludes a file whose verdict stood when it was claimed.
+    fn conclude_unread(
+        &self,
+        tenant: &TenantSettings,
+        mut record: BatchRecord,
+        verdict: Facts,
+        vouchers: &Vouchers,
+    ) -> Result<BatchRecord, IntakeError> {
+        let now = record.validated_at.unwrap_or(record.claimed_at);
+        let code = verdict.code.unwrap_or(ReasonCode::FileIncomplete);
+        let message = verdict.message;
+        if verdict.state == Some(FileState::Held) {
+            return self.hold_unread(tenant, record, now, code, &message);
+        }
+        if let Ok(identity) = identify(tenant, &record.path) {
+            record.facts.kind = Some(identity.kind);
+            record.facts.profile.clone_from(&identity.profile.name);
+        }
+        let folder = self.spool.batch(record.id);
+        self.refuse_unread(record, &folder, &FileProblem::new(code, message), vouchers)
+    }
+
+    /// Ends an upload of the same name that was cut and waits for somebody's word: this file is it, whole.
+    fn end_incomplete(&self, record: &BatchRecord, now: Timestamp) -> Result<(), IntakeError> {
+        let earlier = self.store.taken(&record.tenant, &record.path, false)?;
+        let waits = |hold: &HoldRecord| hold.code == ReasonCode::FileIncomplete;
+        let held = |earlier: &BatchRecord| {
+            earlier.state == BatchState::Held && earlier.hold.as_ref().is_some_and(waits)
+        };
+        let Some(earlier) = earlier.filter(|e| e.id != record.id).filter(held) else {
+            return Ok(());
+        };
+        let code = ReasonCode::FileIncomplete;
+        match self.store.refuse_held(earlier.id, &Decider::NewerFile, code, now) {
+            // Somebody else ended the wait in between.
+            Err(StoreError::Conflict) => Ok(()),
+            result => Ok(result.map(|_| ())?),
+        }
     }
 
     /// Refuses a file whose bytes are only counted and digested.
@@ -100,26 +148,34 @@ impl Desk {
         why: &FileProblem,
         vouchers: &Vouchers,
     ) -> Result<BatchRecord, IntakeError> {
+        self.count_bytes(&mut record, folder)?;
+        let lied = vouchers.disagreement(folder, record.facts.bytes, &record.facts.sha256)?;
+        let problems: Vec<FileProblem> = lied.into_iter().chain([why.clone()]).collect();
+        self.refuse(record, &problems, folder, false)
+    }
+
+    /// Size and digest of a file whose rows are not looked at.
+    pub(super) fn count_bytes(
+        &self,
+        record: &mut BatchRecord,
+        folder: &BatchFolder,
+    ) -> Result<(), IntakeError> {
         let input = File::open(folder.input()).map_err(|source| IntakeError::Input { source })?;
         let read = RecordReader::new(input, ReadSettings::default())
             .finish()
             .map_err(|source| IntakeError::Input { source })?;
         record.facts.bytes = read.bytes;
         record.facts.sha256 = hex::encode(read.sha256);
-        let lied = vouchers.disagreement(folder, record.facts.bytes, &record.facts.sha256)?;
-        let problems: Vec<FileProblem> = lied.into_iter().chain([why.clone()]).collect();
-        let (code, message) = (problems[0].code, problems[0].message.clone());
-        self.refuse(record, &problems, folder, code, message)
+        Ok(())
     }
 
-    /// Refuses a file as a whole: its rows do not count.
-    fn refuse(
+    /// Refuses a file as a whole, for the first of the problems: its rows do not count.
+    pub(super) fn refuse(
         &self,
         mut record: BatchRecord,
         problems: &[FileProblem],
         folder: &BatchFolder,
-        code: ReasonCode,
-        message: String,
+        numbered: bool,
     ) -> Result<BatchRecord, IntakeError> {
         // Problems of single rows mean nothing where the whole file could not be read.
         let mut writer = RowWriter::create(folder)?;
@@ -130,8 +186,25 @@ impl Desk {
         record.facts.warnings = writer.warnings();
         writer.finish(folder, None)?;
         record.facts.state = Some(FileState::Rejected);
-        record.facts.code = Some(code);
-        record.facts.message = cut(&message);
-        Ok(self.store.conclude(record, BatchEvent::FileRefused, &Acceptance::default())?)
+        record.facts.code = problems.first().map(|problem| problem.code);
+        record.facts.message = cut(problems.first().map_or("", |problem| &problem.message));
+        let acceptance = Acceptance { numbered, ..Acceptance::default() };
+        Ok(self.store.conclude(record, BatchEvent::FileRefused, &acceptance)?)
+    }
+}
+
+/// What is found in a file, at its end, proves more than how it came; size and digest are those of what
+/// was received.
+fn note_proof(record: &mut BatchRecord, original: Option<Original>, has_trailer: bool) {
+    let found = match &original {
+        Some(_) => Some(Proof::Archive),
+        None => Some(Proof::Trailer).filter(|_| has_trailer),
+    };
+    if record.proof.is_some_and(|proof| !proof.is_strong()) {
+        record.proof = found.or(record.proof);
+    }
+    if let Some(original) = original {
+        record.facts.bytes = original.bytes;
+        record.facts.sha256 = original.sha256;
     }
 }

@@ -14,6 +14,8 @@ pub(super) struct Identity<'a> {
     pub(super) packing: Option<Packing>,
     /// By the name; what is packed may have another by its own.
     pub(super) form: FileForm,
+    /// The sequence number that the name gives.
+    pub(super) number: Option<u64>,
 }
 
 /// Why a file's kind is not known; the sentence is the partner's.
@@ -82,7 +84,12 @@ pub(super) fn identify<'a>(
     }
     let profile = profile.unwrap_or(&tenant.plain);
     let file_ref = parts.file_ref.unwrap_or_default().to_owned();
-    Ok(Identity { kind, profile, file_ref, packing, form })
+    let number = numbered(profile, name).or_else(|| numbered(profile, inside)).or(parts.number);
+    Ok(Identity { kind, profile, file_ref, packing, form, number })
+}
+
+fn numbered(profile: &ProfileSettings, name: &str) -> Option<u64> {
+    profile.matcher.as_ref().and_then(|pattern| pattern.number(name))
 }
 
 /// Forms that are named for what they are, since as CSV they would only be refused for odd bytes.
@@ -108,12 +115,13 @@ struct NameParts<'a> {
     kind: Option<Kind>,
     profile: Option<&'a str>,
     file_ref: Option<&'a str>,
+    number: Option<u64>,
 }
 
 /// Reads `<kind>[.<profile>]_<ref>[_<yyyymmdd>[T<hhmmss>Z]][_s<seq>].csv…`, or `.xlsx`, `.jsonl`; any
 /// other name gives nothing.
 fn name_parts(name: &str) -> NameParts<'_> {
-    let none = NameParts { kind: None, profile: None, file_ref: None };
+    let none = NameParts { kind: None, profile: None, file_ref: None, number: None };
     let form = form_of_name(name);
     let stem = match form {
         FileForm::Delimited => name.split_once(".csv").map_or(name, |(stem, _)| stem),
@@ -139,22 +147,24 @@ fn name_parts(name: &str) -> NameParts<'_> {
         }
         None => (None, rest.strip_prefix('_').unwrap_or("")),
     };
-    let mut reference = rest;
-    for is_tail in [is_sequence as fn(&str) -> bool, is_date] {
-        if is_tail(reference) {
-            reference = "";
-        } else if let Some((head, tail)) = reference.rsplit_once('_')
-            && is_tail(tail)
-        {
-            reference = head;
-        }
-    }
+    let (reference, number) = without_tail(rest, sequence);
+    let (reference, _) = without_tail(reference, |text| is_date(text).then_some(()));
     let file_ref = Some(reference).filter(|r| !r.is_empty());
-    NameParts { kind: Some(*kind), profile: profile.filter(|p| !p.is_empty()), file_ref }
+    let profile = profile.filter(|p| !p.is_empty());
+    NameParts { kind: Some(*kind), profile, file_ref, number }
 }
 
-fn is_sequence(text: &str) -> bool {
-    text.strip_prefix('s').is_some_and(|n| !n.is_empty() && n.bytes().all(|b| b.is_ascii_digit()))
+/// A reference without its last part, and what that is; as it is where that is something else.
+fn without_tail<T>(reference: &str, read: impl Fn(&str) -> Option<T>) -> (&str, Option<T>) {
+    let (head, tail) = reference.rsplit_once('_').unwrap_or(("", reference));
+    match read(tail) {
+        Some(found) => (head, Some(found)),
+        None => (reference, None),
+    }
+}
+
+fn sequence(text: &str) -> Option<u64> {
+    text.strip_prefix('s').filter(|n| n.bytes().all(|b| b.is_ascii_digit()))?.parse().ok()
 }
 
 fn is_date(text: &str) -> bool {
@@ -169,6 +179,7 @@ fn is_date(text: &str) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::intake::name_pattern::NamePattern;
     use crate::intake::testing::tenant;
 
     fn check(path: &str, expected: Result<(Kind, &str, &str), ReasonCode>) {
@@ -176,7 +187,7 @@ mod tests {
         let mut billing = tenant.plain.clone();
         billing.name = "billing".to_owned();
         billing.kind = Some(Kind::Messages);
-        billing.matcher = Some(globset::Glob::new("INV_*.csv").unwrap().compile_matcher());
+        billing.matcher = Some(NamePattern::new("INV_*.csv").unwrap());
         tenant.profiles.push(billing);
         let found = identify(&tenant, path);
         let found = match &found {

@@ -3,12 +3,16 @@
 use std::io;
 use std::os::unix::fs::FileExt;
 
+use jiff::Timestamp;
+
 use super::IntakeError;
+use super::concluding::Desk;
 use super::identify::identify;
 use super::pairs::InboxFile;
 use super::settings::{MinProof, ProfileSettings, TenantSettings};
+use crate::codes::ReasonCode;
 use crate::files::{Entry, EntryKind, RelPath, Root, is_temporary_name};
-use crate::model::{FileVersion, Kind, Proof};
+use crate::model::{FileVersion, Kind, Notice, Proof, TenantId};
 use crate::records::{TAIL_BYTES, ends_with_trailer};
 use crate::store::Store;
 
@@ -59,6 +63,29 @@ impl Inbox {
             }
         }
         Ok(inbox)
+    }
+}
+
+impl Desk {
+    /// Says of a file that came another road that it cannot be answered and is never taken.
+    pub(super) fn note_unanswerable(
+        &self,
+        tenant: &TenantId,
+        path: &str,
+        version: FileVersion,
+        now: Timestamp,
+    ) -> Result<(), IntakeError> {
+        let name = path.rsplit('/').next().unwrap_or(path);
+        let message = "the file is never taken, since its name cannot be answered".to_owned();
+        let notice = Notice::warning(now, ReasonCode::FileNameInvalid, name, message);
+        let about = format!("{} {}", version.inode, version.modified_ns);
+        // Names too long to be remembered whole are told apart by their beginnings.
+        let what = format!("name {}", path.get(..path.floor_char_boundary(300)).unwrap_or(path));
+        if self.store.notice_once(tenant, &notice, &what, &about)? {
+            tracing::warn!(%tenant, path = ?path,
+                "file in an inbox has a name that cannot be answered; it is never taken");
+        }
+        Ok(())
     }
 }
 

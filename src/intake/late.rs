@@ -16,6 +16,10 @@ use crate::model::{Notice, Proof, TenantId};
 use crate::records::FileProblem;
 use crate::store::BatchRecord;
 
+/// A sidecar that does not fit the file that was taken last may belong to one that is still coming in:
+/// so long it is not taken for a late one.
+const EARLY_MAX: SignedDuration = SignedDuration::from_secs(30);
+
 impl Desk {
     /// Holds a sidecar against the file of its name that was taken last, and puts it away with that
     /// one's batch. False where there is none to which it can belong: it may be early instead of late.
@@ -36,13 +40,11 @@ impl Desk {
         // Where sidecars are asked for, each file had its own: only the very digest tells a late one
         // from the first of the next file.
         let asked = matches!(profile.only_proof, Some(Proof::Manifest | Proof::Sentinel));
-        if asked && is_sentinel {
+        let may_be_early = asked || now.duration_since(arrived) < EARLY_MAX;
+        let problem = self.lie(tree, sidecar, &record)?;
+        if may_be_early && (is_sentinel || problem.is_some()) {
             return Ok(false);
         }
-        let problem = match self.lie(tree, sidecar, &record)? {
-            Some(_) if asked => return Ok(false),
-            problem => problem,
-        };
         if let Some(problem) = problem {
             let (batch, name) = (record.id, record.name());
             let message = format!(

@@ -210,7 +210,7 @@ mod tests {
         let mut tenant = testing::tenant("acme");
         let mut export = tenant.plain.clone();
         export.name = "export".to_owned();
-        export.matcher = Some(globset::Glob::new("KD*.TXT").unwrap().compile_matcher());
+        export.matcher = Some(crate::intake::NamePattern::new("KD*.TXT").unwrap());
         let pattern = SentinelPattern { before: "READY_".to_owned(), after: ".TXT".to_owned() };
         export.sentinel = Some(pattern);
         tenant.profiles.push(export);

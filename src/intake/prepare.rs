@@ -20,6 +20,8 @@ pub(super) struct Prepared<'a> {
     pub(super) profile: &'a ProfileSettings,
     pub(super) file_ref: String,
     pub(super) laid: Laid,
+    /// The sequence number that the name gives.
+    pub(super) number: Option<u64>,
 }
 
 /// Why no record is read.
@@ -65,6 +67,7 @@ impl Desk {
             profile: identity.profile,
             laid: lay_out(folder, &identity, identity.profile)?,
             file_ref: identity.file_ref.clone(),
+            number: identity.number,
         };
         let announced = || manifest.and_then(|m| m.directive("profile")).map(str::to_owned);
         let Some(name) = directive_profile(&folder.text()).or_else(announced) else {

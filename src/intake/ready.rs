@@ -299,20 +299,18 @@ fn not_proved(profile: &ProfileSettings) -> (ReasonCode, String) {
     let missing = match profile.only_proof {
         Some(Proof::Manifest) => "no manifest <name>.manifest.json came for this file",
         Some(Proof::Sentinel) => "no marker such as <name>.done came for this file",
-        Some(Proof::Rename) => {
-            "the file did not get its name from a temporary one such as <name>.tmp"
-        }
-        Some(Proof::Trailer) => "the file does not end with a line #EOF",
-        Some(Proof::Archive) => "the file is no whole .gz or .zip",
+        Some(Proof::Rename) => "the file did not get its name from another one such as <name>.tmp",
+        Some(Proof::Trailer) => "no line #EOF came at the end of the file",
+        Some(Proof::Archive) => "the file did not come as a whole .gz or .zip",
         _ => {
-            "nothing proved well enough that the file is whole: send a marker <name>.done after it"
+            "nothing proved well enough that the file is whole; send a marker <name>.done after it"
         }
     };
     let code = match profile.only_proof {
         Some(Proof::Manifest | Proof::Sentinel) => ReasonCode::FilePairMissing,
         _ => ReasonCode::FileIncomplete,
     };
-    (code, format!("{missing}, within {:#}", span(profile.pair_timeout)))
+    (code, format!("within {:#} {missing}", span(profile.pair_timeout)))
 }
 
 fn later(at: Timestamp, wait: Duration) -> Timestamp {
@@ -546,7 +544,7 @@ mod tests {
         for (only, code, said) in [
             (Some(Proof::Manifest), ReasonCode::FilePairMissing, "no manifest"),
             (Some(Proof::Sentinel), ReasonCode::FilePairMissing, "no marker"),
-            (Some(Proof::Trailer), ReasonCode::FileIncomplete, "#EOF, within 2h"),
+            (Some(Proof::Trailer), ReasonCode::FileIncomplete, "within 2h no line #EOF"),
             (None, ReasonCode::FileIncomplete, "<name>.done"),
         ] {
             profile.only_proof = only;

@@ -27,7 +27,7 @@ use super::watch::InboxWatch;
 use crate::batch::{BatchEvent, BatchState};
 use crate::codes::ReasonCode;
 use crate::files::Root;
-use crate::model::{BatchId, FileState, FileVersion, Notice, Proof, TenantId};
+use crate::model::{BatchId, FileState, Proof, TenantId};
 use crate::spool::Spool;
 use crate::store::{Acceptance, BatchRecord, Facts, Store};
 use crate::telemetry::Metrics;
@@ -79,6 +79,8 @@ pub struct Intake {
     /// Expected files of which nothing is left to say today.
     settled: Settled,
     finished: Vec<Done>,
+    /// The held files are to be looked through.
+    look_at_holds: bool,
     recovered: bool,
     next_rescan: Instant,
 }
@@ -122,6 +124,7 @@ impl Intake {
             strikes: HashMap::new(),
             settled: Settled::new(),
             finished: Vec::new(),
+            look_at_holds: true,
             recovered: false,
             next_rescan,
         }
@@ -153,6 +156,8 @@ impl Intake {
             self.sightings.sign(&seen.tenant, &seen.path, seen.sign, now);
         }
         for tenant in self.doorbell.take() {
+            // It rings for released files, too.
+            self.look_at_holds = true;
             self.looks.insert((now, tenant), ());
         }
         let rescan = self.world.clock.instant() >= self.next_rescan;
@@ -161,9 +166,38 @@ impl Intake {
                 self.looks.insert((now, tenant.clone()), ());
             }
             self.watch.add_all();
+            self.look_at_holds = true;
             self.next_rescan = self.world.clock.instant() + self.settings.rescan;
         }
         rescan
+    }
+
+    /// Takes up released files and ends waits that are over.
+    async fn take_up_holds(&mut self) -> Result<(), IntakeError> {
+        if !std::mem::take(&mut self.look_at_holds) {
+            return Ok(());
+        }
+        let (desk, tenants) = (self.desk.clone(), self.settings.tenants.clone());
+        let now = self.world.clock.now();
+        let seen = blocking(move || desk.look_at_holds(&tenants, now)).await?;
+        for record in seen.refused {
+            self.tell_of_hold(&record, "held file refused");
+            self.nudges.outbox.notify_one();
+        }
+        for record in seen.released {
+            let waits = self.waiting.iter().any(|(_, waiting)| waiting.id == record.id);
+            // What is being read belongs to a busy tenant; the next look comes when it is done.
+            if !waits && !self.busy.contains(&record.tenant) {
+                self.tell_of_hold(&record, "held file goes on");
+                self.waiting.push_back((now, record));
+            }
+        }
+        Ok(())
+    }
+
+    fn tell_of_hold(&self, record: &BatchRecord, what: &str) {
+        let by = record.hold.as_ref().map_or("", |hold| &hold.ended_by);
+        tracing::info!(tenant = %record.tenant, batch = %record.id, file = record.name(), by, "{what}");
     }
 
     /// Looks through the inboxes that are due and claims at most one file of each idle tenant.
@@ -204,6 +238,9 @@ impl Intake {
         tenant: &Arc<TenantSettings>,
         now: Timestamp,
     ) -> Result<bool, IntakeError> {
+        if self.claim_cut(tenant, now).await? {
+            return Ok(true);
+        }
         let Some((group, ready)) = self.next_file(tenant, now).await? else { return Ok(false) };
         if ready.ready_at > now {
             self.look_again(&tenant.id, ready.ready_at);
@@ -216,20 +253,11 @@ impl Intake {
         let (code, message) = ready.given_up.map_or((None, String::new()), |(c, m)| (Some(c), m));
         let state = code.map(|_| FileState::Rejected);
         let record = BatchRecord {
-            id: BatchId::new(now, self.world.dice.next_u64()),
-            tenant: tenant.id.clone(),
-            path: group.file.path,
-            state: BatchState::Claimed,
             account: ready.account,
             proof: ready.proof,
-            received_at: ready.received_at,
-            claimed_at: now,
-            validated_at: None,
-            closed_at: None,
             // A verdict that is known before the file is read.
             facts: Facts { state, code, message, ..Facts::default() },
-            chunks: 0,
-            hold: None,
+            ..self.new_batch(tenant, group.file.path, ready.received_at, now)
         };
         let (desk, tree) = (self.desk.clone(), self.tree(&tenant.id));
         let (version, sidecars) = (group.file.version, group.sidecars);
@@ -243,10 +271,64 @@ impl Intake {
             self.look_again(&tenant.id, now);
             return Ok(true);
         };
-        tracing::info!(tenant = %tenant.id, batch = %record.id, file = record.name(), "file claimed");
+        self.claimed(record, now);
+        Ok(true)
+    }
+
+    fn new_batch(
+        &self,
+        tenant: &TenantSettings,
+        path: String,
+        received_at: Timestamp,
+        now: Timestamp,
+    ) -> BatchRecord {
+        BatchRecord {
+            id: BatchId::new(now, self.world.dice.next_u64()),
+            tenant: tenant.id.clone(),
+            path,
+            state: BatchState::Claimed,
+            account: String::new(),
+            proof: None,
+            received_at,
+            claimed_at: now,
+            validated_at: None,
+            closed_at: None,
+            facts: Facts::default(),
+            chunks: 0,
+            hold: None,
+        }
+    }
+
+    fn claimed(&mut self, record: BatchRecord, now: Timestamp) {
+        let (tenant, batch) = (&record.tenant, record.id);
+        tracing::info!(%tenant, %batch, file = record.name(), "file claimed");
         self.metrics.files_claimed.inc();
         self.waiting.push_back((now, record));
         self.nudges.outbox.notify_one();
+    }
+
+    /// Takes an upload that was cut and that nobody continued.
+    async fn claim_cut(
+        &mut self,
+        tenant: &TenantSettings,
+        now: Timestamp,
+    ) -> Result<bool, IntakeError> {
+        let (desk, id) = (self.desk.clone(), tenant.id.clone());
+        let uploads = blocking(move || desk.store.cut_uploads(&id)).await?;
+        let Some(cut) = uploads.into_iter().next() else { return Ok(false) };
+        let message = format!("the upload was cut after {} bytes and not continued", cut.bytes);
+        let (state, code) = (Some(FileState::Held), Some(ReasonCode::FileIncomplete));
+        let record = BatchRecord {
+            account: cut.account.clone(),
+            facts: Facts { state, code, message, ..Facts::default() },
+            ..self.new_batch(tenant, cut.path.clone(), cut.since, now)
+        };
+        let (desk, data_dir) = (self.desk.clone(), self.settings.data_dir.clone());
+        let claimed = blocking(move || desk.claim_cut(&data_dir, record, &cut)).await?;
+        match claimed {
+            Some(record) => self.claimed(record, now),
+            None => self.look_again(&tenant.id, now),
+        }
         Ok(true)
     }
 
@@ -384,6 +466,7 @@ impl Intake {
         let now = self.world.clock.now();
         self.busy.remove(&done.tenant);
         self.look_again(&done.tenant, now);
+        self.look_at_holds = true;
         let batch = done.batch.id;
         match done.result {
             Ok(record) => {
@@ -412,6 +495,10 @@ impl Intake {
             duplicate = facts.rows_duplicate, "file judged");
         if let Some(code) = facts.code.filter(|code| code.is_limit()) {
             self.metrics.limit_hits.of([code.as_str()]).inc();
+        }
+        // Of a held file the rows are counted when it goes on.
+        if record.state == BatchState::Held {
+            return;
         }
         self.metrics.rows.of(["accepted"]).inc_by(facts.rows_accepted);
         self.metrics.rows.of(["rejected"]).inc_by(facts.rows_rejected);
@@ -462,27 +549,6 @@ impl Desk {
         Ok(record)
     }
 
-    /// Says of a file that came another road that it cannot be answered and is never taken.
-    fn note_unanswerable(
-        &self,
-        tenant: &TenantId,
-        path: &str,
-        version: FileVersion,
-        now: Timestamp,
-    ) -> Result<(), IntakeError> {
-        let name = path.rsplit('/').next().unwrap_or(path);
-        let message = "the file is never taken, since its name cannot be answered".to_owned();
-        let notice = Notice::warning(now, ReasonCode::FileNameInvalid, name, message);
-        let about = format!("{} {}", version.inode, version.modified_ns);
-        // Names too long to be remembered whole are told apart by their beginnings.
-        let what = format!("name {}", path.get(..path.floor_char_boundary(300)).unwrap_or(path));
-        if self.store.notice_once(tenant, &notice, &what, &about)? {
-            tracing::warn!(%tenant, path = ?path,
-                "file in an inbox has a name that cannot be answered; it is never taken");
-        }
-        Ok(())
-    }
-
     /// Answers a file that this program cannot read without falling over.
     fn refuse_internal(&self, mut record: BatchRecord) -> Result<BatchRecord, IntakeError> {
         let code = ReasonCode::FileInternal;
@@ -514,6 +580,7 @@ impl Worker for Intake {
         if self.note_signs() {
             self.miss_expected().await?;
         }
+        self.take_up_holds().await?;
         let claimed = self.look().await?;
         let started = self.start_reading();
         Ok(if claimed || started { Progress::Busy } else { Progress::Idle })

@@ -23,6 +23,21 @@ pub struct UploadEvidence {
     pub at: Timestamp,
 }
 
+/// An upload to an inbox that was cut before its end.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct CutUpload {
+    pub tenant: TenantId,
+    /// What it was to become, relative to the tenant's root.
+    pub path: String,
+    pub account: String,
+    /// The name of its bytes in the folder of uploads.
+    pub bytes_in: String,
+    /// Bytes that are there without a hole.
+    pub bytes: u64,
+    /// When it was cut.
+    pub since: Timestamp,
+}
+
 /// Tells one version of a file from any other under the same name.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct FileVersion {

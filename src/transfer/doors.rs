@@ -179,6 +179,8 @@ impl Doors {
 
 /// Looks after the uploads that were cut, and ends sessions whose accounts have expired.
 async fn look_after(house: Arc<House>, token: CancellationToken) {
+    let left = house.clone();
+    blocking(move || left.take_up_cut_uploads()).await;
     while timeout(LOOK_PAUSE, token.cancelled()).await.is_err() {
         house.sessions.review(&house.accounts);
         let house = house.clone();

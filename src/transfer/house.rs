@@ -56,6 +56,20 @@ impl House {
         Ok(tree)
     }
 
+    /// Opens the trees in which an earlier process left uploads that were cut, so that they end in time
+    /// though nobody logs in. Blocks.
+    pub(super) fn take_up_cut_uploads(&self) {
+        for tenant in self.accounts.tenants() {
+            let opened = match TenantTree::has_cut_uploads(&self.data_dir, &tenant) {
+                Ok(true) => self.tree(&tenant).map(|_| ()),
+                result => result.map(|_| ()),
+            };
+            if let Err(error) = opened {
+                tracing::warn!(%tenant, %error, "uploads that were cut cannot be taken up");
+            }
+        }
+    }
+
     /// Keeps cut uploads over a restart, drops those nobody continued in time, and lets what the
     /// configuration says of each tenant hold for those who are logged in. Every few seconds, and
     /// before the end. Blocks.

@@ -158,3 +158,104 @@ fn a_process_that_dies_at_any_moment_loses_nothing_and_sends_nothing_twice() {
     }
     assert!(unknown > 0, "no death found a message on the wire");
 }
+
+/// What the stream of notices says, over all its files: the number of each line, and what it is about.
+fn notices(stage: &Stage) -> Vec<(u64, String)> {
+    let mut notices = Vec::new();
+    for (number, (name, bytes)) in (1..).zip(
+        files_below(&stage.tenant("outbox"))
+            .into_iter()
+            .filter(|(name, _)| name.starts_with("notices_")),
+    ) {
+        assert_eq!(name, format!("notices_20261123_{number:06}.csv"), "no gap between files");
+        let mut reader = csv::Reader::from_reader(bytes.as_slice());
+        for record in reader.records() {
+            let record = record.unwrap();
+            let message = record[6].split(" (batch").next().unwrap().to_owned();
+            let about = format!("{} {} {message}", &record[4], &record[5]);
+            notices.push((record[1].parse().unwrap(), about));
+        }
+    }
+    notices
+}
+
+/// Two lives: a file with its manifest, a marker without a file and an upload that was cut; then a digest
+/// that comes too late and lies. The store fails at the `nth` commit of both together.
+fn play_sidecars(stage: &Stage, fail_at: Option<(u64, bool)>, when: &str) {
+    let files = |names: &[(&str, &str)]| -> BTreeMap<String, Vec<u8>> {
+        names.iter().map(|(name, text)| ((*name).to_owned(), text.as_bytes().to_vec())).collect()
+    };
+    let first = files(&[
+        ("messages/a.csv", "phone,text\n01701234567,One"),
+        ("messages/a.csv.manifest.json", "{\"file\":\"a.csv\",\"rows\":1}"),
+        ("messages/b.csv", "phone,text\n01701234568,Two\n"),
+        ("messages/lost.csv.done", ""),
+    ]);
+    let late = files(&[("messages/b.csv.sha256", "00")]);
+    stage.lay_cut_upload("inbox/messages/cut.csv", b"phone,text\n0170", "2026-11-23T08:00:01Z");
+    let mut now: Timestamp = START.parse().unwrap();
+    for (number, dropped) in [first, late].into_iter().enumerate() {
+        let (end, until) = stage.live(now, async |life| {
+            if let Some((nth, applied)) = fail_at.filter(|_| number == 0) {
+                stage.disk.fail_commit(nth, applied);
+            }
+            life.drop_files(&dropped, true);
+            (life.rest(PATIENCE).await, life.world.clock.now())
+        });
+        now = until + PAUSE;
+        match end {
+            End::Rest => {}
+            End::Crash => live_on(stage, until, when),
+            End::Late(left) => panic!("{when}: {left}"),
+        }
+    }
+}
+
+#[test]
+fn sidecars_cut_uploads_and_notices_survive_a_crash_at_any_commit() {
+    const DIFFERENCES: &str =
+        "[tenant.acme.profile.lost]\nmatch = \"lost*\"\npair_timeout = \"1m\"\n";
+    let whole = Stage::new(DIFFERENCES);
+    play_sidecars(&whole, None, "without a crash");
+    let (expected, said) = (answers(&whole), notices(&whole));
+    let mut about: Vec<&str> = said.iter().map(|(_, about)| about.as_str()).collect();
+    about.sort_unstable();
+    assert_eq!(about.len(), 2, "{about:?}");
+    assert!(about[0].starts_with("file.checksum_mismatch b.csv.sha256 it came after b.csv"));
+    assert!(about[1].starts_with("file.incomplete cut.csv the upload was cut after 15 bytes"));
+    let names = |answers: &Answers| -> Vec<String> {
+        answers.keys().filter(|name| !name.starts_with("notices_")).cloned().collect()
+    };
+    let ack =
+        |answers: &Answers, name: &str| answers[&format!("messages/{name}.ack.csv")][0].clone();
+    let verdict = |name| {
+        let ack = ack(&expected, name);
+        (ack["state"].clone(), ack["code"].clone())
+    };
+    for (name, state, code) in [
+        ("a.csv", "ACCEPTED", ""),
+        ("cut.csv", "HELD", "file.incomplete"),
+        ("lost.csv.done", "REJECTED", "file.pair_missing"),
+    ] {
+        assert_eq!((verdict(name).0.as_str(), verdict(name).1.as_str()), (state, code));
+    }
+    for applied in [false, true] {
+        for nth in 1..=whole.disk.commits() {
+            let when = format!("commit {nth} failed, applied: {applied}");
+            let stage = Stage::new(DIFFERENCES);
+            play_sidecars(&stage, Some((nth, applied)), &when);
+            let found = notices(&stage);
+            let numbers: Vec<u64> = found.iter().map(|(number, _)| *number).collect();
+            assert_eq!(numbers, (1..=found.len() as u64).collect::<Vec<_>>(), "{when}");
+            let mut told: Vec<&str> = found.iter().map(|(_, about)| about.as_str()).collect();
+            told.sort_unstable();
+            assert_eq!(told, about, "{when}");
+            let found = answers(&stage);
+            assert_eq!(names(&found), names(&expected), "{when}");
+            for name in ["a.csv", "b.csv", "cut.csv", "lost.csv.done"] {
+                let (found, expected) = (ack(&found, name), ack(&expected, name));
+                assert_eq!(found, expected, "{when}");
+            }
+        }
+    }
+}

@@ -11,6 +11,7 @@ mod demo;
 mod doors;
 mod hostile;
 mod journeys;
+mod notices;
 mod old_stores;
 mod service;
 mod stage;

@@ -45,6 +45,9 @@ email = ["sim"]
 sms = ["sim"]
 "#;
 
+/// Batches of which something is left to do; a held one is at rest.
+const OPEN: [BatchState; 3] = [BatchState::Claimed, BatchState::Released, BatchState::Running];
+
 /// How often a life is asked whether it is at rest, in its own time.
 const LOOK: Duration = Duration::from_secs(5);
 
@@ -79,6 +82,15 @@ impl Stage {
     /// A folder of the tenant.
     pub(crate) fn tenant(&self, path: &str) -> PathBuf {
         self.folder.path().join("data/tenants/acme").join(path)
+    }
+
+    /// Lays down what an earlier process kept of an upload that was cut.
+    pub(crate) fn lay_cut_upload(&self, path: &str, bytes: &[u8], since: &str) {
+        let uploads = self.folder.path().join("data/uploads/acme");
+        std::fs::create_dir_all(&uploads).unwrap();
+        std::fs::write(uploads.join("0cut"), bytes).unwrap();
+        let label = format!("1 {} {since} {} erp\n{path}", bytes.len(), path.len());
+        std::fs::write(uploads.join("0cut.label"), label).unwrap();
     }
 
     /// Runs one process that starts at `now`. Its time is paused: it jumps to whatever comes next.
@@ -118,7 +130,7 @@ fn overlay(below: &mut toml::Table, above: toml::Table) {
 /// One process.
 pub(crate) struct Life<'s> {
     stage: &'s Stage,
-    store: Store,
+    pub(crate) store: Store,
     pub(crate) world: Arc<World>,
     app: App,
 }
@@ -184,10 +196,19 @@ impl Life<'_> {
                 writeln!(left, "in the inbox: {name}").unwrap();
             }
         }
-        for batch in self.store.batches_in(&[BatchState::Claimed, BatchState::Running]).unwrap() {
+        for batch in self.store.batches_in(&OPEN).unwrap() {
             writeln!(left, "{}: {} {:?}", batch.id, batch.name(), batch.state).unwrap();
             for (due, chunk) in self.store.timers(batch.id, 10).unwrap() {
                 writeln!(left, "  chunk {chunk} is due at {due}").unwrap();
+            }
+        }
+        let uploads = self.stage.folder.path().join("data/uploads/acme");
+        for name in files_below(&uploads).keys() {
+            writeln!(left, "among the uploads: {name}").unwrap();
+        }
+        for (tenant, stream, record) in self.store.streams().unwrap() {
+            if record.last_line > record.filed_line {
+                writeln!(left, "{tenant}: {stream} up to line {}", record.last_line).unwrap();
             }
         }
         for (batch, publication) in self.store.publications(100).unwrap() {

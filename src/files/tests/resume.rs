@@ -186,20 +186,53 @@ fn what_the_label_vouched_for_is_not_vouched_for_once_it_is_cut_shorter() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn nobody_continues_it_in_time_and_it_is_gone() {
+async fn nobody_continues_it_in_time_and_it_is_handed_over() {
     let base = "2026-11-22T10:00:00Z".parse().unwrap();
     let disk = Disk::in_folder(folder(), World::seeded(base, 7), small(), ALL_RIGHTS);
     disk.put_cut("inbox/a.csv", b"12345");
+    disk.put_cut("inbox/a.csv.part", b"12345");
+    disk.put_cut("media/a.png", b"12345");
     tokio::time::advance(Duration::from_secs(3599)).await;
-    assert_eq!((disk.tree.sweep(), disk.tree.incomplete()), (0, 1));
+    assert_eq!((disk.tree.sweep(), disk.tree.incomplete()), (0, 3));
     disk.put_cut("inbox/b.csv", b"12345");
     tokio::time::advance(Duration::from_secs(1)).await;
-    assert_eq!((disk.tree.sweep(), disk.tree.incomplete()), (1, 1));
+    assert_eq!((disk.tree.sweep(), disk.tree.incomplete()), (3, 1));
     disk.tree.sweep();
-    assert_eq!(disk.hidden_files(), 2);
+    assert_eq!(told(&disk), ["cut inbox/a.csv", "cut inbox/b.csv", "expired inbox/a.csv"]);
+    // What can never be taken is dropped; the rest, with their labels, wait for intake.
+    assert_eq!(disk.hidden_files(), 4);
+    assert!(matches!(disk.home.stat(&RelPath::of("inbox/a.csv")), Err(HomeError::NotFound)));
     let late = World::seeded("2026-11-22T12:00:00Z".parse().unwrap(), 7);
     let disk = disk.restart(late, small());
-    assert_eq!((disk.tree.incomplete(), disk.hidden_files()), (0, 0));
+    assert_eq!((disk.tree.incomplete(), disk.hidden_files()), (0, 4));
+    let again =
+        ["cut inbox/a.csv", "cut inbox/b.csv", "expired inbox/a.csv", "expired inbox/b.csv"];
+    assert_eq!(told(&disk), again);
+    // Intake takes the bytes, and dies before the label.
+    let bytes = std::fs::read_dir(disk.folder.path().join("uploads/acme")).unwrap();
+    for path in bytes.map(|entry| entry.unwrap().path()).filter(|p| p.extension().is_none()) {
+        assert_eq!(read(&path), "12345");
+        std::fs::remove_file(path).unwrap();
+    }
+    let disk = disk.restart(World::real(), small());
+    assert_eq!((told(&disk).len(), disk.hidden_files()), (0, 0));
+}
+
+/// What the journal was told of cut uploads.
+fn told(disk: &Disk) -> Vec<String> {
+    let journal = disk.journal.lock().unwrap();
+    let about = |entry: &JournalEntry| match entry {
+        JournalEntry::Cut(cut) => Some(("cut", cut.clone())),
+        JournalEntry::Expired(cut) => Some(("expired", cut.clone())),
+        _ => None,
+    };
+    let told = journal.iter().filter_map(about).map(|(what, cut)| {
+        assert_eq!((cut.account.as_str(), cut.bytes), ("acme-erp", 5));
+        format!("{what} {}", cut.path)
+    });
+    let mut told: Vec<String> = told.collect();
+    told.sort();
+    told
 }
 
 #[test]
@@ -249,6 +282,7 @@ fn a_crash_in_the_middle_of_taking_back_leaves_the_file_in_one_place() {
             target: RelPath::of("inbox/a.csv"),
             bytes: 5,
             since: evidence.at,
+            account: "acme-erp".to_owned(),
         };
         label.write(&disk.tree.uploads, &temp).unwrap();
         if moved {

@@ -73,7 +73,7 @@ async fn many_notices_do_not_wait_and_fill_more_than_one_file() {
 #[tokio::test(start_paused = true)]
 async fn a_crash_at_any_commit_loses_no_notice_and_doubles_none() {
     for applied in [false, true] {
-        for crash_at in 1..=6 {
+        for crash_at in 1..=3 {
             let mut house = House::new();
             house.publish().await;
             say(&house, 0, "a.csv");
@@ -82,18 +82,17 @@ async fn a_crash_at_any_commit_loses_no_notice_and_doubles_none() {
             if a_while_later(&mut house, 65).await.is_err() {
                 house.restart();
             }
-            let collected = notices(&house);
-            // Once a file is there, what is said goes into the next one.
-            if house.store.health().failed {
-                house.restart();
-            }
             let mut lines = Vec::new();
             a_while_later(&mut house, 65).await.unwrap();
             for (number, (name, found)) in (1..).zip(notices(&house)) {
                 assert_eq!(name, file(number, 0..0).0);
                 lines.extend(found);
             }
-            assert_eq!(lines, [1, 2], "crash at {crash_at}, applied: {applied}, saw {collected:?}");
+            assert_eq!(lines, [1, 2], "crash at {crash_at}, applied: {applied}");
+            // Lines that the crash left behind go with the next file's, and into no other.
+            say(&house, 200, "c.csv");
+            a_while_later(&mut house, 300).await.unwrap();
+            assert_eq!(notices(&house).pop().unwrap().1, [3]);
             let tenant = "acme".parse().unwrap();
             let left = house.store.stream_lines(&tenant, crate::model::Stream::Notices, 0, 9);
             assert_eq!(left.unwrap(), []);

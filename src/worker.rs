@@ -4,6 +4,8 @@
 //! Never spawns a loop of its own: the loop that drives workers is written once, in `app`.
 
 use std::error::Error;
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::time::Duration;
 
 use async_trait::async_trait;
 use tokio::runtime::{Handle, RuntimeFlavor};
@@ -44,6 +46,42 @@ pub fn in_place<T>(work: impl FnOnce() -> T) -> T {
         return work();
     }
     tokio::task::block_in_place(work)
+}
+
+/// Work on files that mostly finds what it needs in the kernel's memory: reading, writing, looking up,
+/// and even syncs, where the disk is quick.
+///
+/// Waking another thread for it would take longer than the work itself, so it is done where it stands.
+/// Where the disk shows itself slow, the next pieces leave the async worker to others meanwhile. May be
+/// shared: what one session finds out holds for all.
+#[derive(Debug)]
+pub struct QuickWork {
+    /// A piece that took longer than this has waited for the disk.
+    time_max: Duration,
+    /// Pieces that are yet to be done off the worker.
+    wary: AtomicU32,
+}
+
+impl QuickWork {
+    /// So many pieces after a slow one are done off the worker.
+    const WARY_PIECES: u32 = 64;
+
+    pub fn new(time_max: Duration) -> QuickWork {
+        QuickWork { time_max, wary: AtomicU32::new(0) }
+    }
+
+    pub fn run<T>(&self, now: impl Fn() -> Instant, work: impl FnOnce() -> T) -> T {
+        let fewer = |wary: u32| wary.checked_sub(1);
+        if self.wary.fetch_update(Ordering::Relaxed, Ordering::Relaxed, fewer).is_ok() {
+            return in_place(work);
+        }
+        let begin = now();
+        let result = work();
+        if now() - begin > self.time_max {
+            self.wary.store(QuickWork::WARY_PIECES, Ordering::Relaxed);
+        }
+        result
+    }
 }
 
 /// Runs blocking work (store, spool, files) off the async workers.

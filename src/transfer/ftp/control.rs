@@ -8,7 +8,6 @@ use rustls::ServerConfig;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio::time::timeout;
-use tokio_rustls::TlsAcceptor;
 
 use super::line::{Line, Lines};
 use super::reply::Reply;
@@ -89,12 +88,9 @@ impl Control {
         let Some(Wire::Clear(stream)) = self.wire.take() else {
             return Err(io::ErrorKind::InvalidInput.into());
         };
-        let handshake = TlsAcceptor::from(config).accept(stream);
-        let stream = match timeout(HANDSHAKE_TIMEOUT, handshake).await {
-            Ok(stream) => stream?,
-            Err(_) => return Err(io::ErrorKind::TimedOut.into()),
-        };
-        self.wire = Some(Wire::Tls(Box::new(stream)));
+        let handshake = Wire::secure_control(stream, config);
+        let secured = timeout(HANDSHAKE_TIMEOUT, handshake).await;
+        self.wire = Some(secured.unwrap_or_else(|_| Err(io::ErrorKind::TimedOut.into()))?);
         Ok(())
     }
 

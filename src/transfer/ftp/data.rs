@@ -10,7 +10,6 @@ use rustls::ServerConfig;
 use tokio::io::AsyncWriteExt;
 use tokio::net::{TcpListener, TcpSocket, TcpStream};
 use tokio::time::{Instant, sleep_until, timeout};
-use tokio_rustls::TlsAcceptor;
 
 use super::reply::Reply;
 use super::wire::Wire;
@@ -83,9 +82,9 @@ impl Meeting {
             Way::Active(address) => connect(self.local, address, self.patience).await?,
         };
         let Some((config, reuse)) = self.tls else { return Ok(Wire::Clear(stream)) };
-        let handshake = TlsAcceptor::from(config).accept(stream);
+        let handshake = Wire::secure_data(stream, config);
         let mut wire = match timeout(self.patience, handshake).await {
-            Ok(Ok(stream)) => Wire::Tls(Box::new(stream)),
+            Ok(Ok(wire)) => wire,
             Ok(Err(error)) => {
                 tracing::debug!(peer = %self.visit.peer, %error, "tls on data connection");
                 return Err(Reply::new(522, "TLS failed on the data connection; try again."));

@@ -2,13 +2,15 @@
 
 use std::fs::File;
 use std::io;
-use std::os::unix::fs::FileExt;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
 
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::time::timeout;
+use rustix::buffer::spare_capacity;
+use rustix::io::Errno;
+use tokio::io::{AsyncReadExt, AsyncWriteExt, Interest};
+use tokio::net::TcpStream;
+use tokio::time::{Instant, timeout};
 
 use super::data::Meeting;
 use super::guest::{Guest, Moved};
@@ -20,8 +22,11 @@ use crate::model::UploadEvidence;
 use crate::transfer::Limits;
 use crate::transfer::house::House;
 use crate::transfer::visit::Visit;
-use crate::worker::blocking;
+use crate::worker::{QuickWork, blocking};
+use crate::world::World;
 
+/// A piece that takes longer has waited for the disk.
+const SLOW_PIECE: Duration = Duration::from_millis(20);
 /// Bytes per step of a transfer, on the disk and on the wire.
 const PIECE_BYTES: usize = 256 << 10;
 /// The first step of an upload: most files are small.
@@ -83,25 +88,25 @@ impl Carrier {
     /// Receives a file. It is published, and the client hears so, only after its last byte.
     pub(super) async fn receive(
         self,
-        upload: Upload,
+        mut upload: Upload,
         path: RelPath,
         name: Option<String>,
     ) -> Ending {
         let Carrier { house, limits, visit, guest, meeting, progress } = self;
         let begin = house.world.clock.instant();
         let kept = upload.length();
-        let flow = Flow { stall: limits.stall_timeout, visit: &visit, progress: &progress };
+        let flow = Flow::new(&house, &limits, &visit, &progress);
         let mut wire = match meeting.meet().await {
             Ok(wire) => wire,
             Err(reply) => return reply.into(),
         };
-        let outcome = match flow.pour(&mut wire, upload, kept).await {
-            Ok((upload, rest)) => {
+        let outcome = match flow.pour(&mut wire, &mut upload, kept).await {
+            Ok(rest) => {
                 progress.finishing.store(true, Ordering::Relaxed);
                 // Python's and others' clients wait for our end before they ask for the answer.
                 close(&mut wire).await;
                 drop(wire);
-                publish(upload, rest).await.map_err(Stop::Home)
+                house.on_disk(|| publish(upload, rest)).map_err(Stop::Home)
             }
             Err(stop) => Err(stop),
         };
@@ -129,13 +134,13 @@ impl Carrier {
     pub(super) async fn send(self, file: File, path: RelPath, offset: u64) -> Ending {
         let Carrier { house, limits, visit, guest, meeting, progress } = self;
         let begin = house.world.clock.instant();
-        let flow = Flow { stall: limits.stall_timeout, visit: &visit, progress: &progress };
+        let flow = Flow::new(&house, &limits, &visit, &progress);
         let mut wire = match meeting.meet().await {
             Ok(wire) => wire,
             Err(reply) => return reply.into(),
         };
         visit.downloaded();
-        match flow.send_file(&mut wire, Arc::new(file), offset).await {
+        match flow.send_file(&mut wire, &file, offset).await {
             Ok(()) => {
                 let took = house.world.clock.instant() - begin;
                 let bytes = progress.bytes();
@@ -149,8 +154,8 @@ impl Carrier {
 
     /// Sends a listing, as far as it is read.
     pub(super) async fn send_listing(self, listing: Listing) -> Ending {
-        let Carrier { limits, visit, guest, meeting, progress, .. } = self;
-        let flow = Flow { stall: limits.stall_timeout, visit: &visit, progress: &progress };
+        let Carrier { house, limits, visit, guest, meeting, progress } = self;
+        let flow = Flow::new(&house, &limits, &visit, &progress);
         let mut wire = match meeting.meet().await {
             Ok(wire) => wire,
             Err(reply) => return reply.into(),
@@ -168,84 +173,119 @@ struct Flow<'a> {
     stall: Duration,
     visit: &'a Visit,
     progress: &'a Progress,
+    world: &'a World,
 }
 
-impl Flow<'_> {
-    /// Writes one piece to the disk while the next arrives. Returns the upload and its last piece,
-    /// which is yet to be written.
+impl<'a> Flow<'a> {
+    fn new(
+        house: &'a House,
+        limits: &Limits,
+        visit: &'a Visit,
+        progress: &'a Progress,
+    ) -> Flow<'a> {
+        Flow { stall: limits.stall_timeout, visit, progress, world: &house.world }
+    }
+
+    /// Writes what arrives to the disk, but for the last piece, which it returns.
     async fn pour(
         &self,
         wire: &mut Wire,
-        mut upload: Upload,
+        upload: &mut Upload,
         mut offset: u64,
-    ) -> Result<(Upload, Piece), Stop> {
-        let first = Vec::with_capacity(FIRST_PIECE_BYTES);
-        let (mut bytes, mut more) = self.fill(wire, first).await;
-        let mut spare = None;
-        while matches!(more, Ok(true)) {
-            let at = offset;
-            let writing = blocking(move || {
-                let result = upload.write_at(at, &bytes);
-                (upload, bytes, result)
-            });
-            let empty = spare.take().unwrap_or_else(|| Vec::with_capacity(PIECE_BYTES));
-            let ((back, written, result), next) = tokio::join!(writing, self.fill(wire, empty));
-            result.map_err(Stop::Home)?;
-            upload = back;
-            offset += written.len() as u64;
-            // The small first piece is not used again.
-            spare = Some(written).filter(|piece| piece.capacity() >= PIECE_BYTES);
-            (bytes, more) = next;
+    ) -> Result<Piece, Stop> {
+        let work = QuickWork::new(SLOW_PIECE);
+        let mut bytes = Vec::with_capacity(FIRST_PIECE_BYTES);
+        loop {
+            let more = self.fill(wire, &mut bytes).await;
+            if let Ok(false) = more {
+                return Ok(Piece { offset, bytes });
+            }
+            // What came before the line broke stays as well: the client may go on from there.
+            let writing = || upload.write_at(offset, &bytes);
+            work.run(|| self.now(), writing).map_err(Stop::Home)?;
+            more.map_err(Stop::Wire)?;
+            offset += bytes.len() as u64;
+            bytes.clear();
+            bytes.reserve_exact(PIECE_BYTES);
         }
-        let last = Piece { offset, bytes };
-        if let Err(error) = more {
-            // What came before the line broke stays: the client may go on from there.
-            keep(upload, last).await.map_err(Stop::Home)?;
-            return Err(Stop::Wire(error));
-        }
-        Ok((upload, last))
     }
 
     /// Reads until the buffer is full or the client has ended the connection; says whether there is
     /// more. Silence for too long and an end without TLS's own are errors, behind what came before.
-    async fn fill(&self, wire: &mut Wire, mut buffer: Vec<u8>) -> (Vec<u8>, io::Result<bool>) {
-        buffer.clear();
-        let room = buffer.capacity();
-        while buffer.len() < room {
-            let left = room - buffer.len();
-            let mut limited = (&mut *wire).take(left as u64);
-            let read = timeout(self.stall, limited.read_buf(&mut buffer)).await;
-            match read.unwrap_or_else(|elapsed| Err(stalled(elapsed))) {
-                Ok(0) => return (buffer, Ok(false)),
-                Ok(read) => {
-                    self.progress.moved(read);
-                    self.visit.received(read);
-                    self.visit.pace_in(read).await;
-                }
-                Err(error) => return (buffer, Err(error)),
+    async fn fill(&self, wire: &mut Wire, buffer: &mut Vec<u8>) -> io::Result<bool> {
+        while buffer.len() < buffer.capacity() {
+            // No more than the room there is: the buffer would grow.
+            let room = buffer.capacity() - buffer.len();
+            let mut limited = (&mut *wire).take(room as u64);
+            let read = limited.read_buf(buffer);
+            let read = timeout(self.stall, read).await.map_err(stalled)??;
+            if read == 0 {
+                return Ok(false);
             }
+            self.progress.moved(read);
+            self.visit.received(read);
+            self.visit.pace_in(read).await;
         }
-        (buffer, Ok(true))
+        Ok(true)
     }
 
-    /// Reads one piece from the disk while the one before is sent.
-    async fn send_file(&self, wire: &mut Wire, file: Arc<File>, mut at: u64) -> Result<(), Stop> {
-        let disk = |error: io::Error| Stop::Home(error.into());
-        let mut piece = read_piece(file.clone(), at, Vec::new()).await.map_err(disk)?;
-        let mut spare = Vec::new();
-        while !piece.is_empty() {
-            at += piece.len() as u64;
-            if piece.len() < PIECE_BYTES {
-                // The end: answers and media do not grow.
-                self.write(wire, &piece).await.map_err(Stop::Wire)?;
-                break;
-            }
-            let reading = read_piece(file.clone(), at, spare);
-            let (sent, next) = tokio::join!(self.write(wire, &piece), reading);
-            sent.map_err(Stop::Wire)?;
-            (spare, piece) = (piece, next.map_err(disk)?);
+    fn now(&self) -> Instant {
+        self.world.clock.instant()
+    }
+
+    /// Sends a file from `at` on: answers and media do not grow while they are read.
+    async fn send_file(&self, wire: &mut Wire, file: &File, at: u64) -> Result<(), Stop> {
+        match wire {
+            Wire::Clear(stream) => self.send_uncopied(stream, file, at).await?,
+            Wire::Tls(_) => self.send_pieces(wire, file, at).await?,
         }
         self.end(wire).await.map_err(Stop::Wire)
+    }
+
+    /// The kernel takes the bytes from its own memory.
+    async fn send_uncopied(
+        &self,
+        stream: &TcpStream,
+        file: &File,
+        mut at: u64,
+    ) -> Result<(), Stop> {
+        let work = QuickWork::new(SLOW_PIECE);
+        loop {
+            let sending = stream.async_io(Interest::WRITABLE, || {
+                let sendfile = || rustix::fs::sendfile(stream, file, Some(&mut at), PIECE_BYTES);
+                Ok(work.run(|| self.now(), sendfile)?)
+            });
+            let sent = timeout(self.stall, sending).await;
+            let sent =
+                sent.map_err(stalled).flatten().map_err(|error| match error.raw_os_error() {
+                    Some(code) if code == Errno::IO.raw_os_error() => Stop::Home(error.into()),
+                    _ => Stop::Wire(error),
+                })?;
+            if sent == 0 {
+                return Ok(());
+            }
+            self.progress.moved(sent);
+            self.visit.sent(sent);
+            self.visit.pace_out(sent).await;
+        }
+    }
+
+    async fn send_pieces(&self, wire: &mut Wire, file: &File, mut at: u64) -> Result<(), Stop> {
+        let disk = |error: io::Error| Stop::Home(error.into());
+        let left = file.metadata().map_err(disk)?.len().saturating_sub(at);
+        let work = QuickWork::new(SLOW_PIECE);
+        // Room for a byte at least: an empty file is read to its end as well.
+        let mut piece = Vec::with_capacity(left.clamp(1, PIECE_BYTES as u64) as usize);
+        loop {
+            let reading = || rustix::io::pread(file, spare_capacity(&mut piece), at);
+            let read = work.run(|| self.now(), reading).map_err(|error| disk(error.into()))?;
+            if read == 0 {
+                return Ok(());
+            }
+            self.write(wire, &piece).await.map_err(Stop::Wire)?;
+            at += read as u64;
+            piece.clear();
+        }
     }
 
     async fn send_lines(&self, wire: &mut Wire, mut listing: Listing) -> Result<(), Stop> {
@@ -294,40 +334,12 @@ struct Piece {
     bytes: Vec<u8>,
 }
 
-/// The last write and the end of the upload, in one go off the async workers.
-async fn publish(mut upload: Upload, last: Piece) -> Result<Option<UploadEvidence>, HomeError> {
-    blocking(move || {
-        if !last.bytes.is_empty() {
-            upload.write_at(last.offset, &last.bytes)?;
-        }
-        upload.finish()
-    })
-    .await
-}
-
-/// The last write of an upload that was cut.
-async fn keep(mut upload: Upload, last: Piece) -> Result<(), HomeError> {
-    blocking(move || match last.bytes.as_slice() {
-        [] => Ok(()),
-        bytes => upload.write_at(last.offset, bytes),
-    })
-    .await
-}
-
-async fn read_piece(file: Arc<File>, at: u64, mut buffer: Vec<u8>) -> io::Result<Vec<u8>> {
-    blocking(move || {
-        buffer.resize(PIECE_BYTES, 0);
-        let mut length = 0;
-        while length < PIECE_BYTES {
-            match file.read_at(&mut buffer[length..], at + length as u64)? {
-                0 => break,
-                read => length += read,
-            }
-        }
-        buffer.truncate(length);
-        Ok(buffer)
-    })
-    .await
+/// The last write and the end of the upload.
+fn publish(mut upload: Upload, last: Piece) -> Result<Option<UploadEvidence>, HomeError> {
+    if !last.bytes.is_empty() {
+        upload.write_at(last.offset, &last.bytes)?;
+    }
+    upload.finish()
 }
 
 /// Ends our side: close_notify under TLS, then FIN.

@@ -2,20 +2,42 @@
 
 use std::io;
 use std::pin::Pin;
+use std::sync::Arc;
 use std::task::{Context, Poll};
 
-use rustls::HandshakeKind;
-use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use rustls::{HandshakeKind, ServerConfig};
+use tokio::io::{AsyncRead, AsyncWrite, BufReader, ReadBuf};
 use tokio::net::TcpStream;
+use tokio_rustls::TlsAcceptor;
 use tokio_rustls::server::TlsStream;
+
+/// What is read at once of a data connection under TLS: rustls itself asks for 4 KiB.
+const TLS_READ_BYTES: usize = 64 << 10;
 
 /// Control and data connections alike.
 pub(super) enum Wire {
     Clear(TcpStream),
-    Tls(Box<TlsStream<TcpStream>>),
+    Tls(Box<TlsStream<BufReader<TcpStream>>>),
 }
 
 impl Wire {
+    /// A control connection under TLS, once the client has done its part.
+    pub(super) async fn secure_control(
+        stream: TcpStream,
+        config: Arc<ServerConfig>,
+    ) -> io::Result<Wire> {
+        // Its lines are short: a buffer smaller than what rustls asks for is passed over.
+        secure(BufReader::with_capacity(1, stream), config).await
+    }
+
+    /// A data connection under TLS.
+    pub(super) async fn secure_data(
+        stream: TcpStream,
+        config: Arc<ServerConfig>,
+    ) -> io::Result<Wire> {
+        secure(BufReader::with_capacity(TLS_READ_BYTES, stream), config).await
+    }
+
     /// True where the client resumed a TLS session rather than beginning one.
     pub(super) fn is_resumed(&self) -> bool {
         match self {
@@ -25,6 +47,10 @@ impl Wire {
             }
         }
     }
+}
+
+async fn secure(stream: BufReader<TcpStream>, config: Arc<ServerConfig>) -> io::Result<Wire> {
+    Ok(Wire::Tls(Box::new(TlsAcceptor::from(config).accept(stream).await?)))
 }
 
 impl AsyncRead for Wire {

@@ -1,4 +1,8 @@
-//! One SFTP session: requests in, answers out, in order. Blocks on the disk.
+//! One SFTP session: requests in, answers out, in order.
+//!
+//! What changes folders or syncs leaves its async worker to others meanwhile; most requests are quick.
+
+use std::sync::Arc;
 
 use super::answers::Answers;
 use super::book::{Book, shown};
@@ -7,6 +11,8 @@ use super::handles::{Download, Handles, Listing, Open, Receipt};
 use super::packet::{self, Malformed, Packet, Request};
 use super::reply::{self, Code};
 use crate::files::{Home, HomeError, Keep, RelPath, UploadStart};
+use crate::worker::in_place;
+use crate::world::World;
 
 /// Answers are sent when there are so many bytes of them.
 const ANSWERS_BATCH_BYTES: usize = 128 << 10;
@@ -17,6 +23,11 @@ const DATA_MAX_BYTES: usize = 255 << 10;
 const READ_TOLD_BYTES: u64 = 64 << 10;
 /// Entries in one answer to READDIR.
 const NAMES_BATCH: usize = 128;
+
+/// Flags of OPEN.
+const WRITE: u32 = 0x02;
+const APPEND: u32 = 0x04;
+const TRUNCATE: u32 = 0x10;
 
 /// The state of one SFTP channel.
 pub(in crate::transfer) struct Session {
@@ -36,6 +47,10 @@ impl Session {
         Session { home, handles: Handles::new(handles_max), book }
     }
 
+    pub(super) fn world(&self) -> Arc<World> {
+        self.book.world.clone()
+    }
+
     /// Answers packets until there are no more, or a batch of answers is full.
     pub(super) fn serve(
         &mut self,
@@ -53,7 +68,15 @@ impl Session {
 
     fn serve_one(&mut self, packet: Packet<'_>, answers: &mut Answers) -> Result<(), Malformed> {
         let id = packet.id;
-        match self.answer(id, packet.request, answers) {
+        let answered = match effort(&packet.request) {
+            Effort::Little => self.answer(id, packet.request, answers),
+            Effort::Names => {
+                let (disk, world) = (self.book.disk.clone(), self.book.world.clone());
+                disk.run(|| world.clock.instant(), || self.answer(id, packet.request, answers))
+            }
+            Effort::Much => in_place(|| self.answer(id, packet.request, answers)),
+        };
+        match answered {
             Ok(Answer::Written) => {}
             Ok(Answer::Done) => reply::status(answers.small(), id, Code::Ok, "done"),
             Err(error) => {
@@ -129,10 +152,7 @@ impl Session {
     }
 
     fn open(&mut self, path: &[u8], flags: u32) -> Result<Vec<u8>, HomeError> {
-        const WRITE: u32 = 0x02;
-        const APPEND: u32 = 0x04;
         const CREATE: u32 = 0x08;
-        const TRUNCATE: u32 = 0x10;
         const EXCLUSIVE: u32 = 0x20;
         self.handles.check_room()?;
         let (path, since) = (resolve(path)?, self.book.now());
@@ -267,6 +287,34 @@ impl Drop for Session {
                 Open::Folder(_) => {}
             }
         }
+    }
+}
+
+/// What a request asks of the disk.
+enum Effort {
+    /// Mostly what the kernel has in its memory.
+    Little,
+    /// Folders change, or something is synced. CLOSE knows by the handle.
+    Names,
+    /// A file may have to be copied, or its bytes synced.
+    Much,
+}
+
+fn effort(request: &Request<'_>) -> Effort {
+    match request {
+        Request::Open { flags, .. } if flags & (WRITE | APPEND) == 0 => Effort::Little,
+        Request::Open { flags, .. } if flags & TRUNCATE == 0 => Effort::Much,
+        Request::Open { .. } => Effort::Names,
+        Request::Setstat { length: Some(_), .. } | Request::Fsetstat { length: Some(_), .. } => {
+            Effort::Much
+        }
+        Request::Opendir(_)
+        | Request::Remove(_)
+        | Request::Mkdir(_)
+        | Request::Rmdir(_)
+        | Request::Rename { .. } => Effort::Names,
+        Request::Fsync(_) => Effort::Much,
+        _ => Effort::Little,
     }
 }
 

@@ -11,6 +11,7 @@ mod concluding;
 mod error;
 mod expected;
 mod facts;
+mod half;
 mod holding;
 mod identify;
 mod inbox;

@@ -26,13 +26,13 @@ pub(super) struct Prepared<'a> {
 
 /// Why no record is read.
 pub(super) enum Unprepared {
-    Refused(FileProblem),
+    Refused(Box<FileProblem>),
     Failed(IntakeError),
 }
 
 impl From<Unidentified> for Unprepared {
     fn from(why: Unidentified) -> Unprepared {
-        Unprepared::Refused(FileProblem::new(why.code, why.message))
+        Unprepared::Refused(Box::new(FileProblem::new(why.code, why.message)))
     }
 }
 
@@ -46,7 +46,7 @@ impl Desk {
         manifest: Option<&Manifest>,
     ) -> Result<Prepared<'a>, Unprepared> {
         let refuse = |code: ReasonCode, message: String| {
-            Unprepared::Refused(FileProblem::new(code, message))
+            Unprepared::Refused(Box::new(FileProblem::new(code, message)))
         };
         if tenant.suspended {
             let code = ReasonCode::FileTenantSuspended;

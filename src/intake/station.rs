@@ -19,15 +19,14 @@ use super::claim::input_version;
 use super::concluding::Desk;
 use super::expected::Settled;
 use super::inbox::{Inbox, profile_of};
-use super::pairs::{Group, InboxFile, Sidecar, pair_up};
+use super::pairs::{Group, Sidecar, pair_up};
 use super::ready::{Doorbell, Readiness, Sightings};
 use super::settings::{Settings, TenantSettings};
-use super::unpack::is_half;
 use super::watch::InboxWatch;
 use crate::batch::{BatchEvent, BatchState};
 use crate::codes::ReasonCode;
 use crate::files::Root;
-use crate::model::{BatchId, FileState, Proof, TenantId};
+use crate::model::{BatchId, FileState, TenantId};
 use crate::spool::Spool;
 use crate::store::{Acceptance, BatchRecord, Facts, Store};
 use crate::telemetry::Metrics;
@@ -66,7 +65,7 @@ pub struct Intake {
     doorbell: Arc<Doorbell>,
     nudges: Nudges,
     watch: InboxWatch,
-    sightings: Sightings,
+    pub(super) sightings: Sightings,
     /// Tenants whose inbox is to be looked through, and when.
     looks: BTreeMap<(Timestamp, TenantId), ()>,
     /// Claimed and not yet read, in the order of their claims.
@@ -332,27 +331,7 @@ impl Intake {
         Ok(true)
     }
 
-    /// True for an archive that nobody said is whole, and that is not: it is not taken yet.
-    async fn is_half_an_archive(
-        &mut self,
-        tenant: &Arc<TenantSettings>,
-        file: &InboxFile,
-        ready: &Readiness,
-    ) -> Result<bool, IntakeError> {
-        let asked = matches!(ready.proof, Some(Proof::Archive | Proof::Quiet));
-        if !asked || self.sightings.is_broken(&tenant.id, &file.path, file.version) {
-            return Ok(false);
-        }
-        let (tree, owner) = (self.tree(&tenant.id), Arc::clone(tenant));
-        let path = file.path.clone();
-        let half = blocking(move || is_half(&tree, &owner, &path)).await?;
-        if half {
-            self.sightings.broken(&tenant.id, &file.path, file.version);
-        }
-        Ok(half)
-    }
-
-    fn tree(&self, tenant: &TenantId) -> PathBuf {
+    pub(super) fn tree(&self, tenant: &TenantId) -> PathBuf {
         self.settings.data_dir.join("tenants").join(tenant.as_str())
     }
 

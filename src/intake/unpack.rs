@@ -4,17 +4,15 @@
 
 use std::fs::File;
 use std::io::{self, BufWriter, Read};
-use std::path::Path;
 
 use sha2::{Digest, Sha256};
 
 use super::IntakeError;
-use super::identify::{Identity, identify};
+use super::identify::Identity;
 use super::prepare::Unprepared;
-use super::settings::{ProfileSettings, TenantSettings};
-use crate::files::{RelPath, Root};
+use super::settings::ProfileSettings;
 use crate::model::FileForm;
-use crate::records::{UnpackError, check_workbook, unpack, write_first_sheet};
+use crate::records::{UnpackError, unpack, write_first_sheet};
 use crate::spool::BatchFolder;
 
 const BUFFER_BYTES: usize = 256 << 10;
@@ -76,35 +74,6 @@ pub(super) fn lay_out(
     }
     folder.sync().map_err(IntakeError::from)?;
     Ok(Laid { form, original: Some(original) })
-}
-
-/// Whether a file in an inbox is an archive or a workbook, and not whole.
-pub(super) fn is_half(
-    tree: &Path,
-    tenant: &TenantSettings,
-    path: &str,
-) -> Result<bool, IntakeError> {
-    let failed = |source| IntakeError::Inbox { tenant: tenant.id.to_string(), source };
-    let Ok(identity) = identify(tenant, path) else { return Ok(false) };
-    if identity.packing.is_none() && identity.form != FileForm::Workbook {
-        return Ok(false);
-    }
-    match Root::open(tree).and_then(|tree| tree.read_file(&RelPath::of(path))) {
-        // Its sender took it back; the claim finds out.
-        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(false),
-        Err(error) => Err(failed(error)),
-        Ok(file) => Ok(!is_whole(file, &identity)),
-    }
-}
-
-/// Every checksum in it is held.
-fn is_whole(file: File, identity: &Identity<'_>) -> bool {
-    let limits = &identity.profile.read.limits;
-    let Ok(bytes) = file.metadata().map(|found| found.len()) else { return false };
-    match identity.packing {
-        Some(packing) => unpack(packing, file, bytes, limits, &mut io::sink()).is_ok(),
-        None => check_workbook(file, bytes, limits).is_ok(),
-    }
 }
 
 /// The text as it lies there so far, and where the next one goes: an open file outlives its name.

@@ -29,7 +29,7 @@ const BUFFER_BYTES: usize = 256 << 10;
 pub enum UnpackError {
     /// The file's fault, in a sentence for the partner.
     #[error("the archive is refused: {}", .0.code)]
-    Refused(FileProblem),
+    Refused(Box<FileProblem>),
     #[error("read the archive")]
     Read(#[source] io::Error),
     #[error("write what was in the archive")]
@@ -37,8 +37,12 @@ pub enum UnpackError {
 }
 
 impl UnpackError {
+    pub(super) fn refused(problem: FileProblem) -> UnpackError {
+        UnpackError::Refused(Box::new(problem))
+    }
+
     pub(super) fn damaged(message: impl Into<String>) -> UnpackError {
-        UnpackError::Refused(FileProblem::new(ReasonCode::FileArchiveInvalid, message))
+        UnpackError::refused(FileProblem::new(ReasonCode::FileArchiveInvalid, message))
     }
 
     /// An error of the disk has a number, one of the format has none.
@@ -63,7 +67,7 @@ pub fn unpack(
 ) -> Result<FileForm, UnpackError> {
     if packed_bytes == 0 {
         let problem = FileProblem::new(ReasonCode::FileEmpty, "the file has no bytes");
-        return Err(UnpackError::Refused(problem));
+        return Err(UnpackError::refused(problem));
     }
     let mut bounded = Bounded::new(packed_bytes, limits);
     let mut head = Head { first: [0; 3], seen: 0, out };
@@ -214,7 +218,7 @@ impl Bounded {
             if self.written > self.file_max {
                 let message = format!("more than {} bytes come out of the archive", self.file_max);
                 let problem = FileProblem::new(ReasonCode::FileTooLarge, message);
-                return Err(UnpackError::Refused(problem));
+                return Err(UnpackError::refused(problem));
             }
             if self.written > self.expanded_max {
                 let times = self.expansion_max;

@@ -56,7 +56,7 @@ impl TextEncoding {
 /// Bytes to UTF-8, in whatever pieces they come.
 pub(super) enum Decoding {
     Web(encoding_rs::Decoder),
-    Page(PageDecoding),
+    Page(Box<PageDecoding>),
 }
 
 /// What decoding a piece gave.
@@ -73,7 +73,8 @@ impl Decoding {
                 Decoding::Web(encoding.new_decoder_without_bom_handling())
             }
             TextEncoding::Page(page) => {
-                Decoding::Page(PageDecoding { page, table: page.table(), line_end: None })
+                let table = page.table();
+                Decoding::Page(Box::new(PageDecoding { page, table, line_end: None }))
             }
         }
     }

@@ -116,7 +116,7 @@ impl Part<'_> {
             let problem = FileProblem::new(ReasonCode::FileTooLarge, message);
             let problem =
                 problem.hint("split the file, or send CSV, which may be as long as 2 GiB");
-            self.refused = Some(UnpackError::Refused(problem));
+            self.refused = Some(UnpackError::refused(problem));
         } else if *self.listed > LISTED_MAX {
             self.refused = Some(damaged("it has too many styles, sheets or names"));
         } else if self.is_kept || self.bytes > SMALL_PART_BYTES {

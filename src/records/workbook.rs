@@ -38,7 +38,7 @@ pub fn check_workbook(
 ) -> Result<(), UnpackError> {
     check_parts(workbook, workbook_bytes, limits).map_err(|error| match error {
         UnpackError::Refused(problem) if problem.code == ReasonCode::FileArchiveInvalid => {
-            UnpackError::Refused(problem.hint(HINT))
+            UnpackError::refused(problem.hint(HINT))
         }
         other => other,
     })
@@ -80,7 +80,7 @@ pub fn write_first_sheet(
 ) -> Result<(), UnpackError> {
     if workbook_bytes == 0 {
         let problem = FileProblem::new(ReasonCode::FileEmpty, "the file has no bytes");
-        return Err(UnpackError::Refused(problem));
+        return Err(UnpackError::refused(problem));
     }
     check_workbook(&mut workbook, workbook_bytes, &settings.limits)?;
     workbook.seek(SeekFrom::Start(0)).map_err(UnpackError::Read)?;
@@ -91,7 +91,7 @@ pub fn write_first_sheet(
     let Some(name) = xlsx.sheets_metadata().iter().find(shown).map(|sheet| sheet.name.clone())
     else {
         let problem = FileProblem::new(ReasonCode::FileEmpty, "the spreadsheet shows no sheet");
-        return Err(UnpackError::Refused(problem));
+        return Err(UnpackError::refused(problem));
     };
     let mut cells = xlsx.worksheet_cells_reader(&name).map_err(failed)?;
     let formats: Vec<Option<Zeros>> = cells
@@ -128,12 +128,12 @@ fn refuse_containers(workbook: &mut (impl Read + Seek)) -> Result<(), UnpackErro
         if kept.windows(ENCRYPTED.len()).any(|part| part == ENCRYPTED) {
             let message = "the spreadsheet is protected by a password";
             let problem = FileProblem::new(ReasonCode::FileDecryptFailed, message);
-            return Err(UnpackError::Refused(problem.hint("save it without a password")));
+            return Err(UnpackError::refused(problem.hint("save it without a password")));
         }
         if count == 0 {
             let message = "the file is an old Office file, not .xlsx";
             let problem = FileProblem::new(ReasonCode::FileNotText, message);
-            return Err(UnpackError::Refused(problem.hint("save it as .xlsx or as CSV")));
+            return Err(UnpackError::refused(problem.hint("save it as .xlsx or as CSV")));
         }
         kept.drain(..kept.len().saturating_sub(ENCRYPTED.len()));
     }
@@ -142,7 +142,7 @@ fn refuse_containers(workbook: &mut (impl Read + Seek)) -> Result<(), UnpackErro
 fn unreadable() -> UnpackError {
     let message = "the file is no .xlsx spreadsheet, or it was cut or damaged";
     let problem = FileProblem::new(ReasonCode::FileArchiveInvalid, message);
-    UnpackError::Refused(problem.hint(HINT))
+    UnpackError::refused(problem.hint(HINT))
 }
 
 fn failed(error: XlsxError) -> UnpackError {
@@ -214,7 +214,7 @@ impl<'a, W: Write> SheetText<'a, W> {
         if self.written > self.settings.limits.file_max_bytes {
             let most = self.settings.limits.file_max_bytes;
             let message = format!("the sheet holds more than {most} bytes of text");
-            return Err(UnpackError::Refused(FileProblem::new(ReasonCode::FileTooLarge, message)));
+            return Err(UnpackError::refused(FileProblem::new(ReasonCode::FileTooLarge, message)));
         }
         self.out.write_all(line.as_bytes()).map_err(UnpackError::Write)
     }

@@ -124,16 +124,12 @@ impl Proof {
 
 words! {
     /// How the records of a file are written, by the ending of its name.
+    #[derive(Default)]
     FileForm {
+        #[default]
         Delimited = "csv",
         Workbook = "xlsx",
         Objects = "jsonl",
-    }
-}
-
-impl Default for FileForm {
-    fn default() -> FileForm {
-        FileForm::Delimited
     }
 }
 

@@ -307,8 +307,8 @@ impl<R: Read> RecordReader<R> {
         objects.values().for_each(|value| record.push(value));
         let is_control = |b: &u8| *b < b' ' || *b == 0x7F;
         let is_stray = |b: &u8| is_control(b) && !matches!(b, b'\t' | b'\r' | b'\n');
-        record.has_controls = record.text.as_bytes().iter().any(|b| is_control(b));
-        let control_in = record.iter().position(|cell| cell.as_bytes().iter().any(|b| is_stray(b)));
+        record.has_controls = record.text.as_bytes().iter().any(is_control);
+        let control_in = record.iter().position(|cell| cell.as_bytes().iter().any(&is_stray));
         self.digest(record);
         let (at, message) = match fault {
             None | Some(Fault::Malformed { .. }) => return self.judge(record, control_in),

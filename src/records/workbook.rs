@@ -394,7 +394,7 @@ mod tests {
         let expected = "\n#ref=a\n\"email\",\"text\",\"x_a\"\n\
             \"a@x.example\",\"two\nlines, \"\"so\"\"\",\n\n\n,\"b\",,\"surplus\"\n";
         assert_eq!(sheet(&rows, &settings), expected);
-        let skipping = ReadSettings { skip_lines: 1, ..settings.clone() };
+        let skipping = ReadSettings { skip_lines: 1, ..settings };
         let rows: [(u32, &[&str]); 2] = [(0, &["Export\nof", "today"]), (1, &["email", "text"])];
         assert_eq!(sheet(&rows, &skipping), "Export of,today\n\"email\",\"text\"\n");
     }

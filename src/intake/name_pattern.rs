@@ -53,7 +53,7 @@ impl NamePattern {
                 return Some(number);
             }
             start = end + 1;
-            while !name.is_char_boundary(start) {
+            while start < bytes.len() && !name.is_char_boundary(start) {
                 start += 1;
             }
         }

@@ -18,4 +18,4 @@ pub use message::{OutgoingMessage, message_id_for};
 pub use name::normalise_name;
 pub use notice::Notice;
 pub use upload::{CutUpload, FileVersion, UploadEvidence};
-pub use words::{Category, ChannelKind, FileState, Kind, Proof, Status, Stream};
+pub use words::{Category, ChannelKind, FileForm, FileState, Kind, Proof, Status, Stream};

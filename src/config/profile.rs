@@ -2,7 +2,6 @@
 
 use std::sync::LazyLock;
 
-use encoding_rs::Encoding;
 use jiff::civil::{DateTime, Time, Weekday, date};
 use jiff::fmt::strtime;
 
@@ -12,7 +11,7 @@ use super::section::{Item, Section};
 use super::value;
 use crate::intake::{Expected, NamePattern};
 use crate::model::Kind;
-use crate::records::{HeaderMode, Limits, ReadSettings};
+use crate::records::{HeaderMode, Limits, ReadSettings, TextEncoding};
 
 /// What is declared for the files whose names match.
 #[derive(Debug, Clone)]
@@ -74,6 +73,7 @@ fn read_settings(section: &Section<'_>, rules: &Rules, limits: &Limits) -> ReadS
         delimiter: section.optional("delimiter", built_in.delimiter, delimiter),
         quote: section.value("quote", built_in.quote, quote),
         encoding: section.optional("encoding", built_in.encoding, encoding),
+        form: built_in.form,
         header,
         skip_lines: section.value("skip_lines", built_in.skip_lines, value::number(0, 1_000)),
         columns,
@@ -127,14 +127,10 @@ fn quote(item: &Item<'_>) -> Result<Option<u8>, Complaint> {
     }
 }
 
-fn encoding(item: &Item<'_>) -> Result<&'static Encoding, Complaint> {
-    let allowed = "an encoding such as \"utf-8\", \"windows-1252\" or \"iso-8859-15\"";
+fn encoding(item: &Item<'_>) -> Result<TextEncoding, Complaint> {
+    let allowed = "an encoding such as \"utf-8\", \"windows-1252\", \"cp850\" or \"cp500\"";
     let label = value::str_of(item, allowed)?;
-    if ["cp437", "cp850", "cp852", "cp273", "cp500"].contains(&label.to_ascii_lowercase().as_str())
-    {
-        return Err(Complaint::not_yet());
-    }
-    Encoding::for_label_no_replacement(label.as_bytes())
+    TextEncoding::from_label(label)
         .ok_or_else(|| Complaint::new("is no known encoding").allowed(allowed))
 }
 

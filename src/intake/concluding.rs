@@ -9,11 +9,12 @@ use jiff::Timestamp;
 
 use super::IntakeError;
 use super::facts::{cut, fill};
-use super::identify::{Unidentified, identify};
+use super::identify::identify;
 use super::numbering::number_of;
-use super::prepare::Unprepared;
+use super::prepare::{Prepared, Unprepared};
 use super::reading::{Pass, read_file};
 use super::settings::TenantSettings;
+use super::unpack::Original;
 use super::vouchers::Vouchers;
 use super::writer::RowWriter;
 use crate::batch::{BatchEvent, BatchState, Decider};
@@ -50,42 +51,42 @@ impl Desk {
             return self.conclude_unread(tenant, record, before, &vouchers);
         }
         let prepared = match self.prepare(tenant, &mut record, &folder, vouchers.manifest()) {
-            Ok(prepared) => prepared,
+            Err(Unprepared::Failed(error)) => return Err(error),
+            // Whoever still writes into the file may yet make it what it should be.
+            Err(Unprepared::Refused(_)) if !is_unchanged()? => {
+                return Err(IntakeError::StillWritten);
+            }
             Err(Unprepared::Refused(why)) => {
                 return self.refuse_unread(record, &folder, &why, &vouchers);
             }
-            Err(Unprepared::Failed(error)) => return Err(error),
+            Ok(prepared) => prepared,
         };
-        let profile = prepared.profile;
+        let Prepared { profile, file_ref, laid, number } = prepared;
         record.facts.profile.clone_from(&profile.name);
-        record.facts.file_ref = cut(&prepared.file_ref);
+        record.facts.file_ref = cut(&file_ref);
+        record.facts.form = laid.form;
         // A whole archive with a good checksum is a proof of its own.
         let strong_proof =
-            prepared.original.is_some() || record.proof.is_some_and(|proof| proof.is_strong());
-        let manifest = vouchers.manifest();
-        let judged_at = record.hold.as_ref().map_or(now, |hold| hold.since);
-        let pass =
-            Pass { tenant, profile, strong_proof, manifest, folder: &folder, now, judged_at };
+            laid.original.is_some() || record.proof.is_some_and(|proof| proof.is_strong());
+        let pass = Pass {
+            tenant,
+            profile,
+            form: laid.form,
+            strong_proof,
+            manifest: vouchers.manifest(),
+            folder: &folder,
+            now,
+            judged_at: record.hold.as_ref().map_or(now, |hold| hold.since),
+        };
         let mut reading = read_file(pass, &folder.text())?;
         if !is_unchanged()? {
             return Err(IntakeError::StillWritten);
         }
         fill(&mut record.facts, &reading);
-        // What is found at the file's end proves more than how it came.
-        let found = match &prepared.original {
-            Some(_) => Some(Proof::Archive),
-            None => Some(Proof::Trailer).filter(|_| reading.facts.trailer),
-        };
-        if record.proof.is_some_and(|proof| !proof.is_strong()) {
-            record.proof = found.or(record.proof);
-        }
-        if let Some(original) = prepared.original {
-            record.facts.bytes = original.bytes;
-            record.facts.sha256 = original.sha256;
-        }
+        note_proof(&mut record, laid.original, reading.facts.trailer);
         let problem = vouchers.disagreement(&folder, record.facts.bytes, &record.facts.sha256)?;
         reading.refused.splice(0..0, problem);
-        let own = [("the name", prepared.number), ("#seq", reading.directives.seq())];
+        let own = [("the name", number), ("#seq", reading.directives.seq())];
         // A corrected file of rejected rows has none, whatever its name.
         let number = if reading.redropped { Ok(None) } else { number_of(&own) };
         let numbered = profile.is_numbered();
@@ -118,7 +119,7 @@ impl Desk {
             record.facts.profile.clone_from(&identity.profile.name);
         }
         let folder = self.spool.batch(record.id);
-        self.refuse_unread(record, &folder, &Unidentified { code, message }, vouchers)
+        self.refuse_unread(record, &folder, &FileProblem::new(code, message), vouchers)
     }
 
     /// Ends an upload of the same name that was cut and waits for somebody's word: this file is it, whole.
@@ -144,13 +145,12 @@ impl Desk {
         &self,
         mut record: BatchRecord,
         folder: &BatchFolder,
-        why: &Unidentified,
+        why: &FileProblem,
         vouchers: &Vouchers,
     ) -> Result<BatchRecord, IntakeError> {
         self.count_bytes(&mut record, folder)?;
-        let problem = FileProblem::new(why.code, why.message.clone());
         let lied = vouchers.disagreement(folder, record.facts.bytes, &record.facts.sha256)?;
-        let problems: Vec<FileProblem> = lied.into_iter().chain([problem]).collect();
+        let problems: Vec<FileProblem> = lied.into_iter().chain([why.clone()]).collect();
         self.refuse(record, &problems, folder, false)
     }
 
@@ -190,5 +190,58 @@ impl Desk {
         record.facts.message = cut(problems.first().map_or("", |problem| &problem.message));
         let acceptance = Acceptance { numbered, ..Acceptance::default() };
         Ok(self.store.conclude(record, BatchEvent::FileRefused, &acceptance)?)
+    }
+}
+
+/// What is found in a file, at its end, proves more than how it came; size and digest are those of what
+/// was received.
+fn note_proof(record: &mut BatchRecord, original: Option<Original>, has_trailer: bool) {
+    let found = match &original {
+        Some(_) => Some(Proof::Archive),
+        None => Some(Proof::Trailer).filter(|_| has_trailer),
+    };
+    if record.proof.is_some_and(|proof| !proof.is_strong()) {
+        record.proof = found.or(record.proof);
+    }
+    if let Some(original) = original {
+        record.facts.bytes = original.bytes;
+        record.facts.sha256 = original.sha256;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::Write;
+
+    use super::*;
+    use crate::files::{RelPath, Root};
+    use crate::intake::testing;
+    use crate::store::SimulatedDisk;
+
+    #[test]
+    fn a_file_that_is_written_while_it_is_read_is_read_once_more_whole() {
+        let data = tempfile::tempdir().unwrap();
+        let store = Store::simulated(&SimulatedDisk::default()).unwrap();
+        let spool = Spool::open(data.path()).unwrap();
+        let desk = Desk { store, spool: spool.clone() };
+        let (tenant, now) = (testing::tenant("acme"), Timestamp::UNIX_EPOCH);
+        let inbox = data.path().join("tenant/inbox");
+        std::fs::create_dir_all(&inbox).unwrap();
+        // A local writer keeps the file open, whatever becomes of its name.
+        let mut writer = File::create(inbox.join("messages_a.csv")).unwrap();
+        writer.write_all(b"email,text\nann@example.org,One\nbob@exam").unwrap();
+        let tree = Root::open(&data.path().join("tenant")).unwrap();
+        let version = tree.stat(&RelPath::of("inbox/messages_a.csv")).unwrap().version;
+        let record = BatchRecord { path: "inbox/messages_a.csv".to_owned(), ..testing::claimed() };
+        let record = desk.claim(&tree, record, version, &[]).unwrap().unwrap();
+        let mid = desk.conclude(&tenant, record.clone(), now, &|| {
+            (&writer).write_all(b"ple.org,Two\n").unwrap();
+            Ok(false)
+        });
+        assert!(matches!(mid, Err(IntakeError::StillWritten)));
+        let there = desk.store.batch(record.id).unwrap().unwrap();
+        assert_eq!(there, record, "nothing of the half file counts");
+        let done = desk.conclude(&tenant, record, now, &|| Ok(true)).unwrap();
+        assert_eq!((done.facts.rows_total, done.facts.rows_rejected, done.facts.bytes), (2, 0, 51));
     }
 }

@@ -1,9 +1,9 @@
 //! What a file is, from its folder, its name and the tenant's profiles.
 
 use super::settings::{ProfileSettings, TenantSettings};
-use super::unpack::Packing;
 use crate::codes::ReasonCode;
-use crate::model::Kind;
+use crate::model::{FileForm, Kind};
+use crate::records::{Packing, form_of_name};
 
 /// What is known of a file before its first byte is read.
 #[derive(Debug, Clone)]
@@ -12,6 +12,8 @@ pub(super) struct Identity<'a> {
     pub(super) profile: &'a ProfileSettings,
     pub(super) file_ref: String,
     pub(super) packing: Option<Packing>,
+    /// By the name; what is packed may have another by its own.
+    pub(super) form: FileForm,
     /// The sequence number that the name gives.
     pub(super) number: Option<u64>,
 }
@@ -34,14 +36,12 @@ pub(super) fn identify<'a>(
     let (folder, name) = path.rsplit_once('/').unwrap_or(("", path));
     // What is refused comes back as plain text, whatever it came in.
     let packing = Packing::of_name(name);
+    let form = form_of_name(Packing::inside(name));
     let mut name = name;
     while let Some(inherited) = name.strip_suffix(".rejected.csv").filter(|n| !n.is_empty()) {
         name = inherited;
     }
-    let inside = match Packing::of_name(name) {
-        Some(_) => name.rsplit_once('.').map_or(name, |(inside, _)| inside),
-        None => name,
-    };
+    let inside = Packing::inside(name);
     let parts = name_parts(inside);
     let matching = || {
         let fits = |p: &&ProfileSettings| {
@@ -79,29 +79,34 @@ pub(super) fn identify<'a>(
             message: ReasonCode::FileKindUnknown.meaning().to_owned(),
         });
     };
-    if let Some((code, form)) = unread_form(inside) {
-        let message = format!("this version reads no {form}, send plain CSV");
-        return Err(Unidentified { code, message });
+    if let Some((code, message)) = unread_form(inside) {
+        return Err(Unidentified { code, message: message.to_owned() });
     }
     let profile = profile.unwrap_or(&tenant.plain);
     let file_ref = parts.file_ref.unwrap_or_default().to_owned();
     let number = numbered(profile, name).or_else(|| numbered(profile, inside)).or(parts.number);
-    Ok(Identity { kind, profile, file_ref, packing, number })
+    Ok(Identity { kind, profile, file_ref, packing, form, number })
 }
 
 fn numbered(profile: &ProfileSettings, name: &str) -> Option<u64> {
     profile.matcher.as_ref().and_then(|pattern| pattern.number(name))
 }
 
-/// Forms that are spoken of in the contract and not read yet: named for what they are, since as CSV
-/// they would only be refused for odd bytes.
+/// Forms that are named for what they are, since as CSV they would only be refused for odd bytes.
 fn unread_form(name: &str) -> Option<(ReasonCode, &'static str)> {
     let (_, ending) = name.rsplit_once('.')?;
     Some(match ending.to_ascii_lowercase().as_str() {
-        "pgp" | "gpg" | "asc" => (ReasonCode::FileDecryptFailed, "encrypted files"),
-        "gz" | "zip" => (ReasonCode::FileArchiveInvalid, "archives in archives"),
-        "xlsx" => (ReasonCode::FileNotText, "spreadsheets"),
-        "jsonl" => (ReasonCode::FileNotText, "JSON lines"),
+        "pgp" | "gpg" | "asc" => (
+            ReasonCode::FileDecryptFailed,
+            "this version reads no encrypted files, send plain CSV over SFTP or FTPS",
+        ),
+        "gz" | "zip" => (
+            ReasonCode::FileArchiveInvalid,
+            "an archive in an archive is not read, pack the file once",
+        ),
+        "xls" | "xlsb" | "xlsm" | "ods" => {
+            (ReasonCode::FileNotText, "of spreadsheets only .xlsx is read, save it so or as CSV")
+        }
         _ => return None,
     })
 }
@@ -113,11 +118,15 @@ struct NameParts<'a> {
     number: Option<u64>,
 }
 
-/// Reads `<kind>[.<profile>]_<ref>[_<yyyymmdd>[T<hhmmss>Z]][_s<seq>].csv…`; any other name gives
-/// nothing.
+/// Reads `<kind>[.<profile>]_<ref>[_<yyyymmdd>[T<hhmmss>Z]][_s<seq>].csv…`, or `.xlsx`, `.jsonl`; any
+/// other name gives nothing.
 fn name_parts(name: &str) -> NameParts<'_> {
     let none = NameParts { kind: None, profile: None, file_ref: None, number: None };
-    let stem = name.split_once(".csv").map_or(name, |(stem, _)| stem);
+    let form = form_of_name(name);
+    let stem = match form {
+        FileForm::Delimited => name.split_once(".csv").map_or(name, |(stem, _)| stem),
+        _ => &name[..name.len() - form.as_str().len() - 1],
+    };
     // Kinds with an underscore of their own come first.
     let Some(kind) = Kind::ALL
         .iter()
@@ -212,8 +221,10 @@ mod tests {
         check("inbox/messages_1.csv.gz.pgp", Err(ReasonCode::FileDecryptFailed));
         check("inbox/messages_1.csv.GPG", Err(ReasonCode::FileDecryptFailed));
         check("inbox/messages_1.csv.zip.gz", Err(ReasonCode::FileArchiveInvalid));
-        check("inbox/messages_1.xlsx", Err(ReasonCode::FileNotText));
-        check("inbox/messages/a.jsonl", Err(ReasonCode::FileNotText));
+        check("inbox/messages_1.xls", Err(ReasonCode::FileNotText));
+        check("inbox/messages/a.ods", Err(ReasonCode::FileNotText));
+        check("inbox/messages_1.xlsx", Ok((Kind::Messages, "", "1")));
+        check("inbox/messages_a_20261122.jsonl.gz", Ok((Kind::Messages, "", "a")));
         check("inbox/messages_1.csv.gz", Ok((Kind::Messages, "", "1")));
         check("inbox/messages_1.ZIP", Ok((Kind::Messages, "", "1")));
         check("inbox/INV_7.csv.gz", Ok((Kind::Messages, "billing", "")));

@@ -8,12 +8,33 @@ use super::IntakeError;
 use super::concluding::Desk;
 use super::identify::{Unidentified, identify};
 use super::settings::{ProfileSettings, TenantSettings};
-use super::unpack::{Original, Packing, UnpackError, original, unpack};
+use super::unpack::{Laid, lay_out};
 use crate::codes::ReasonCode;
-use crate::model::Kind;
+use crate::model::{FileForm, Kind};
 use crate::records::{FileProblem, Manifest};
 use crate::spool::BatchFolder;
 use crate::store::BatchRecord;
+
+/// What is known of a file when its first record is read.
+pub(super) struct Prepared<'a> {
+    pub(super) profile: &'a ProfileSettings,
+    pub(super) file_ref: String,
+    pub(super) laid: Laid,
+    /// The sequence number that the name gives.
+    pub(super) number: Option<u64>,
+}
+
+/// Why no record is read.
+pub(super) enum Unprepared {
+    Refused(FileProblem),
+    Failed(IntakeError),
+}
+
+impl From<Unidentified> for Unprepared {
+    fn from(why: Unidentified) -> Unprepared {
+        Unprepared::Refused(FileProblem::new(why.code, why.message))
+    }
+}
 
 impl Desk {
     /// Everything that can be said before the first record is read.
@@ -24,8 +45,9 @@ impl Desk {
         folder: &BatchFolder,
         manifest: Option<&Manifest>,
     ) -> Result<Prepared<'a>, Unprepared> {
-        let refuse =
-            |code: ReasonCode, message: String| Unprepared::Refused(Unidentified { code, message });
+        let refuse = |code: ReasonCode, message: String| {
+            Unprepared::Refused(FileProblem::new(code, message))
+        };
         if tenant.suspended {
             let code = ReasonCode::FileTenantSuspended;
             return Err(refuse(code, code.meaning().to_owned()));
@@ -41,12 +63,12 @@ impl Desk {
             let message = format!("this version takes messages only, not {}", identity.kind);
             return Err(refuse(ReasonCode::FileKindNotAllowed, message));
         }
-        let original = match identity.packing {
-            Some(packing) => Some(unpacked(folder, packing, identity.profile)?),
-            None => None,
+        let mut prepared = Prepared {
+            profile: identity.profile,
+            laid: lay_out(folder, &identity, identity.profile)?,
+            file_ref: identity.file_ref.clone(),
+            number: identity.number,
         };
-        let (profile, file_ref) = (identity.profile, identity.file_ref);
-        let prepared = Prepared { profile, file_ref, original, number: identity.number };
         let announced = || manifest.and_then(|m| m.directive("profile")).map(str::to_owned);
         let Some(name) = directive_profile(&folder.text()).or_else(announced) else {
             return Ok(prepared);
@@ -56,50 +78,16 @@ impl Desk {
                 format!("the directive asks for the profile \"{name}\", which does not exist");
             refuse(ReasonCode::HeaderDirectiveInvalid, message)
         })?;
-        match profile.kind.filter(|kind| *kind != identity.kind) {
-            Some(kind) => {
-                let message = format!("the name says {}, the profile says {kind}", identity.kind);
-                Err(refuse(ReasonCode::FileKindConflict, message))
-            }
-            None => Ok(Prepared { profile, ..prepared }),
+        if let Some(kind) = profile.kind.filter(|kind| *kind != identity.kind) {
+            let message = format!("the name says {}, the profile says {kind}", identity.kind);
+            return Err(refuse(ReasonCode::FileKindConflict, message));
         }
-    }
-}
-
-/// What is known of a file when its first record is read.
-pub(super) struct Prepared<'a> {
-    pub(super) profile: &'a ProfileSettings,
-    pub(super) file_ref: String,
-    /// Of a packed file, whose text has another size and digest.
-    pub(super) original: Option<Original>,
-    /// The sequence number that the name gives.
-    pub(super) number: Option<u64>,
-}
-
-/// Why no record is read.
-pub(super) enum Unprepared {
-    Refused(Unidentified),
-    Failed(IntakeError),
-}
-
-impl From<Unidentified> for Unprepared {
-    fn from(why: Unidentified) -> Unprepared {
-        Unprepared::Refused(why)
-    }
-}
-
-fn unpacked(
-    folder: &BatchFolder,
-    packing: Packing,
-    profile: &ProfileSettings,
-) -> Result<Original, Unprepared> {
-    let original = original(folder).map_err(Unprepared::Failed)?;
-    match unpack(packing, folder, original.bytes, &profile.read.limits) {
-        Ok(()) => Ok(original),
-        Err(UnpackError::Failed(error)) => Err(Unprepared::Failed(error)),
-        Err(UnpackError::Refused(FileProblem { code, message, .. })) => {
-            Err(Unprepared::Refused(Unidentified { code, message }))
+        // The profile says where a sheet's header stands.
+        if prepared.laid.form == FileForm::Workbook && profile.name != identity.profile.name {
+            prepared.laid = lay_out(folder, &identity, profile)?;
         }
+        prepared.profile = profile;
+        Ok(prepared)
     }
 }
 

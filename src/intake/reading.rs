@@ -1,7 +1,7 @@
 //! One pass over a claimed file: every row checked, stored and counted, nothing decided yet.
 
 use std::fs::File;
-use std::io;
+use std::io::{self, Seek};
 use std::path::Path;
 
 use jiff::Timestamp;
@@ -15,7 +15,7 @@ use super::settings::{ProfileSettings, TenantSettings};
 use super::writer::RowWriter;
 use crate::batch::Counts;
 use crate::codes::{ReasonCode, Severity};
-use crate::model::Category;
+use crate::model::{Category, FileForm};
 use crate::policy::{Question, Verdict, Window, decide, expiry};
 use crate::records::{
     Dedupe, Directives, Facts, FileProblem, Manifest, MessageChecker, MessageRow, Opened,
@@ -50,6 +50,7 @@ pub(super) struct Reading {
 pub(super) struct Pass<'a> {
     pub(super) tenant: &'a TenantSettings,
     pub(super) profile: &'a ProfileSettings,
+    pub(super) form: FileForm,
     pub(super) strong_proof: bool,
     /// What the sender says of the file beside it.
     pub(super) manifest: Option<&'a Manifest>,
@@ -69,6 +70,8 @@ pub(super) fn read_file(pass: Pass<'_>, input: &Path) -> Result<Reading, IntakeE
         manifest.announce(&mut settings);
     }
     let file = File::open(input).map_err(unreadable)?;
+    let settings = settings.for_form(pass.form, &file).map_err(unreadable)?;
+    (&file).rewind().map_err(unreadable)?;
     let mut reader = RecordReader::new(file, settings.clone());
     let scratch = pass.folder.scratch();
     let mut reading = Rows {

@@ -55,7 +55,11 @@ struct Sighting {
 
 /// The sightings of all inboxes.
 #[derive(Debug, Default)]
-pub(super) struct Sightings(HashMap<(TenantId, String), Sighting>);
+pub(super) struct Sightings {
+    seen: HashMap<(TenantId, String), Sighting>,
+    /// Versions of archives that are not whole: perhaps somebody still writes into them.
+    broken: HashMap<(TenantId, String), FileVersion>,
+}
 
 /// Why a file is taken.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -78,6 +82,8 @@ struct Own {
     at: Timestamp,
     ready_at: Timestamp,
     account: String,
+    /// An archive that was looked into and is not whole.
+    broken: bool,
 }
 
 impl Sightings {
@@ -86,12 +92,23 @@ impl Sightings {
     pub(super) fn sign(&mut self, tenant: &TenantId, path: &str, sign: Sign, now: Timestamp) {
         let unseen = FileVersion { device: 0, inode: 0, bytes: 0, modified_ns: 0 };
         let sighting = Sighting { version: unseen, since: now, sign: Some((sign, now)) };
-        self.0.insert((tenant.clone(), path.to_owned()), sighting);
+        self.seen.insert((tenant.clone(), path.to_owned()), sighting);
+    }
+
+    /// Notes that this version of an archive is not whole: it waits for another one, or for so long that
+    /// nobody can be writing into it any more.
+    pub(super) fn broken(&mut self, tenant: &TenantId, path: &str, version: FileVersion) {
+        self.broken.insert((tenant.clone(), path.to_owned()), version);
+    }
+
+    pub(super) fn is_broken(&self, tenant: &TenantId, path: &str, version: FileVersion) -> bool {
+        self.broken.get(&(tenant.clone(), path.to_owned())) == Some(&version)
     }
 
     /// Forgets what is no longer in a tenant's inbox.
     pub(super) fn keep_only(&mut self, tenant: &TenantId, paths: &HashSet<String>) {
-        self.0.retain(|(of, path), _| of != tenant || paths.contains(path));
+        self.seen.retain(|(of, path), _| of != tenant || paths.contains(path));
+        self.broken.retain(|(of, path), _| of != tenant || paths.contains(path));
     }
 
     /// When and why a file is taken, with the sidecars that are there.
@@ -180,6 +197,7 @@ impl Sightings {
         now: Timestamp,
     ) -> Own {
         let version = file.version;
+        let broken = self.is_broken(tenant, &file.path, version);
         let only_quiet = profile.only_proof == Some(Proof::Quiet);
         let evidence = file.evidence.as_ref().filter(|e| e.version == version && !only_quiet);
         if let Some(evidence) = evidence {
@@ -193,10 +211,11 @@ impl Sightings {
                 at: evidence.at,
                 ready_at: later(evidence.at, wait),
                 account: evidence.account.clone(),
+                broken,
             };
         }
         let key = (tenant.clone(), file.path.clone());
-        let sighting = self.0.entry(key).or_insert(Sighting { version, since: now, sign: None });
+        let sighting = self.seen.entry(key).or_insert(Sighting { version, since: now, sign: None });
         if sighting.version != version {
             // A sign that came since the last look speaks of this version.
             let fresh = sighting.sign.filter(|_| sighting.version.inode == 0);
@@ -205,10 +224,12 @@ impl Sightings {
         let (proof, at, wait) = match sighting.sign.filter(|_| !only_quiet) {
             Some((Sign::Renamed, at)) => (Proof::Rename, at, profile.grace),
             Some((Sign::Closed, at)) => (Proof::Close, at, profile.grace.max(profile.settle)),
+            // Whoever writes slowly is waited for as a sidecar would be.
+            None if broken => (Proof::Quiet, sighting.since, profile.pair_timeout),
             None => (Proof::Quiet, sighting.since, profile.quiet),
         };
         let ready_at = later(at, wait);
-        Own { proof, strength: strength(proof), at, ready_at, account: String::new() }
+        Own { proof, strength: strength(proof), at, ready_at, account: String::new(), broken }
     }
 }
 
@@ -242,9 +263,9 @@ fn proofs(
         let at = if unseen { later(own.at, profile.grace) } else { own.ready_at };
         proofs.push((Proof::Trailer, MinProof::Strong, at));
     }
-    // The checksum is held against the bytes when they are read.
+    // Whether it is whole is looked at when it would be taken.
     let asked = profile.only_proof == Some(Proof::Archive) || profile.min_proof > own.strength;
-    if asked && is_archive(group.file.name()) {
+    if asked && !own.broken && is_archive(group.file.name()) {
         proofs.push((Proof::Archive, MinProof::Strong, own.ready_at));
     }
     proofs.push((own.proof, own.strength, own.ready_at));
@@ -254,7 +275,7 @@ fn proofs(
 /// True for names of files that carry a checksum of their own.
 fn is_archive(name: &str) -> bool {
     let name = name.to_ascii_lowercase();
-    [".gz", ".zip"].iter().any(|ending| name.ends_with(ending))
+    [".gz", ".zip", ".xlsx"].iter().any(|ending| name.ends_with(ending))
 }
 
 fn fits(profile: &ProfileSettings, proof: Proof) -> bool {
@@ -280,7 +301,7 @@ fn not_proved(profile: &ProfileSettings) -> (ReasonCode, String) {
         Some(Proof::Sentinel) => "no marker such as <name>.done came for this file",
         Some(Proof::Rename) => "the file did not get its name from another one such as <name>.tmp",
         Some(Proof::Trailer) => "no line #EOF came at the end of the file",
-        Some(Proof::Archive) => "the file did not come as .gz or .zip",
+        Some(Proof::Archive) => "the file did not come as a whole .gz or .zip",
         _ => {
             "nothing proved well enough that the file is whole; send a marker <name>.done after it"
         }
@@ -344,6 +365,34 @@ mod tests {
         let changed = group(11, Some(close));
         let ready = sightings.readiness(&tenant.id, &changed, &tenant.plain, at(1));
         assert_eq!((ready.proof, ready.ready_at), (Some(Proof::Quiet), at(61)));
+    }
+
+    #[test]
+    fn an_archive_that_is_not_whole_waits_for_its_rest_before_it_is_answered() {
+        let tenant = testing::tenant("acme");
+        let mut sightings = Sightings::default();
+        let file = |bytes| {
+            let mut group = group(bytes, None);
+            group.file.path = "inbox/a.csv.gz".to_owned();
+            group
+        };
+        let ready = sightings.readiness(&tenant.id, &file(5), &tenant.plain, at(0));
+        assert_eq!((ready.proof, ready.ready_at), (Some(Proof::Quiet), at(60)));
+        sightings.broken(&tenant.id, "inbox/a.csv.gz", version(5));
+        let ready = sightings.readiness(&tenant.id, &file(5), &tenant.plain, at(60));
+        assert_eq!((ready.proof, ready.ready_at), (Some(Proof::Quiet), at(7200)));
+        let ready = sightings.readiness(&tenant.id, &file(9), &tenant.plain, at(70));
+        assert_eq!((ready.proof, ready.ready_at), (Some(Proof::Quiet), at(130)));
+
+        // Where a strong proof is asked for, a half archive is none.
+        let strong = ProfileSettings { min_proof: MinProof::Strong, ..tenant.plain.clone() };
+        let mut group = file(9);
+        group.file.evidence = Some(evidence(Proof::Close, 9));
+        let ready = sightings.readiness(&tenant.id, &group, &strong, at(70));
+        assert_eq!((ready.proof, ready.ready_at), (Some(Proof::Archive), at(2)));
+        sightings.broken(&tenant.id, "inbox/a.csv.gz", version(9));
+        let ready = sightings.readiness(&tenant.id, &group, &strong, at(70));
+        assert_eq!((ready.proof, ready.ready_at), (None, at(7200)));
     }
 
     #[test]

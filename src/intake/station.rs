@@ -19,14 +19,15 @@ use super::claim::input_version;
 use super::concluding::Desk;
 use super::expected::Settled;
 use super::inbox::{Inbox, profile_of};
-use super::pairs::{Group, Sidecar, pair_up};
+use super::pairs::{Group, InboxFile, Sidecar, pair_up};
 use super::ready::{Doorbell, Readiness, Sightings};
 use super::settings::{Settings, TenantSettings};
+use super::unpack::is_half;
 use super::watch::InboxWatch;
 use crate::batch::{BatchEvent, BatchState};
 use crate::codes::ReasonCode;
 use crate::files::Root;
-use crate::model::{BatchId, FileState, TenantId};
+use crate::model::{BatchId, FileState, Proof, TenantId};
 use crate::spool::Spool;
 use crate::store::{Acceptance, BatchRecord, Facts, Store};
 use crate::telemetry::Metrics;
@@ -245,6 +246,10 @@ impl Intake {
             self.look_again(&tenant.id, ready.ready_at);
             return Ok(false);
         }
+        if self.is_half_an_archive(tenant, &group.file, &ready).await? {
+            self.look_again(&tenant.id, now);
+            return Ok(true);
+        }
         let (code, message) = ready.given_up.map_or((None, String::new()), |(c, m)| (Some(c), m));
         let state = code.map(|_| FileState::Rejected);
         let record = BatchRecord {
@@ -325,6 +330,26 @@ impl Intake {
             None => self.look_again(&tenant.id, now),
         }
         Ok(true)
+    }
+
+    /// True for an archive that nobody said is whole, and that is not: it is not taken yet.
+    async fn is_half_an_archive(
+        &mut self,
+        tenant: &Arc<TenantSettings>,
+        file: &InboxFile,
+        ready: &Readiness,
+    ) -> Result<bool, IntakeError> {
+        let asked = matches!(ready.proof, Some(Proof::Archive | Proof::Quiet));
+        if !asked || self.sightings.is_broken(&tenant.id, &file.path, file.version) {
+            return Ok(false);
+        }
+        let (tree, owner) = (self.tree(&tenant.id), Arc::clone(tenant));
+        let path = file.path.clone();
+        let half = blocking(move || is_half(&tree, &owner, &path)).await?;
+        if half {
+            self.sightings.broken(&tenant.id, &file.path, file.version);
+        }
+        Ok(half)
     }
 
     fn tree(&self, tenant: &TenantId) -> PathBuf {

@@ -123,6 +123,21 @@ impl Proof {
 }
 
 words! {
+    /// How the records of a file are written, by the ending of its name.
+    FileForm {
+        Delimited = "csv",
+        Workbook = "xlsx",
+        Objects = "jsonl",
+    }
+}
+
+impl Default for FileForm {
+    fn default() -> FileForm {
+        FileForm::Delimited
+    }
+}
+
+words! {
     /// What the ACK says of a file.
     FileState {
         Accepted = "ACCEPTED",

@@ -35,11 +35,13 @@ impl OpenBatch {
     }
 
     pub(super) fn write_rejected(&self, out: &mut dyn Write) -> Result<(), OutboxError> {
-        let original = BufReader::new(File::open(self.folder.text())?);
+        let text = self.folder.text();
         let mut settings = (self.tenant.read_settings)(&self.record.facts.profile);
         if let Some(manifest) = self.manifest()? {
             manifest.announce(&mut settings);
         }
+        let settings = settings.for_form(self.record.facts.form, File::open(&text)?)?;
+        let original = BufReader::new(File::open(text)?);
         let refused = self.record.facts.state == Some(FileState::Rejected);
         let code = self.record.facts.code.filter(|_| refused);
         let all_for = code.filter(|code| REFUSED_BY_ROW.contains(code));

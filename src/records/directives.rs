@@ -3,6 +3,7 @@
 use crate::codes::ReasonCode;
 use crate::model::{Category, ChannelKind, normalise_name};
 
+use super::encoding::TextEncoding;
 use super::moment::{self, Zones};
 use super::nearest::nearest;
 use super::problem::{FileProblem, cut_value, either};
@@ -224,7 +225,7 @@ fn check_value(
 
 /// The encoding was settled before this line could be read; here it can only agree.
 fn check_encoding(line: &DirectiveLine, actual: &str) -> Result<(), Box<FileProblem>> {
-    let problem = match encoding_rs::Encoding::for_label(line.value.as_bytes()) {
+    let problem = match TextEncoding::from_label(&line.value) {
         Some(encoding) if encoding.name() == actual => return Ok(()),
         Some(_) => FileProblem::new(
             ReasonCode::HeaderDirectiveConflict,
@@ -234,7 +235,7 @@ fn check_encoding(line: &DirectiveLine, actual: &str) -> Result<(), Box<FileProb
             ReasonCode::HeaderDirectiveInvalid,
             format!("the encoding {:?} is not known", cut_value(&line.value)),
         )
-        .hint("use a WHATWG name such as utf-8 or windows-1252"),
+        .hint("use a WHATWG name such as utf-8 or windows-1252, or cp437, cp850, cp852"),
     };
     Err(Box::new(problem.at_line(line.line).value(&line.value)))
 }

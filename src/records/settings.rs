@@ -1,6 +1,8 @@
 //! How a file is to be read: what a profile may declare, with defaults that fit most files.
 
-use encoding_rs::Encoding;
+use crate::model::FileForm;
+
+use super::encoding::TextEncoding;
 
 /// Delimiters a file may use; the order breaks ties when a header fits several.
 pub(super) const DELIMITERS: [u8; 4] = [b',', b';', b'\t', b'|'];
@@ -56,7 +58,9 @@ pub struct ReadSettings {
     /// The quote; `None` reads quotes as text.
     pub quote: Option<u8>,
     /// Declared encoding; a byte order mark in the file wins. `None` is UTF-8.
-    pub encoding: Option<&'static Encoding>,
+    pub encoding: Option<TextEncoding>,
+    /// How the records are written: the file's, not the profile's.
+    pub form: FileForm,
     pub header: HeaderMode,
     /// Lines before the header that are no directives and are passed over.
     pub skip_lines: usize,
@@ -83,6 +87,7 @@ impl Default for ReadSettings {
             delimiter: None,
             quote: Some(b'"'),
             encoding: None,
+            form: FileForm::Delimited,
             header: HeaderMode::Present,
             skip_lines: 0,
             columns: Vec::new(),
@@ -94,5 +99,17 @@ impl Default for ReadSettings {
             announced: Vec::new(),
             limits: Limits::default(),
         }
+    }
+}
+
+impl ReadSettings {
+    /// The encoding that holds where the file itself names none: what a manifest says, else what is
+    /// declared. What comes out of a workbook is our own text.
+    pub(super) fn declared(&self) -> Option<TextEncoding> {
+        let announced = self.announced.iter().find(|(key, _)| key == "encoding");
+        announced
+            .and_then(|(_, label)| TextEncoding::from_label(label))
+            .or(self.encoding)
+            .filter(|_| self.form != FileForm::Workbook)
     }
 }

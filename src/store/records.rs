@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 use super::engine::StoreError;
 use crate::batch::{BatchState, Counts};
 use crate::codes::ReasonCode;
-use crate::model::{BatchId, FileState, Kind, Proof, Status, TenantId};
+use crate::model::{BatchId, FileForm, FileState, Kind, Proof, Status, TenantId};
 
 /// The version byte in front of every value.
 pub(super) const RECORD_VERSION: u8 = 1;
@@ -69,6 +69,7 @@ stored_as_text! {
         |t| BatchState::ALL.into_iter().find(|s| s.as_str() == t);
     optional_batch: Option<BatchId>, |v| v.map_or(String::new(), |b| b.to_string()),
         |t| if t.is_empty() { Some(None) } else { t.parse().ok().map(Some) };
+    form_text: FileForm, |v| v.to_string(), FileForm::from_text;
     optional_kind: Option<Kind>, |v| v.map_or(String::new(), |k| k.to_string()),
         |t| if t.is_empty() { Some(None) } else { Kind::from_text(t).map(Some) };
     optional_proof: Option<Proof>, |v| v.map_or(String::new(), |p| p.to_string()),
@@ -191,6 +192,9 @@ pub struct Facts {
     /// The number that is waited for next, where the profile counts its files.
     #[serde(default)]
     pub next_seq: Option<u64>,
+    /// How the records are written; the text of a packed file or a workbook is laid beside it.
+    #[serde(with = "form_text", default)]
+    pub form: FileForm,
     /// The file's `#x_*` directives, in order.
     #[serde(default)]
     pub x: Vec<(String, String)>,

@@ -177,7 +177,7 @@ fn expected(section: &Section<'_>, pattern: Option<String>) -> Option<Expected> 
     }
     let due = by.map(|by| (by, days));
     let pattern = pattern.unwrap_or_default();
-    section.is_given().then(|| Expected { due, rows_min, rows_max, pattern })
+    section.is_given().then_some(Expected { due, rows_min, rows_max, pattern })
 }
 
 fn time_of_day(item: &Item<'_>) -> Result<Time, Complaint> {

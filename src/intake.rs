@@ -5,6 +5,7 @@
 //! never writes into an outbox, never takes a file whose sender may still be writing.
 //! Start reading at `station.rs`, then `concluding.rs` and `judging.rs`.
 
+mod attempt;
 mod body;
 mod claim;
 mod concluding;

@@ -179,31 +179,11 @@ pub(super) fn input_version(input: &Path) -> Result<(u64, i64, i64), IntakeError
 
 #[cfg(test)]
 mod tests {
-    use jiff::Timestamp;
-
     use super::*;
-    use crate::batch::BatchState;
-    use crate::model::BatchId;
+    use crate::intake::pairs::{InboxFile, SidecarKind};
+    use crate::intake::testing;
     use crate::spool::Spool;
-    use crate::store::{Facts, SimulatedDisk, Store};
-
-    fn record() -> BatchRecord {
-        BatchRecord {
-            id: BatchId::from_u64(1),
-            tenant: "acme".parse().unwrap(),
-            path: "inbox/a.csv".to_owned(),
-            state: BatchState::Claimed,
-            account: String::new(),
-            proof: None,
-            received_at: Timestamp::UNIX_EPOCH,
-            claimed_at: Timestamp::UNIX_EPOCH,
-            validated_at: None,
-            closed_at: None,
-            facts: Facts::default(),
-            chunks: 0,
-            hold: None,
-        }
-    }
+    use crate::store::{SimulatedDisk, Store};
 
     #[test]
     fn a_claim_that_does_not_come_about_leaves_nothing() {
@@ -216,22 +196,71 @@ mod tests {
         fs::write(inbox.join("a.csv"), "one").unwrap();
         let tree = Root::open(&data.path().join("tenant")).unwrap();
         let version = tree.stat(&RelPath::of("inbox/a.csv")).unwrap().version;
-        let batch = record().id;
+        let batch = testing::claimed().id;
 
         // The batch's folder cannot be made.
         fs::write(spool.batch(batch).path(), "in the way").unwrap();
-        assert!(desk.claim(&tree, record(), version, &[]).is_err());
+        assert!(desk.claim(&tree, testing::claimed(), version, &[]).is_err());
         assert_eq!(store.batch(batch).unwrap(), None);
         assert_eq!(fs::read(inbox.join("a.csv")).unwrap(), b"one");
         fs::remove_file(spool.batch(batch).path()).unwrap();
 
         let other = FileVersion { bytes: 2, ..version };
-        assert_eq!(desk.claim(&tree, record(), other, &[]).unwrap(), None);
+        assert_eq!(desk.claim(&tree, testing::claimed(), other, &[]).unwrap(), None);
         assert_eq!(store.batch(batch).unwrap(), None);
         assert_eq!(fs::read(inbox.join("a.csv")).unwrap(), b"one");
 
-        assert!(desk.claim(&tree, record(), version, &[]).unwrap().is_some());
+        assert!(desk.claim(&tree, testing::claimed(), version, &[]).unwrap().is_some());
         assert_eq!(fs::read(spool.batch(batch).input()).unwrap(), b"one");
         assert!(!inbox.join("a.csv").exists());
+    }
+    #[test]
+    fn sidecars_are_taken_with_their_file_and_go_back_without_it() {
+        let data = tempfile::tempdir().unwrap();
+        let store = Store::simulated(&SimulatedDisk::default()).unwrap();
+        let spool = Spool::open(data.path()).unwrap();
+        let desk = Desk { store: store.clone(), spool: spool.clone() };
+        let root = data.path().join("tenant");
+        let inbox = root.join("inbox");
+        fs::create_dir_all(&inbox).unwrap();
+        fs::write(inbox.join("a.csv"), "one").unwrap();
+        fs::write(inbox.join("a.csv.md5"), "digest").unwrap();
+        let tree = Root::open(&root).unwrap();
+        let version =
+            |name: &str| tree.stat(&RelPath::of(&format!("inbox/{name}"))).unwrap().version;
+        let there = |name: &str| fs::read_to_string(inbox.join(name)).ok();
+        let sidecar = |name: &str| Sidecar {
+            kind: SidecarKind::Md5,
+            base: "inbox/a.csv".to_owned(),
+            file: InboxFile {
+                path: format!("inbox/{name}"),
+                version: version("a.csv.md5"),
+                evidence: None,
+                trailer: false,
+            },
+        };
+        let (md5, gone) = (sidecar("a.csv.md5"), sidecar("a.csv.done"));
+        let file = version("a.csv");
+        let other = FileVersion { bytes: 2, ..file };
+        for (version, sidecars) in [(other, vec![md5.clone()]), (file, vec![md5.clone(), gone])] {
+            assert_eq!(desk.claim(&tree, testing::claimed(), version, &sidecars).unwrap(), None);
+            assert_eq!(there("a.csv.md5").as_deref(), Some("digest"));
+            assert_eq!(there("a.csv").as_deref(), Some("one"));
+        }
+        // The process dies between the two renames; the next one finds only the sidecar.
+        let record = store.open_batch(testing::claimed()).unwrap();
+        let folder = spool.batch(record.id);
+        folder.create().unwrap();
+        fs::write(folder.sidecar("a.csv.md5"), "digest").unwrap();
+        fs::remove_file(inbox.join("a.csv.md5")).unwrap();
+        assert!(!desk.resume_claim(&root, &record).unwrap());
+        assert_eq!(there("a.csv.md5").as_deref(), Some("digest"));
+        assert_eq!(store.batch(record.id).unwrap(), None);
+
+        let md5 = sidecar("a.csv.md5");
+        let record = desk.claim(&tree, testing::claimed(), file, &[md5]).unwrap().unwrap();
+        assert!(desk.resume_claim(&root, &record).unwrap());
+        assert_eq!(spool.batch(record.id).sidecars().unwrap(), ["a.csv.md5"]);
+        assert_eq!((there("a.csv"), there("a.csv.md5")), (None, None));
     }
 }

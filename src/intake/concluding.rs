@@ -208,3 +208,40 @@ fn note_proof(record: &mut BatchRecord, original: Option<Original>, has_trailer:
         record.facts.sha256 = original.sha256;
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::io::Write;
+
+    use super::*;
+    use crate::files::{RelPath, Root};
+    use crate::intake::testing;
+    use crate::store::SimulatedDisk;
+
+    #[test]
+    fn a_file_that_is_written_while_it_is_read_is_read_once_more_whole() {
+        let data = tempfile::tempdir().unwrap();
+        let store = Store::simulated(&SimulatedDisk::default()).unwrap();
+        let spool = Spool::open(data.path()).unwrap();
+        let desk = Desk { store, spool: spool.clone() };
+        let (tenant, now) = (testing::tenant("acme"), Timestamp::UNIX_EPOCH);
+        let inbox = data.path().join("tenant/inbox");
+        std::fs::create_dir_all(&inbox).unwrap();
+        // A local writer keeps the file open, whatever becomes of its name.
+        let mut writer = File::create(inbox.join("messages_a.csv")).unwrap();
+        writer.write_all(b"email,text\nann@example.org,One\nbob@exam").unwrap();
+        let tree = Root::open(&data.path().join("tenant")).unwrap();
+        let version = tree.stat(&RelPath::of("inbox/messages_a.csv")).unwrap().version;
+        let record = BatchRecord { path: "inbox/messages_a.csv".to_owned(), ..testing::claimed() };
+        let record = desk.claim(&tree, record, version, &[]).unwrap().unwrap();
+        let mid = desk.conclude(&tenant, record.clone(), now, &|| {
+            (&writer).write_all(b"ple.org,Two\n").unwrap();
+            Ok(false)
+        });
+        assert!(matches!(mid, Err(IntakeError::StillWritten)));
+        let there = desk.store.batch(record.id).unwrap().unwrap();
+        assert_eq!(there, record, "nothing of the half file counts");
+        let done = desk.conclude(&tenant, record, now, &|| Ok(true)).unwrap();
+        assert_eq!((done.facts.rows_total, done.facts.rows_rejected, done.facts.bytes), (2, 0, 51));
+    }
+}

@@ -2,7 +2,6 @@
 
 use std::collections::{BTreeMap, HashMap, HashSet, VecDeque};
 use std::error::Error;
-use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
@@ -15,7 +14,7 @@ use tokio::sync::Notify;
 use tokio::time::Instant;
 
 use super::IntakeError;
-use super::claim::input_version;
+use super::attempt::{Done, STRIKES_MAX, read};
 use super::concluding::Desk;
 use super::expected::Settled;
 use super::inbox::{Inbox, profile_of};
@@ -23,12 +22,12 @@ use super::pairs::{Group, Sidecar, pair_up};
 use super::ready::{Doorbell, Readiness, Sightings};
 use super::settings::{Settings, TenantSettings};
 use super::watch::InboxWatch;
-use crate::batch::{BatchEvent, BatchState};
+use crate::batch::BatchState;
 use crate::codes::ReasonCode;
 use crate::files::Root;
 use crate::model::{BatchId, FileState, TenantId};
 use crate::spool::Spool;
-use crate::store::{Acceptance, BatchRecord, Facts, Store};
+use crate::store::{BatchRecord, Facts, Store};
 use crate::telemetry::Metrics;
 use crate::worker::{Progress, Worker, blocking};
 use crate::world::World;
@@ -42,19 +41,6 @@ pub struct Nudges {
     pub dispatch: Arc<Notify>,
     pub outbox: Arc<Notify>,
 }
-
-/// One file that was read to its end, or could not be.
-struct Done {
-    tenant: TenantId,
-    batch: BatchRecord,
-    result: Result<BatchRecord, IntakeError>,
-    /// How much nearer a failure brought the file to being given up.
-    strikes: u32,
-}
-
-/// A file is answered `file.internal` after so many strikes: two panics, or a minute in which its
-/// bytes could not be read.
-const STRIKES_MAX: u32 = 12;
 
 /// The station.
 pub struct Intake {
@@ -489,64 +475,6 @@ impl Intake {
         self.metrics.rows.of(["accepted"]).inc_by(facts.rows_accepted);
         self.metrics.rows.of(["rejected"]).inc_by(facts.rows_rejected);
         self.metrics.rows.of(["duplicate"]).inc_by(facts.rows_duplicate);
-    }
-}
-
-/// Reads one claimed file, or answers one that was given up.
-async fn read(
-    desk: Desk,
-    tenant: Arc<TenantSettings>,
-    record: BatchRecord,
-    now: Timestamp,
-    given_up: bool,
-) -> Done {
-    let (id, batch) = (tenant.id.clone(), record.clone());
-    let result = blocking(move || {
-        if given_up {
-            return desk.refuse_internal(record);
-        }
-        catch_unwind(AssertUnwindSafe(|| desk.read_unchanged(&tenant, record, now)))
-            .unwrap_or(Err(IntakeError::Panicked))
-    })
-    .await;
-    let strikes = match &result {
-        Err(IntakeError::Panicked) => STRIKES_MAX / 2,
-        Err(IntakeError::Input { .. }) => 1,
-        _ => 0,
-    };
-    Done { tenant: id, batch, result, strikes }
-}
-
-impl Desk {
-    /// Concludes the file if nobody wrote into it meanwhile.
-    fn read_unchanged(
-        &self,
-        tenant: &TenantSettings,
-        record: BatchRecord,
-        now: Timestamp,
-    ) -> Result<BatchRecord, IntakeError> {
-        let folder = self.spool.batch(record.id);
-        let before = input_version(&folder.input())?;
-        let unchanged = || Ok(input_version(&folder.input())? == before);
-        let record = self.conclude(tenant, record, now, &unchanged)?;
-        if record.facts.state.is_some_and(|state| state != FileState::Rejected) {
-            self.note_odd_size(tenant, &record, now)?;
-        }
-        Ok(record)
-    }
-
-    /// Answers a file that this program cannot read without falling over.
-    fn refuse_internal(&self, mut record: BatchRecord) -> Result<BatchRecord, IntakeError> {
-        let code = ReasonCode::FileInternal;
-        record.facts = Facts {
-            state: Some(FileState::Rejected),
-            code: Some(code),
-            message: code.meaning().to_owned(),
-            ..Facts::default()
-        };
-        record.validated_at = Some(record.claimed_at);
-        self.store.clear_chunks(record.id)?;
-        Ok(self.store.conclude(record, BatchEvent::FileRefused, &Acceptance::default())?)
     }
 }
 

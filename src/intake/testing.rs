@@ -1,15 +1,17 @@
-//! A tenant for tests.
+//! A tenant and a batch for tests.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
 
+use jiff::Timestamp;
 use jiff::tz::TimeZone;
 
 use super::settings::{MinProof, ProfileSettings, RowIdScope, TenantSettings};
-use crate::batch::{Guards, SequenceRule, Thresholds};
-use crate::model::{Category, ChannelKind};
+use crate::batch::{BatchState, Guards, SequenceRule, Thresholds};
+use crate::model::{BatchId, Category, ChannelKind};
 use crate::policy::{Consent, MARKETING_WINDOW, MaxAge};
 use crate::records::ReadSettings;
+use crate::store::{BatchRecord, Facts};
 
 /// A tenant with the built-in defaults, email and sms, and no template.
 pub(super) fn tenant(id: &str) -> TenantSettings {
@@ -51,5 +53,24 @@ pub(super) fn tenant(id: &str) -> TenantSettings {
             default_category: None,
         },
         profiles: Vec::new(),
+    }
+}
+
+/// A batch whose file is about to be claimed.
+pub(super) fn claimed() -> BatchRecord {
+    BatchRecord {
+        id: BatchId::from_u64(1),
+        tenant: "acme".parse().unwrap(),
+        path: "inbox/a.csv".to_owned(),
+        state: BatchState::Claimed,
+        account: String::new(),
+        proof: None,
+        received_at: Timestamp::UNIX_EPOCH,
+        claimed_at: Timestamp::UNIX_EPOCH,
+        validated_at: None,
+        closed_at: None,
+        facts: Facts::default(),
+        chunks: 0,
+        hold: None,
     }
 }

@@ -328,7 +328,7 @@ impl Store {
         let key = keys::named(tenant, path.as_bytes());
         let mut found: Vec<Vec<u8>> = self.engine.get(Space::Taken, &key)?.into_iter().collect();
         if stem {
-            let mut from = key.clone();
+            let mut from = key;
             from.push(b'.');
             let page = self.engine.scan(Space::Taken, &from, &after_prefix(&from), STEM_MAX)?;
             let one_ending = |rest: &[u8]| !rest[from.len()..].contains(&b'.');

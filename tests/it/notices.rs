@@ -57,13 +57,13 @@ fn a_cut_upload_is_told_at_once_and_held_once_nobody_continues_it() {
         assert_eq!(life.rest(PATIENCE).await, End::Rest);
         let ack = ack(&stage, "outbox", "messages/a.csv.ack.csv");
         assert_eq!(state(&ack), ("HELD", "file.incomplete", ""));
-        assert_eq!((ack["bytes"].as_str(), ack["kind"].as_str()), ("35", "messages"));
+        assert_eq!((ack["bytes"].as_str(), ack["kind"].as_str()), ("34", "messages"));
         life.world.clock.now()
     });
     let said = notices(&stage);
     assert_eq!(said.len(), 1, "{said:?}");
     let told =
-        "1,2026-11-23T08:30:00Z,warning,file.incomplete,a.csv,the upload was cut after 35 bytes";
+        "1,2026-11-23T08:30:00Z,warning,file.incomplete,a.csv,the upload was cut after 34 bytes";
     assert!(said[0].starts_with(told), "{said:?}");
     // The whole file ends it.
     stage.live(now, async |life| {

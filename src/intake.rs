@@ -3,13 +3,19 @@
 //! Owns the claim (one atomic rename out of the tenant's sight), the reading and the verdict. Order of
 //! writes: spool first, store second; what a crash left is finished by the same code. Never sends,
 //! never writes into an outbox, never takes a file whose sender may still be writing.
-//! Start reading at `station.rs`, then `concluding.rs`.
+//! Start reading at `station.rs`, then `concluding.rs` and `judging.rs`.
 
 mod body;
 mod claim;
 mod concluding;
 mod error;
+mod facts;
+mod holding;
 mod identify;
+mod judging;
+mod name_pattern;
+mod numbering;
+mod prepare;
 mod read_ahead;
 mod reading;
 mod ready;
@@ -18,10 +24,12 @@ mod settings;
 mod station;
 #[cfg(test)]
 mod testing;
+mod unpack;
 mod watch;
 mod writer;
 
 pub use error::IntakeError;
+pub use name_pattern::NamePattern;
 pub use ready::Doorbell;
 pub use settings::{MinProof, ProfileSettings, RowIdScope, Settings, TenantSettings, Tenants};
 pub use station::{Intake, Nudges};

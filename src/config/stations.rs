@@ -7,6 +7,7 @@ use super::profile::Profile;
 use super::rules::{Completeness, FinalNewline, Rules};
 use super::template::ConfiguredTemplate;
 use super::tenant::{Tenant, TenantSettings};
+use crate::batch::Guards;
 use crate::dispatch::{Route, RouteTemplate};
 use crate::intake;
 use crate::model::{Kind, Proof, TenantId};
@@ -59,6 +60,7 @@ impl Config {
             max_age: settings.max_age,
             windows: settings.windows.clone(),
             row_id_window: settings.row_id_window,
+            hold_timeout: settings.hold_timeout,
             temporary: settings.temporary_names.iter().map(|p| p.matcher.clone()).collect(),
             channels: served.map(|(channel, _)| *channel).collect(),
             senders: settings.senders.clone(),
@@ -78,15 +80,19 @@ fn plain(settings: &TenantSettings, limits: &Limits) -> intake::ProfileSettings 
         limits: limits.clone(),
         ..ReadSettings::default()
     };
-    ruled(rules, read, settings)
+    let guards = Guards { spike_guard: rules.spike_guard.unwrap_or(0), ..rules.guards };
+    intake::ProfileSettings { guards, ..ruled(rules, read, settings) }
 }
 
 fn declared(profile: &Profile, settings: &TenantSettings) -> intake::ProfileSettings {
+    let (rules, guards) = (&profile.rules, profile.rules.guards);
+    let spike_guard = rules.spike_guard.unwrap_or(guards.spike_guard);
     intake::ProfileSettings {
         name: profile.name.clone(),
-        matcher: Some(profile.pattern.matcher.clone()),
+        matcher: Some(profile.pattern.clone()),
         kind: profile.kind,
-        ..ruled(&profile.rules, profile.read.clone(), settings)
+        guards: Guards { spike_guard, ..guards },
+        ..ruled(rules, profile.read.clone(), settings)
     }
 }
 
@@ -107,6 +113,8 @@ fn ruled(rules: &Rules, read: ReadSettings, settings: &TenantSettings) -> intake
             Completeness::Quiet => Some(Proof::Quiet),
         },
         thresholds: rules.thresholds,
+        guards: rules.guards,
+        sequence: rules.sequence,
         duplicate_window: rules.duplicate_window,
         dedupe: rules.dedupe,
         row_id_scope: rules.row_id_scope,

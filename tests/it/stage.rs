@@ -11,7 +11,8 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use dropchute::app::{App, Options};
-use dropchute::batch::BatchState;
+use dropchute::batch::{BatchState, Decider};
+use dropchute::codes::ReasonCode;
 use dropchute::config;
 use dropchute::files::is_temporary_name;
 use dropchute::model::{FileVersion, Proof, UploadEvidence};
@@ -44,6 +45,9 @@ sms = ["ACME"]
 email = ["sim"]
 sms = ["sim"]
 "#;
+
+/// Batches of which something is left to do; a held one is at rest.
+const OPEN: [BatchState; 3] = [BatchState::Claimed, BatchState::Released, BatchState::Running];
 
 /// How often a life is asked whether it is at rest, in its own time.
 const LOOK: Duration = Duration::from_secs(5);
@@ -184,7 +188,7 @@ impl Life<'_> {
                 writeln!(left, "in the inbox: {name}").unwrap();
             }
         }
-        for batch in self.store.batches_in(&[BatchState::Claimed, BatchState::Running]).unwrap() {
+        for batch in self.store.batches_in(&OPEN).unwrap() {
             writeln!(left, "{}: {} {:?}", batch.id, batch.name(), batch.state).unwrap();
             for (due, chunk) in self.store.timers(batch.id, 10).unwrap() {
                 writeln!(left, "  chunk {chunk} is due at {due}").unwrap();
@@ -194,6 +198,32 @@ impl Life<'_> {
             writeln!(left, "{batch}: {} is not published", publication.as_str()).unwrap();
         }
         left
+    }
+
+    /// The operator decides about every held file.
+    pub(crate) fn decide_holds(&self, release: bool) {
+        let now = self.world.clock.now();
+        for batch in self.store.holds().unwrap() {
+            let code = ReasonCode::FileApprovalNeeded;
+            let decided = match release {
+                true => self.store.release(batch.id, &Decider::Operator, now),
+                false => self.store.refuse_held(batch.id, &Decider::Operator, code, now),
+            };
+            // A store that fails is a crash; the life then finds it dead.
+            let _failed = decided;
+        }
+    }
+
+    /// Waits until no file is held any more, and for rest.
+    pub(crate) async fn rest_without_holds(&self, patience: Duration) -> End {
+        let deadline = self.world.clock.instant() + patience;
+        while !self.store.health().failed && !self.store.holds().unwrap().is_empty() {
+            if self.world.clock.instant() >= deadline {
+                return End::Late("files are still held".to_owned());
+            }
+            tokio::time::sleep(LOOK).await;
+        }
+        self.rest(patience).await
     }
 
     /// An orderly end.

@@ -61,7 +61,6 @@ impl Profile {
 fn not_yet(section: &Section<'_>) {
     section.not_yet("decimal", Some("."));
     section.not_yet("expected", None);
-    section.not_yet("reuse_names", Some("true"));
     section.not_yet("sentinel", None);
 }
 

@@ -39,6 +39,8 @@ pub struct Rules {
     pub dedupe: Option<Dedupe>,
     /// Where a row id must be unique.
     pub row_id_scope: RowIdScope,
+    /// Whether a name that an accepted file had may be used again.
+    pub reuse_names: bool,
 }
 
 /// The rule that makes a file ready.
@@ -75,6 +77,7 @@ impl Default for Rules {
             duplicate_window: 7 * DAY,
             dedupe: None,
             row_id_scope: RowIdScope::Tenant,
+            reuse_names: true,
         }
     }
 }
@@ -143,6 +146,7 @@ impl Rules {
                     ("file", RowIdScope::File),
                 ]),
             ),
+            reuse_names: section.value("reuse_names", outer.reuse_names, value::switch),
         }
     }
 }

@@ -40,7 +40,8 @@ impl Desk {
         let folder = self.spool.batch(record.id);
         self.store.clear_chunks(record.id)?;
         // Of a file that was held before, everything is found out anew.
-        record.facts = Facts::default();
+        let Facts { replaces, replaces_ack, .. } = record.facts;
+        record.facts = Facts { replaces, replaces_ack, ..Facts::default() };
         record.validated_at = Some(now);
         let prepared = match self.prepare(tenant, &mut record, &folder) {
             Ok(prepared) => prepared,
@@ -54,7 +55,9 @@ impl Desk {
         let strong_proof =
             prepared.original.is_some() || record.proof.is_some_and(|proof| proof.is_strong());
         let judged_at = record.hold.as_ref().map_or(now, |hold| hold.since);
-        let pass = Pass { tenant, profile, strong_proof, folder: &folder, now, judged_at };
+        let shorter = self.shorter_version(&record, now)?;
+        let shorter = shorter.as_ref();
+        let pass = Pass { tenant, profile, strong_proof, folder: &folder, shorter, now, judged_at };
         let reading = read_file(pass, &folder.text())?;
         if !is_unchanged()? {
             return Err(IntakeError::StillWritten);

@@ -1,6 +1,6 @@
 //! The station's loop: look, claim, read, conclude.
 
-use std::collections::{BTreeMap, HashMap, HashSet, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet, VecDeque};
 use std::error::Error;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::PathBuf;
@@ -50,6 +50,9 @@ struct Done {
     strikes: u32,
 }
 
+/// A tenant and whether there is more to tidy.
+type Tidied = (TenantId, Result<bool, IntakeError>);
+
 /// Names that cannot be answered are remembered so far, to be said once.
 const UNANSWERABLE_MAX: usize = 1000;
 
@@ -79,6 +82,10 @@ pub struct Intake {
     /// Files whose names cannot be answered; each is said once.
     unanswerable: HashSet<(TenantId, String)>,
     finished: Vec<Done>,
+    /// Tenants whose memory of row ids may have become too scattered.
+    untidy: BTreeSet<TenantId>,
+    /// One tenant at a time, beside all else.
+    tidying: FuturesUnordered<BoxFuture<'static, Tidied>>,
     /// The held files are to be looked through.
     look_at_holds: bool,
     /// A released file waits until another one of its tenant is read.
@@ -126,6 +133,8 @@ impl Intake {
             strikes: HashMap::new(),
             unanswerable: HashSet::new(),
             finished: Vec::new(),
+            untidy: BTreeSet::new(),
+            tidying: FuturesUnordered::new(),
             look_at_holds: true,
             released_waits: false,
             recovered: false,
@@ -137,6 +146,7 @@ impl Intake {
     async fn recover(&mut self) -> Result<(), IntakeError> {
         let desk = self.desk.clone();
         let claimed = blocking(move || -> Result<Vec<BatchRecord>, IntakeError> {
+            desk.sweep_row_ids()?;
             let mut kept = Vec::new();
             for record in desk.store.batches_in(&[BatchState::Claimed])? {
                 if desk.resume_claim(&record)? {
@@ -148,6 +158,7 @@ impl Intake {
         .await?;
         let now = self.world.clock.now();
         self.waiting.extend(claimed.into_iter().map(|record| (now, record)));
+        self.untidy.extend(self.settings.tenants.all().keys().cloned());
         self.recovered = true;
         Ok(())
     }
@@ -363,6 +374,7 @@ impl Intake {
                 self.look_at_holds |= record.facts.next_seq.is_some();
                 self.strikes.remove(&batch);
                 self.count(&record);
+                self.untidy.insert(done.tenant);
                 self.nudges.outbox.notify_one();
                 self.nudges.dispatch.notify_one();
             }
@@ -375,6 +387,34 @@ impl Intake {
             }
         }
         Ok(())
+    }
+
+    /// Starts on the next tenant whose memory of row ids is to be tidied.
+    fn start_tidying(&mut self) {
+        if !self.tidying.is_empty() {
+            return;
+        }
+        let Some(id) = self.untidy.pop_first() else { return };
+        let Some(tenant) = self.settings.tenants.of(&id) else { return };
+        let (desk, now) = (self.desk.clone(), self.world.clock.now());
+        self.tidying.push(Box::pin(async move {
+            let window = tenant.row_id_window;
+            let tidied = blocking(move || desk.tidy_row_ids(&tenant.id, now, window)).await;
+            (id, tidied)
+        }));
+    }
+
+    fn tidied(&mut self, (tenant, result): Tidied) {
+        match result {
+            Ok(true) => {
+                self.untidy.insert(tenant);
+            }
+            Ok(false) => {}
+            // Nothing depends on it now; what is wrong with the store the next file will say.
+            Err(error) => {
+                tracing::warn!(%tenant, error = &error as &dyn Error, "row ids are not merged");
+            }
+        }
     }
 
     fn count(&self, record: &BatchRecord) {
@@ -503,6 +543,7 @@ impl Worker for Intake {
         self.take_up_holds().await?;
         let claimed = self.look().await?;
         let started = self.start_reading();
+        self.start_tidying();
         Ok(if claimed || started { Progress::Busy } else { Progress::Idle })
     }
 
@@ -520,6 +561,7 @@ impl Worker for Intake {
         }
         tokio::select! {
             Some(done) = self.reading.next() => self.finished.push(done),
+            Some(tidied) = self.tidying.next() => self.tidied(tidied),
             () = self.doorbell.rung() => {}
             () = tokio::time::sleep_until(wake) => {}
         }

@@ -9,6 +9,7 @@ use super::keys;
 use super::records::{
     BatchRecord, ChunkRecord, RECORD_VERSION, batch_text, decode, encode, proof_text, tenant_text,
 };
+use super::row_ids::RowIdFile;
 use crate::batch::{BatchEvent, BatchState, Publication, apply};
 use crate::model::{BatchId, FileVersion, Proof, TenantId, UploadEvidence};
 
@@ -23,14 +24,6 @@ pub struct Acceptance {
     pub numbered: bool,
     /// Rows of a file that says what is usual for its profile.
     pub usual_rows: Option<u64>,
-}
-
-/// One batch's digest file of row ids, named by the store.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct RowIdFile {
-    pub batch: BatchId,
-    pub accepted_at: Timestamp,
-    pub ids: u64,
 }
 
 #[derive(Serialize, Deserialize)]
@@ -66,20 +59,6 @@ struct StoredContent {
     #[serde(with = "batch_text")]
     batch: BatchId,
     accepted_at: Timestamp,
-}
-
-#[derive(Serialize, Deserialize)]
-struct StoredName {
-    #[serde(with = "batch_text")]
-    batch: BatchId,
-}
-
-#[derive(Serialize, Deserialize)]
-struct StoredRowIds {
-    #[serde(with = "batch_text")]
-    batch: BatchId,
-    accepted_at: Timestamp,
-    ids: u64,
 }
 
 impl Store {
@@ -276,11 +255,15 @@ impl Store {
         loop {
             let mut expected = vec![Expect::Value(Space::Batches, key.clone(), before.clone())];
             let mut ops = Vec::new();
+            if let Some((put, expect)) = self.name_step(&mut record, stored.state, event)? {
+                ops.push(put);
+                expected.push(expect);
+            }
             if let Some((put, expect)) = self.series_step(&mut record, event, acceptance)? {
                 ops.push(put);
                 expected.push(expect);
             }
-            ops.extend(consequences(&record, stored.state, event, publications, acceptance));
+            ops.extend(consequences(&record, stored.state, publications, acceptance));
             ops.push(Op::Put(Space::Batches, key.clone(), encode(&record)));
             if stored.state == BatchState::Claimed
                 && let Some((used_up, evidence)) = self.used_up_upload(&record)?
@@ -306,14 +289,6 @@ impl Store {
         Ok((stored.at <= record.received_at).then_some((key, bytes)))
     }
 
-    /// The newest file of an answer name that was no DUPLICATE.
-    pub fn name_owner(&self, record: &BatchRecord) -> Result<Option<BatchId>, StoreError> {
-        let key = keys::named(&record.tenant, answer_name(record).as_bytes());
-        let found = self.engine.get(Space::Names, &key)?;
-        let name: Option<StoredName> = found.map(|b| decode("names", &b)).transpose()?;
-        Ok(name.map(|n| n.batch))
-    }
-
     /// The batch that had the same content, and when it was accepted.
     pub fn content(
         &self,
@@ -324,35 +299,12 @@ impl Store {
         let stored: Option<StoredContent> = found.map(|b| decode("contents", &b)).transpose()?;
         Ok(stored.map(|s| (s.batch, s.accepted_at)))
     }
-
-    /// The digest files of a scope, oldest first.
-    pub fn row_id_files(
-        &self,
-        tenant: &TenantId,
-        scope: &str,
-    ) -> Result<Vec<RowIdFile>, StoreError> {
-        let prefix = row_id_prefix(tenant, scope);
-        let mut files = Vec::new();
-        let mut from = prefix.clone();
-        loop {
-            let page = self.engine.scan(Space::RowIds, &from, &after_prefix(&prefix), 500)?;
-            let Some((last, _)) = page.last() else { return Ok(files) };
-            from = last.clone();
-            from.push(0);
-            for (_, bytes) in &page {
-                let stored: StoredRowIds = decode("row_ids", bytes)?;
-                let (batch, accepted_at, ids) = (stored.batch, stored.accepted_at, stored.ids);
-                files.push(RowIdFile { batch, accepted_at, ids });
-            }
-        }
-    }
 }
 
 /// What is written beside the batch itself when it moves on.
 fn consequences(
     record: &BatchRecord,
     before: BatchState,
-    event: BatchEvent,
     publications: &[Publication],
     acceptance: &Acceptance,
 ) -> Vec<Op> {
@@ -361,10 +313,6 @@ fn consequences(
         Op::Put(Space::Publications, key, vec![RECORD_VERSION])
     };
     let mut ops: Vec<Op> = publications.iter().map(order).collect();
-    if before == BatchState::Claimed && event != BatchEvent::FileDuplicate {
-        let name = keys::named(&record.tenant, answer_name(record).as_bytes());
-        ops.push(Op::Put(Space::Names, name, encode(&StoredName { batch: record.id })));
-    }
     match (before, record.state) {
         (_, BatchState::Held) => {
             ops.push(Op::Put(Space::Holds, keys::batch(record.id), vec![RECORD_VERSION]));
@@ -383,20 +331,8 @@ fn consequences(
         ops.push(Op::Put(Space::Contents, key, encode(&stored)));
     }
     if let Some((scope, ids)) = &acceptance.row_ids {
-        let stored = StoredRowIds { batch: record.id, accepted_at: at, ids: *ids };
-        let mut key = row_id_prefix(&record.tenant, scope);
-        key.extend_from_slice(&keys::batch(record.id));
-        ops.push(Op::Put(Space::RowIds, key, encode(&stored)));
+        let file = RowIdFile { batch: record.id, accepted_at: at, ids: *ids, generation: 0 };
+        ops.push(file.put(&record.tenant, scope));
     }
     ops
-}
-
-fn answer_name(record: &BatchRecord) -> String {
-    format!("{}/{}", record.answer_folder(), record.name())
-}
-
-fn row_id_prefix(tenant: &TenantId, scope: &str) -> Vec<u8> {
-    let mut key = keys::named(tenant, scope.as_bytes());
-    key.push(0);
-    key
 }

@@ -103,7 +103,7 @@ impl Stage {
             let options = Options { watch: false, rescan: Duration::from_secs(15) };
             // A store that fails this early is a crash, too; the life then finds it dead.
             let app = App::start_on(store.clone(), config, Arc::clone(&world), options).await;
-            play(Life { stage: self, store, world, app: app.unwrap() }).await
+            play(Life { stage: self, store, world, proof: Proof::Close, app: app.unwrap() }).await
         })
     }
 }
@@ -124,6 +124,8 @@ pub(crate) struct Life<'s> {
     stage: &'s Stage,
     store: Store,
     pub(crate) world: Arc<World>,
+    /// What the door sees of an upload's end.
+    pub(crate) proof: Proof,
     app: App,
 }
 
@@ -148,7 +150,7 @@ impl Life<'_> {
             path: format!("inbox/{name}"),
             account: "erp".to_owned(),
             protocol: "sftp",
-            proof: Proof::Close,
+            proof: self.proof,
             weak: false,
             version: FileVersion {
                 device: facts.dev(),

@@ -272,7 +272,7 @@ reason_codes! {
         "this row_id was accepted before; nothing is sent"
         "use a new row_id for a new message";
     RowDuplicate "row.duplicate" Info
-        "the same message stands in this file already; nothing is sent"
+        "the same message was taken before from this file or its cut version; nothing is sent"
         "nothing to do";
     RowContactUnknown "row.contact_unknown" Error
         "no contact has this contact_id"

@@ -8,7 +8,9 @@
 mod bytes;
 mod duplicate;
 mod folder;
-mod ids;
+mod id_file;
+mod id_memory;
+mod id_sort;
 mod log;
 mod outcome;
 mod outcome_log;
@@ -17,7 +19,9 @@ mod row;
 
 pub use duplicate::{Chunk, DuplicateMark};
 pub use folder::{BatchFolder, Spool};
-pub use ids::{IdDigest, IdEntries, IdEntry, IdFile, IdJudge, IdSorter, SortedIds};
+pub use id_file::{IdFile, IdJudge};
+pub use id_memory::IdMemory;
+pub use id_sort::{IdDigest, IdEntry, IdSorter, SortedIds};
 pub use log::{LogReader, LogWriter, Position, SpoolError};
 pub use outcome::{OutcomeRecord, RowOutcome};
 pub use outcome_log::OutcomeLog;

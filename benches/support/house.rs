@@ -18,9 +18,10 @@ use dropchute::world::World;
 use tempfile::TempDir;
 
 /// A throw-away folder: in memory where the machine has such a place, so that the program is measured
-/// and not the disk.
+/// and not the disk; elsewhere where `DROPCHUTE_BENCH_DIR` says so.
 pub fn scratch() -> TempDir {
-    let memory = Path::new("/dev/shm");
+    let wanted = std::env::var("DROPCHUTE_BENCH_DIR").unwrap_or("/dev/shm".to_owned());
+    let memory = Path::new(&wanted);
     let made = tempfile::Builder::new().prefix("dropchute-bench-").tempdir_in(memory);
     made.unwrap_or_else(|_| tempfile::tempdir().unwrap())
 }
@@ -57,6 +58,12 @@ listen = "off"
 default_country = "DE"
 default_category = "transactional"
 grace = "0s"
+
+[tenant.acme.profile.latin]
+match = "LATIN_*.csv"
+kind = "messages"
+encoding = "windows-1252"
+delimiter = ";"
 
 [tenant.acme.sender]
 email = ["Acme <news@acme.example>"]
@@ -164,7 +171,63 @@ pub enum Recipients {
     Phone,
 }
 
-/// Writes a file of message rows, 150 bytes each.
+/// How a generated file is written.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Form {
+    Csv,
+    GzipCsv,
+    /// Windows-1252 with semicolons.
+    Latin,
+    /// With its byte order mark.
+    Utf16,
+}
+
+impl Form {
+    /// A name that intake takes for such a file.
+    pub fn file_name(self) -> &'static str {
+        match self {
+            Form::Csv | Form::Utf16 => "messages_large.csv",
+            Form::GzipCsv => "messages_large.csv.gz",
+            Form::Latin => "LATIN_large.csv",
+        }
+    }
+
+    /// Writes the same rows as the UTF-8 file `plain` has, in this form.
+    pub fn write(self, plain: &Path, to: &Path) {
+        use std::io::{BufRead, BufReader, BufWriter, Write};
+        let read = std::fs::File::open(plain).unwrap();
+        if self == Form::GzipCsv {
+            let out = std::fs::File::create(to).unwrap();
+            let mut gzip = std::process::Command::new("gzip");
+            let status = gzip.arg("-c").stdin(read).stdout(out).status().unwrap();
+            assert!(status.success(), "gzip failed");
+            return;
+        }
+        let mut out = BufWriter::new(std::fs::File::create(to).unwrap());
+        if self == Form::Utf16 {
+            out.write_all(&[0xFF, 0xFE]).unwrap();
+        }
+        let (mut read, mut line) = (BufReader::new(read), String::new());
+        while read.read_line(&mut line).unwrap() > 0 {
+            match self {
+                Form::Utf16 => {
+                    let units = line.encode_utf16().flat_map(u16::to_le_bytes);
+                    out.write_all(&units.collect::<Vec<u8>>()).unwrap();
+                }
+                // Every letter of the rows stands in Latin-1 at its own number.
+                Form::Latin => {
+                    let bytes = line.chars().map(|c| if c == ',' { b';' } else { c as u8 });
+                    out.write_all(&bytes.collect::<Vec<u8>>()).unwrap();
+                }
+                _ => out.write_all(line.as_bytes()).unwrap(),
+            }
+            line.clear();
+        }
+        out.flush().unwrap();
+    }
+}
+
+/// Writes a UTF-8 file of message rows, 150 bytes each.
 pub fn write_messages(path: &Path, rows: u64, recipients: Recipients) {
     use std::io::Write;
     let mut out = std::io::BufWriter::new(std::fs::File::create(path).unwrap());
@@ -175,12 +238,12 @@ pub fn write_messages(path: &Path, rows: u64, recipients: Recipients) {
         match recipients {
             Recipients::Email => writeln!(
                 out,
-                "row-{row:08},{row:08}.lastname@example-company.com,invoice,Maximilian,Mustermann,\
+                "row-{row:08},{row:08}.lastname@example-company.com,invoice,Jürgen,Mustermann,\
                  Invoice number {row:08} for your recent order of goods,K{row:08}"
             ),
             Recipients::Phone => writeln!(
                 out,
-                "row-{row:08},+49151{row:08},notice,Maximilian,Mustermann,\
+                "row-{row:08},+49151{row:08},notice,Jürgen,Mustermann,\
                  Invoice number {row:08} for your recent order of goods is ready to be collected,\
                  K{row:08}"
             ),

@@ -63,7 +63,6 @@ impl Profile {
 /// Keys the contract gives a profile that this version does not act on.
 fn not_yet(section: &Section<'_>) {
     section.not_yet("decimal", Some("."));
-    section.not_yet("reuse_names", Some("true"));
 }
 
 fn read_settings(section: &Section<'_>, rules: &Rules, limits: &Limits) -> ReadSettings {

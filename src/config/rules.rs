@@ -44,6 +44,8 @@ pub struct Rules {
     pub dedupe: Option<Dedupe>,
     /// Where a row id must be unique.
     pub row_id_scope: RowIdScope,
+    /// Whether a name that an accepted file had may be used again.
+    pub reuse_names: bool,
 }
 
 /// The rule that makes a file ready.
@@ -81,6 +83,7 @@ impl Default for Rules {
             duplicate_window: 7 * DAY,
             dedupe: None,
             row_id_scope: RowIdScope::Tenant,
+            reuse_names: true,
         }
     }
 }
@@ -151,6 +154,7 @@ impl Rules {
                     ("file", RowIdScope::File),
                 ]),
             ),
+            reuse_names: section.value("reuse_names", outer.reuse_names, value::switch),
         }
     }
 }

@@ -120,6 +120,7 @@ fn ruled(rules: &Rules, read: ReadSettings, settings: &TenantSettings) -> intake
         duplicate_window: rules.duplicate_window,
         dedupe: rules.dedupe,
         row_id_scope: rules.row_id_scope,
+        reuse_names: rules.reuse_names,
         default_category: settings.default_category,
     }
 }

@@ -135,18 +135,17 @@ impl AnswerTree {
         batch_folder.sync_folder(&RelPath::root())
     }
 
-    /// Moves those of an earlier file's answers that are there to the archive, as
-    /// `<by>_<answer>` with the batch that replaces them. Never overwrites.
+    /// Moves those of earlier files' answers that are there to the archive, as `<batch>_<answer>` with
+    /// the batch that each belongs to. Never overwrites.
     pub fn supersede(
         &self,
         folder: &str,
-        answers: &[String],
-        by: BatchId,
+        answers: &[(String, BatchId)],
         date: Date,
     ) -> io::Result<()> {
         let archive = dated("archive/answers", date);
         let mut moved = false;
-        for name in answers {
+        for (name, batch) in answers {
             let from = answer(folder, name);
             if found(self.root.stat(&from))?.is_none() {
                 continue;
@@ -154,7 +153,7 @@ impl AnswerTree {
             if !moved {
                 self.root.create_folders(&archive)?;
             }
-            moved |= self.move_aside(&from, &archive, &format!("{by}_{name}"))?;
+            moved |= self.move_aside(&from, &archive, &format!("{batch}_{name}"))?;
         }
         if moved {
             self.root.sync_folder(&archive)?;
@@ -290,12 +289,12 @@ mod tests {
     fn old_answers_move_aside_and_overwrite_nothing() {
         let disk = disk();
         let (batch, date) = (BatchId::from_u64(1), jiff::civil::date(2026, 1, 2));
-        let names = ["a.csv.ack.csv".to_owned(), "a.csv.errors.csv".to_owned()];
+        let names = ["a.csv.ack.csv", "a.csv.errors.csv"].map(|name| (name.to_owned(), batch));
         for text in ["one", "two"] {
             disk.put("a.csv.ack.csv", text);
-            disk.tree.supersede("outbox", &names, batch, date).unwrap();
+            disk.tree.supersede("outbox", &names, date).unwrap();
         }
-        disk.tree.supersede("outbox/none", &names, batch, date).unwrap();
+        disk.tree.supersede("outbox/none", &names, date).unwrap();
         assert_eq!(disk.files("outbox"), []);
         let expected =
             [("0000000000001_a.csv.ack.csv", "one"), ("2_0000000000001_a.csv.ack.csv", "two")];

@@ -44,6 +44,8 @@ impl Desk {
         self.store.clear_chunks(record.id)?;
         // Of a file that was held before, everything is found out anew.
         let before = std::mem::take(&mut record.facts);
+        let Facts { replaces, replaces_ack, .. } = before;
+        record.facts = Facts { replaces, replaces_ack, ..Facts::default() };
         record.validated_at = Some(now);
         let vouchers = Vouchers::read(&folder, record.name())?;
         self.end_incomplete(&record, now)?;
@@ -68,6 +70,7 @@ impl Desk {
         // A whole archive with a good checksum is a proof of its own.
         let strong_proof =
             laid.original.is_some() || record.proof.is_some_and(|proof| proof.is_strong());
+        let shorter = self.shorter_version(&record, now)?;
         let pass = Pass {
             tenant,
             profile,
@@ -75,6 +78,7 @@ impl Desk {
             strong_proof,
             manifest: vouchers.manifest(),
             folder: &folder,
+            shorter: shorter.as_ref(),
             now,
             judged_at: record.hold.as_ref().map_or(now, |hold| hold.since),
         };

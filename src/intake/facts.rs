@@ -16,6 +16,8 @@ pub(super) fn fill(facts: &mut Facts, reading: &Reading) {
     facts.bytes = read.bytes;
     facts.sha256 = hex::encode(read.sha256);
     facts.records_sha256 = hex::encode(read.records_sha256);
+    facts.lead_sha256 = hex::encode(read.lead_sha256);
+    facts.last_line_open = read.last_line_open;
     facts.encoding = read.encoding.to_owned();
     facts.delimiter = match read.delimiter {
         Some(b'\t') => "TAB".to_owned(),

@@ -6,7 +6,7 @@ use super::IntakeError;
 use super::concluding::Desk;
 use super::numbering::check_place;
 use super::reading::{Pass, Reading};
-use super::same_again::MarkSorter;
+use super::same_again::SameRows;
 use crate::batch::{BatchEvent, BatchState, Counts, Thresholds, judge};
 use crate::codes::ReasonCode;
 use crate::model::{BatchId, FileState};
@@ -22,8 +22,8 @@ struct Weighed {
 }
 
 impl Desk {
-    /// Judges a file that was read to its end: the first that holds of duplicate, place in the
-    /// sequence, bad rows, and reasons to wait.
+    /// Judges a file that was read to its end: the first that holds of duplicate, name used
+    /// before, place in the sequence, bad rows, and reasons to wait.
     pub(super) fn judge(
         &self,
         pass: Pass<'_>,
@@ -35,6 +35,14 @@ impl Desk {
         let asked_for = reading.directives.allow_duplicate() || reading.counts.total == 0;
         if let Some(earlier) = same.filter(|_| !asked_for) {
             return self.duplicate(pass, record, &reading, earlier);
+        }
+        if !pass.profile.reuse_names
+            && record.hold.is_none()
+            && let Some(earlier) = self.name_used_by(&record)?
+        {
+            let message = format!("the name was used by the file taken as batch {earlier}");
+            let problem = FileProblem::new(ReasonCode::FileNameReused, message);
+            return self.refuse(record, &[problem], pass.folder, pass.profile.is_numbered());
         }
         let series = self.store.series(&record.tenant, &pass.profile.name)?;
         if let Err(problem) = in_sequence(pass, &record, &series) {
@@ -61,8 +69,7 @@ impl Desk {
         mut record: BatchRecord,
         mut reading: Reading,
     ) -> Result<Weighed, IntakeError> {
-        let mut marks = MarkSorter::new(pass.folder.scratch().with_extension("marks"));
-        let row_ids = self.same_rows(pass, &record, &mut reading, &mut marks)?;
+        let SameRows { marks, row_ids, lead } = self.same_rows(pass, &record, &mut reading)?;
         let duplicate = marks.len();
         let counts =
             Counts { accepted: reading.counts.accepted - duplicate, duplicate, ..reading.counts };
@@ -75,13 +82,14 @@ impl Desk {
         };
         let verdict = judge(counts, thresholds);
         let code = verdict.code.or(reading.first_error);
+        let sentences = [code.map(|code| code.meaning().to_owned()), lead.map(|l| l.sentence())];
         // Duplicates were counted as suppressed or deferred when they were read.
         let suppressed = reading.suppressed.min(counts.accepted);
         let deferred = reading.deferred.min(counts.accepted - suppressed);
         record.facts = Facts {
             state: Some(verdict.state),
             code,
-            message: code.map_or("", ReasonCode::meaning).to_owned(),
+            message: sentences.into_iter().flatten().collect::<Vec<_>>().join("; "),
             rows_total: counts.total,
             rows_accepted: counts.accepted,
             rows_rejected: counts.rejected,
@@ -137,6 +145,18 @@ impl Desk {
         let acceptance =
             Acceptance { numbered: pass.profile.is_numbered(), ..Acceptance::default() };
         Ok(self.store.conclude(record, BatchEvent::FileRefused, &acceptance)?)
+    }
+
+    /// The file that used the record's name up: one that was refused did not.
+    fn name_used_by(&self, record: &BatchRecord) -> Result<Option<BatchId>, IntakeError> {
+        if let Some(accepted) = self.store.name_accepted(record)? {
+            return Ok(Some(accepted.id));
+        }
+        let Some(owner) = self.store.name_owner(record)? else { return Ok(None) };
+        let owner = self.store.batch(owner)?;
+        let waits =
+            |owner: &BatchRecord| matches!(owner.state, BatchState::Held | BatchState::Released);
+        Ok(owner.filter(waits).map(|owner| owner.id))
     }
 
     /// The file that has the same content and still counts: refused ones do not.

@@ -22,6 +22,7 @@ use crate::records::{
     ReadError, Record, RecordReader, RowError, Step, TenantContext,
 };
 use crate::spool::{BatchFolder, IdSorter, RowHead, RowState, StoredRow};
+use crate::store::BatchRecord;
 
 /// What a pass over the file gave.
 #[derive(Debug)]
@@ -43,6 +44,16 @@ pub(super) struct Reading {
     pub(super) row_ids: IdSorter,
     /// Digests of the accepted rows that have none, for `dedupe`.
     pub(super) messages: IdSorter,
+    /// What makes two of them the same; by their category, where nobody said.
+    pub(super) dedupe: Option<Dedupe>,
+}
+
+/// What makes messages of a category the same.
+pub(super) fn dedupe_of(given: Option<Dedupe>, category: Category) -> Dedupe {
+    given.unwrap_or(match category {
+        Category::Marketing => Dedupe::Recipient,
+        _ => Dedupe::Exact,
+    })
 }
 
 /// What one pass needs.
@@ -55,6 +66,8 @@ pub(super) struct Pass<'a> {
     /// What the sender says of the file beside it.
     pub(super) manifest: Option<&'a Manifest>,
     pub(super) folder: &'a BatchFolder,
+    /// The earlier file of the name, where this one may be its longer version.
+    pub(super) shorter: Option<&'a BatchRecord>,
     pub(super) now: Timestamp,
     /// When the file was judged first. What was in time then may run out while the file is held, and
     /// is no mistake of its row.
@@ -73,6 +86,9 @@ pub(super) fn read_file(pass: Pass<'_>, input: &Path) -> Result<Reading, IntakeE
     let settings = settings.for_form(pass.form, &file).map_err(unreadable)?;
     (&file).rewind().map_err(unreadable)?;
     let mut reader = RecordReader::new(file, settings.clone());
+    if let Some(shorter) = pass.shorter {
+        reader.watch_row(shorter.facts.rows_total);
+    }
     let scratch = pass.folder.scratch();
     let mut reading = Rows {
         pass,
@@ -120,6 +136,7 @@ pub(super) fn read_file(pass: Pass<'_>, input: &Path) -> Result<Reading, IntakeE
         writer: reading.writer,
         row_ids: reading.row_ids,
         messages: reading.messages,
+        dedupe: reading.dedupe,
     })
 }
 
@@ -323,10 +340,7 @@ impl Rows<'_> {
         if !message.row_id.is_empty() {
             return Ok(self.row_ids.push(digest_of([message.row_id.as_str()]), message.row)?);
         }
-        let dedupe = self.dedupe.unwrap_or(match message.category {
-            Category::Marketing => Dedupe::Recipient,
-            _ => Dedupe::Exact,
-        });
+        let dedupe = dedupe_of(self.dedupe, message.category);
         let address = [message.channel.as_str(), &message.to];
         let digest = match dedupe {
             Dedupe::None => return Ok(()),

@@ -1,19 +1,19 @@
-//! "Same row again": row ids used before, and messages that stand in a file twice.
+//! "Same row again": row ids used before, messages that stand in a file twice, and the rows of an
+//! earlier, shorter version of the file.
 
-use std::io;
 use std::path::PathBuf;
 
-use jiff::Timestamp;
 use sha2::{Digest, Sha256};
 
 use super::IntakeError;
 use super::concluding::Desk;
+use super::longer::Lead;
 use super::reading::{Pass, Reading};
-use super::settings::RowIdScope;
+use super::row_memory::{UsedIds, scope_of};
 use crate::codes::ReasonCode;
-use crate::model::{BatchId, TenantId};
-use crate::spool::{DuplicateMark, IdDigest, IdEntry, IdFile, IdJudge, IdSorter, SortedIds, Spool};
-use crate::store::{BatchRecord, Store};
+use crate::model::BatchId;
+use crate::spool::{DuplicateMark, IdDigest, IdEntry, IdFile, IdSorter, SortedIds};
+use crate::store::BatchRecord;
 
 /// The digest of some texts, told apart by their lengths.
 pub(super) fn digest_of<'a>(texts: impl IntoIterator<Item = &'a str>) -> IdDigest {
@@ -22,9 +22,20 @@ pub(super) fn digest_of<'a>(texts: impl IntoIterator<Item = &'a str>) -> IdDiges
         hash.update((text.len() as u64).to_le_bytes());
         hash.update(text);
     }
-    let mut digest = [0; 16];
-    digest.copy_from_slice(&hash.finalize()[..16]);
-    digest
+    let digest: [u8; 32] = hash.finalize().into();
+    let word =
+        |at: usize| u64::from_be_bytes(digest[at..at + 8].try_into().expect("eight bytes are cut"));
+    [word(0), word(8)]
+}
+
+/// What of a file was there before.
+pub(super) struct SameRows {
+    /// One mark for each accepted row that is a duplicate after all.
+    pub(super) marks: MarkSorter,
+    /// The scope of the new `row_id`s and how many stand in the batch's digest file.
+    pub(super) row_ids: Option<(String, u64)>,
+    /// The earlier version whose rows the file begins with.
+    pub(super) lead: Option<Lead>,
 }
 
 impl Desk {
@@ -34,117 +45,28 @@ impl Desk {
         pass: Pass<'_>,
         record: &BatchRecord,
         reading: &mut Reading,
-        marks: &mut MarkSorter,
-    ) -> Result<Option<(String, u64)>, IntakeError> {
-        let none = || IdSorter::new(pass.folder.scratch());
-        let mut messages = std::mem::replace(&mut reading.messages, none()).sorted()?;
-        let mut first: Option<IdEntry> = None;
-        while let Some((digest, row)) = messages.next_entry()? {
-            match first {
-                Some((same, earlier)) if same == digest => marks.push(row, false, None, earlier)?,
-                _ => first = Some((digest, row)),
-            }
+    ) -> Result<SameRows, IntakeError> {
+        let scratch = |ending: &str| pass.folder.scratch().with_extension(ending);
+        let mut marks = MarkSorter::new(scratch("marks"));
+        reading.writer.end_chunk()?;
+        let lead = self.mark_lead(pass, reading, &mut marks)?;
+        let taken = || IdSorter::new(scratch("taken"));
+        marks.push_repeats(std::mem::replace(&mut reading.messages, taken()), false)?;
+        let ids = std::mem::replace(&mut reading.row_ids, taken());
+        let mut row_ids = None;
+        if let Some(scope) = scope_of(pass.profile).filter(|_| !ids.is_empty()) {
+            let since = pass.now - pass.tenant.row_id_window;
+            let (memory, oldest) = self.row_memory(&record.tenant, &scope, since)?;
+            let path = self.spool.row_ids(&record.tenant, record.id, 0);
+            let mut judge = UsedIds { memory, oldest, marks: &mut marks };
+            let file = IdFile::create(&path, record.id, ids, &mut judge)?;
+            row_ids = Some((scope, file.len()));
+        } else {
+            marks.push_repeats(ids, true)?;
         }
-        let ids = std::mem::replace(&mut reading.row_ids, none());
-        if ids.is_empty() {
-            return Ok(None);
-        }
-        let scope = match pass.profile.row_id_scope {
-            RowIdScope::Tenant => "tenant".to_owned(),
-            RowIdScope::Profile => format!("profile:{}", pass.profile.name),
-            RowIdScope::File => format!("file:{}", record.id),
-        };
-        let since = pass.now - pass.tenant.row_id_window;
-        let earlier =
-            EarlierIds::of_scope(&self.store, &self.spool, &record.tenant, &scope, since)?;
-        let path = self.spool.row_ids(&record.tenant, record.id);
-        let file = IdFile::create(&path, ids, &mut UsedIds { earlier, marks })?;
-        Ok(Some((scope, file.len())))
-    }
-
-    pub(super) fn remove_row_ids(&self, record: &BatchRecord) -> Result<(), IntakeError> {
-        match std::fs::remove_file(self.spool.row_ids(&record.tenant, record.id)) {
-            Err(source) if source.kind() != io::ErrorKind::NotFound => {
-                Err(IntakeError::Input { source })
-            }
-            _ => Ok(()),
-        }
-    }
-}
-
-/// The digest files of earlier batches in a scope: any number of them, opened one at a time.
-#[derive(Debug)]
-pub(super) struct EarlierIds {
-    files: Vec<(BatchId, PathBuf)>,
-}
-
-impl EarlierIds {
-    /// The files of a scope accepted since `since`.
-    pub(super) fn of_scope(
-        store: &Store,
-        spool: &Spool,
-        tenant: &TenantId,
-        scope: &str,
-        since: Timestamp,
-    ) -> Result<EarlierIds, IntakeError> {
-        let named = store.row_id_files(tenant, scope)?.into_iter();
-        let files = named
-            .filter(|file| file.accepted_at >= since && file.ids > 0)
-            .map(|file| (file.batch, spool.row_ids(tenant, file.batch)));
-        Ok(EarlierIds { files: files.collect() })
-    }
-
-    /// The batch and row that used each of some ascending digests, where one did.
-    pub(super) fn find(&self, ids: &[IdEntry]) -> Result<Vec<Option<(BatchId, u64)>>, IntakeError> {
-        let mut found = vec![None; ids.len()];
-        for (batch, path) in &self.files {
-            let file = IdFile::open(path)?;
-            // Where many ids are looked up, the file is walked along in order instead of searched.
-            if (ids.len() as u64).saturating_mul(16) > file.len() {
-                let mut entries = file.entries()?;
-                let mut head = entries.next_entry()?;
-                for ((digest, _), found) in ids.iter().zip(&mut found) {
-                    while head.is_some_and(|(earlier, _)| earlier < *digest) {
-                        head = entries.next_entry()?;
-                    }
-                    if let Some((_, row)) = head.filter(|(earlier, _)| earlier == digest) {
-                        *found = found.or(Some((*batch, row)));
-                    }
-                }
-            } else {
-                for ((digest, _), found) in ids.iter().zip(&mut found) {
-                    if found.is_none() {
-                        *found = file.find(digest)?.map(|row| (*batch, row));
-                    }
-                }
-            }
-        }
-        Ok(found)
-    }
-}
-
-/// Marks the rows whose `row_id` was used before, in this file or in an earlier one.
-#[derive(Debug)]
-pub(super) struct UsedIds<'a> {
-    pub(super) earlier: EarlierIds,
-    pub(super) marks: &'a mut MarkSorter,
-}
-
-impl IdJudge for UsedIds<'_> {
-    type Error = IntakeError;
-
-    fn repeated(&mut self, (_, row): IdEntry, first: u64) -> Result<(), IntakeError> {
-        self.marks.push(row, true, None, first)
-    }
-
-    fn keep(&mut self, entries: &[IdEntry]) -> Result<Vec<bool>, IntakeError> {
-        let found = self.earlier.find(entries)?;
-        for ((_, row), used) in entries.iter().zip(&found) {
-            if let Some((batch, first)) = used {
-                self.marks.push(*row, true, Some(*batch), *first)?;
-            }
-        }
-        Ok(found.iter().map(Option::is_none).collect())
+        let chunks = reading.writer.chunks();
+        let marks = self.confirm(pass.folder, chunks, reading.dedupe, marks)?;
+        Ok(SameRows { marks, row_ids, lead })
     }
 }
 
@@ -170,11 +92,24 @@ impl MarkSorter {
         batch: Option<BatchId>,
         first: u64,
     ) -> Result<(), IntakeError> {
-        let mut key = [0; 16];
-        key[..8].copy_from_slice(&row.to_be_bytes());
-        key[8..].copy_from_slice(&batch.map_or(0, BatchId::as_u64).to_be_bytes());
+        let key = [row, batch.map_or(0, BatchId::as_u64)];
         let value = first | if about_id { ABOUT_ID } else { 0 };
         Ok(self.sorter.push(key, value)?)
+    }
+
+    /// Marks every entry whose digest stands before it.
+    fn push_repeats(&mut self, ids: IdSorter, about_id: bool) -> Result<(), IntakeError> {
+        let mut ids = ids.sorted()?;
+        let mut first: Option<IdEntry> = None;
+        while let Some((digest, row)) = ids.next_entry()? {
+            match first {
+                Some((same, earlier)) if same == digest => {
+                    self.push(row, about_id, None, earlier)?;
+                }
+                _ => first = Some((digest, row)),
+            }
+        }
+        Ok(())
     }
 
     pub(super) fn len(&self) -> u64 {
@@ -214,13 +149,10 @@ impl Marks {
     }
 
     fn read(&mut self) -> Result<Option<(u64, DuplicateMark)>, IntakeError> {
-        let Some((key, value)) = self.sorted.next_entry()? else { return Ok(None) };
-        let word = |at: usize| {
-            u64::from_be_bytes(key[at..at + 8].try_into().expect("eight bytes are cut"))
-        };
-        let batch = Some(word(8)).filter(|raw| *raw != 0).map(BatchId::from_u64);
+        let Some(([row, batch], value)) = self.sorted.next_entry()? else { return Ok(None) };
+        let batch = Some(batch).filter(|raw| *raw != 0).map(BatchId::from_u64);
         let code =
             if value & ABOUT_ID != 0 { ReasonCode::RowIdUsed } else { ReasonCode::RowDuplicate };
-        Ok(Some((word(0), DuplicateMark { index: 0, code, batch, row: value & !ABOUT_ID })))
+        Ok(Some((row, DuplicateMark { index: 0, code, batch, row: value & !ABOUT_ID })))
     }
 }

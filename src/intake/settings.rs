@@ -118,6 +118,8 @@ pub struct ProfileSettings {
     pub duplicate_window: Duration,
     pub dedupe: Option<Dedupe>,
     pub row_id_scope: RowIdScope,
+    /// False refuses a file whose name an accepted file had before.
+    pub reuse_names: bool,
     /// `None` where the operator gave none: then a message without a category is marketing.
     pub default_category: Option<Category>,
 }

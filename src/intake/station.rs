@@ -1,6 +1,6 @@
 //! The station's loop: look, claim, read, conclude.
 
-use std::collections::{BTreeMap, HashMap, HashSet, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet, VecDeque};
 use std::error::Error;
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -42,6 +42,9 @@ pub struct Nudges {
     pub outbox: Arc<Notify>,
 }
 
+/// A tenant and whether there is more to tidy.
+type Tidied = (TenantId, Result<bool, IntakeError>);
+
 /// The station.
 pub struct Intake {
     settings: Settings,
@@ -64,6 +67,10 @@ pub struct Intake {
     /// Expected files of which nothing is left to say today.
     settled: Settled,
     finished: Vec<Done>,
+    /// Tenants whose memory of row ids may have become too scattered.
+    untidy: BTreeSet<TenantId>,
+    /// One tenant at a time, beside all else.
+    tidying: FuturesUnordered<BoxFuture<'static, Tidied>>,
     /// The held files are to be looked through.
     look_at_holds: bool,
     /// A released file waits until another one of its tenant is read.
@@ -111,6 +118,8 @@ impl Intake {
             strikes: HashMap::new(),
             settled: Settled::new(),
             finished: Vec::new(),
+            untidy: BTreeSet::new(),
+            tidying: FuturesUnordered::new(),
             look_at_holds: true,
             released_waits: false,
             recovered: false,
@@ -122,6 +131,7 @@ impl Intake {
     async fn recover(&mut self) -> Result<(), IntakeError> {
         let (desk, tenants) = (self.desk.clone(), self.settings.data_dir.join("tenants"));
         let claimed = blocking(move || -> Result<Vec<BatchRecord>, IntakeError> {
+            desk.sweep_row_ids()?;
             let mut kept = Vec::new();
             for record in desk.store.batches_in(&[BatchState::Claimed])? {
                 if desk.resume_claim(&tenants.join(record.tenant.as_str()), &record)? {
@@ -133,6 +143,7 @@ impl Intake {
         .await?;
         let now = self.world.clock.now();
         self.waiting.extend(claimed.into_iter().map(|record| (now, record)));
+        self.untidy.extend(self.settings.tenants.all().keys().cloned());
         self.recovered = true;
         Ok(())
     }
@@ -444,6 +455,7 @@ impl Intake {
                 self.look_at_holds |= record.facts.next_seq.is_some();
                 self.strikes.remove(&batch);
                 self.count(&record);
+                self.untidy.insert(done.tenant);
                 self.nudges.outbox.notify_one();
                 self.nudges.dispatch.notify_one();
             }
@@ -456,6 +468,34 @@ impl Intake {
             }
         }
         Ok(())
+    }
+
+    /// Starts on the next tenant whose memory of row ids is to be tidied.
+    fn start_tidying(&mut self) {
+        if !self.tidying.is_empty() {
+            return;
+        }
+        let Some(id) = self.untidy.pop_first() else { return };
+        let Some(tenant) = self.settings.tenants.of(&id) else { return };
+        let (desk, now) = (self.desk.clone(), self.world.clock.now());
+        self.tidying.push(Box::pin(async move {
+            let window = tenant.row_id_window;
+            let tidied = blocking(move || desk.tidy_row_ids(&tenant.id, now, window)).await;
+            (id, tidied)
+        }));
+    }
+
+    fn tidied(&mut self, (tenant, result): Tidied) {
+        match result {
+            Ok(true) => {
+                self.untidy.insert(tenant);
+            }
+            Ok(false) => {}
+            // Nothing depends on it now; what is wrong with the store the next file will say.
+            Err(error) => {
+                tracing::warn!(%tenant, error = &error as &dyn Error, "row ids are not merged");
+            }
+        }
     }
 
     fn count(&self, record: &BatchRecord) {
@@ -497,6 +537,7 @@ impl Worker for Intake {
         self.take_up_holds().await?;
         let claimed = self.look().await?;
         let started = self.start_reading();
+        self.start_tidying();
         Ok(if claimed || started { Progress::Busy } else { Progress::Idle })
     }
 
@@ -514,6 +555,7 @@ impl Worker for Intake {
         }
         tokio::select! {
             Some(done) = self.reading.next() => self.finished.push(done),
+            Some(tidied) = self.tidying.next() => self.tidied(tidied),
             () = self.doorbell.rung() => {}
             () = tokio::time::sleep_until(wake) => {}
         }

@@ -50,6 +50,7 @@ pub(super) fn tenant(id: &str) -> TenantSettings {
             duplicate_window: Duration::from_secs(7 * 86_400),
             dedupe: None,
             row_id_scope: RowIdScope::Tenant,
+            reuse_names: true,
             default_category: None,
         },
         profiles: Vec::new(),

@@ -62,7 +62,13 @@ impl RowWriter {
         if self.builder.is_full() { self.end_chunk() } else { Ok(()) }
     }
 
-    fn end_chunk(&mut self) -> Result<(), IntakeError> {
+    /// The chunks that have ended, as far as they are known before the marks.
+    pub(super) fn chunks(&self) -> &[ChunkRecord] {
+        &self.chunks
+    }
+
+    /// Ends the chunk that is being filled; its rows can be read from then on.
+    pub(super) fn end_chunk(&mut self) -> Result<(), IntakeError> {
         let Some((body, first_row, rows)) = self.builder.take() else { return Ok(()) };
         let position = self.rows.append(ChunkBuilder::KIND, body)?;
         self.chunks.push(ChunkRecord {

@@ -134,10 +134,14 @@ impl OpenBatch {
     }
 
     fn supersede(&self) -> Result<(), OutboxError> {
-        let answers = ["ack", "errors", "rejected", "result", "final", "summary"];
-        let answers = answers.map(|which| self.answer(which));
+        let facts = &self.record.facts;
+        // Files that were judged by the first version did not learn whose answers they replace.
+        let earlier = facts.replaces.unwrap_or(self.record.id);
+        let answers = ["errors", "rejected", "result", "final", "summary"];
+        let mut answers = answers.map(|which| (self.answer(which), earlier)).to_vec();
+        answers.push((self.answer("ack"), facts.replaces_ack.unwrap_or(earlier)));
         let folder = self.record.answer_folder();
-        self.tree.supersede(&folder, &answers, self.record.id, self.date())?;
+        self.tree.supersede(&folder, &answers, self.date())?;
         // The earlier file's rows run on; its progress is no longer shown.
         if self.progress_owner()? == ProgressOwner::Other {
             self.tree.remove_answer(&folder, &self.progress_name())?;
@@ -169,12 +173,8 @@ impl OpenBatch {
                 Ack::is_of(&text, self.record.name(), self.record.id)
             };
             if there.is_some_and(|there| !is_ours(there)) {
-                self.tree.supersede(
-                    &folder,
-                    std::slice::from_ref(&name),
-                    self.record.id,
-                    self.date(),
-                )?;
+                let earlier = self.record.facts.replaces_ack.unwrap_or(self.record.id);
+                self.tree.supersede(&folder, &[(name.clone(), earlier)], self.date())?;
             }
         }
         self.publish(&name, |out| Ok(out.write_all(&bytes)?))?;

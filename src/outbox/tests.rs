@@ -110,7 +110,7 @@ const RESULT: &str = "\
 spec,file,batch_id,line,row,row_id,contact_id,channel,to,to_given,status,final,code,message,provider,provider_message_id,provider_code,message_id,template,lang,category,campaign,attempts,channels_tried,parts,price,currency,accepted_at,deferred_until,submitted_at,sent_at,delivered_at,read_at,clicked_at,replied_at,opted_out_at,ended_at,x_k
 1,a.csv,0000000000002,2,1,r1,,email,jane@example.org,jane@example.org,sent,yes,,,mailhub,,250 2.0.0,0000000000002-1@acme.example,,,service,,1,email,,,,2026-11-22T23:30:01Z,,2026-11-22T23:30:05Z,2026-11-22T23:30:05Z,,,,,,2026-11-22T23:30:06Z,k1
 1,a.csv,0000000000002,3,2,r2,,email,,nobody,rejected,yes,row.email_invalid,the email address is not valid,,,,,,,service,,0,,,,,,,,,,,,,,,k2
-1,a.csv,0000000000002,4,3,r3,,email,jane@example.org,jane@example.org,duplicate,yes,row.duplicate,the same message stands in this file already; nothing is sent,,,,,,,service,,0,,,,,,,,,,,,,,,k3
+1,a.csv,0000000000002,4,3,r3,,email,jane@example.org,jane@example.org,duplicate,yes,row.duplicate,the same message was taken before from this file or its cut version; nothing is sent,,,,,,,service,,0,,,,,,,,,,,,,,,k3
 1,a.csv,0000000000002,5,4,r4,,email,bob@example.org,bob@example.org,failed,yes,delivery.no_such_recipient,the address does not exist,mailhub,,550 5.1.1,0000000000002-4@acme.example,,,service,,1,email,,,,2026-11-22T23:30:01Z,,,,,,,,,2026-11-22T23:30:06Z,\"k,4\"
 1,a.csv,0000000000002,6,5,r5,,email,old@example.org,old@example.org,duplicate,yes,row.id_used,this row_id was accepted before; nothing is sent,,,,,,,service,,0,,,,,,,,,,,,,,,k5
 ";
@@ -128,7 +128,7 @@ fn golden() -> BTreeMap<String, String> {
             "spec,file,line,row,row_id,column,column_name,severity,code,message,value,hint,x_k\n\
             1,a.csv,1,,,4,shoe,warning,header.column_unknown,the column is not known; it can be used as a template variable,,,\n\
             1,a.csv,3,2,r2,2,email,error,row.email_invalid,no @ in it,nobody,write name@domain,k2\n\
-            1,a.csv,4,3,r3,,,info,row.duplicate,the same message stands in this file already; nothing is sent,jane@example.org,same message as row 1 of this file,k3\n\
+            1,a.csv,4,3,r3,,,info,row.duplicate,the same message was taken before from this file or its cut version; nothing is sent,jane@example.org,same message as row 1 of this file,k3\n\
             1,a.csv,6,5,r5,,row_id,info,row.id_used,this row_id was accepted before; nothing is sent,r5,\"accepted before: row 2 of file old.csv (batch 0000000000001), status sent\",k5\n",
         ),
         (
@@ -216,7 +216,7 @@ async fn late_answers_of_a_name_used_again_carry_their_batch() {
     assert!(house.names().contains(&progress), "the newer file's progress stays");
     house.conclude(newer, BatchEvent::RowsSettled);
     house.publish().await;
-    let archive = "archive/answers/2026/11/23/0000000000003_a.csv";
+    let archive = "archive/answers/2026/11/23/0000000000002_a.csv";
     let mut expected = vec![
         "archive/accepted/2026/11/23/0000000000002_a.csv".to_owned(),
         "archive/accepted/2026/11/23/0000000000003_a.csv".to_owned(),
@@ -260,7 +260,7 @@ async fn a_duplicate_replaces_only_the_ack_however_often_it_is_written() {
         assert!(ack.contains(",5,0,0,5,0,0,0,,,,,0000000000002,,,,,,no\n"), "{ack}");
         let mut expected = before;
         let replaced = expected.insert("outbox/a.csv.ack.csv".to_owned(), String::new()).unwrap();
-        let archived = "archive/answers/2026/11/23/0000000000003_a.csv.ack.csv".to_owned();
+        let archived = "archive/answers/2026/11/23/0000000000002_a.csv.ack.csv".to_owned();
         expected.insert(archived, replaced);
         let original = "archive/rejected/2026/11/23/0000000000003_a.csv".to_owned();
         expected.insert(original, INPUT.to_owned());

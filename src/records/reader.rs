@@ -64,6 +64,11 @@ pub struct Facts {
     pub trailer: bool,
     /// The last record had no line end.
     pub last_line_open: bool,
+    /// `records_sha256` without the last record.
+    pub lead_sha256: [u8; 32],
+    /// `records_sha256` up to the watched row, where the file reaches it, and up to the row before.
+    pub watched_all: Option<[u8; 32]>,
+    pub watched_lead: Option<[u8; 32]>,
     /// `file.encoding_suspect`, where it is.
     pub warning: Option<FileProblem>,
 }
@@ -87,6 +92,13 @@ pub struct RecordReader<R> {
     scratch: Vec<u8>,
     records_digest: Sha256,
     to_digest: Vec<u8>,
+    /// Where the last record begins in `to_digest`.
+    last_at: usize,
+    /// The digest before the last record, where that was too long to stand in `to_digest`.
+    before_long: Option<Sha256>,
+    watched: Option<u64>,
+    watched_all: Option<[u8; 32]>,
+    watched_lead: Option<[u8; 32]>,
 }
 
 impl<R: Read> RecordReader<R> {
@@ -107,7 +119,17 @@ impl<R: Read> RecordReader<R> {
             scratch: Vec::new(),
             records_digest: Sha256::new(),
             to_digest: Vec::with_capacity(DIGEST_PIECE_BYTES * 2),
+            last_at: 0,
+            before_long: None,
+            watched: None,
+            watched_all: None,
+            watched_lead: None,
         }
+    }
+
+    /// Digests the file also up to this row, and to the one before: to be asked before the rows.
+    pub fn watch_row(&mut self, row: u64) {
+        self.watched = Some(row);
     }
 
     /// Reads up to the first data row.
@@ -173,6 +195,7 @@ impl<R: Read> RecordReader<R> {
                             bad
                         }
                     };
+                    self.note_watched();
                     return Ok(Some(bad.map_or(Step::Row, Step::Bad)));
                 }
                 Found::TooLong => {
@@ -183,10 +206,12 @@ impl<R: Read> RecordReader<R> {
                     let digest = &mut self.records_digest;
                     digest.update(&self.to_digest);
                     self.to_digest.clear();
+                    self.before_long = Some(digest.clone());
                     self.cursor.skip(|piece| {
                         digest.update(piece);
                         Ok(())
                     })?;
+                    self.note_watched();
                     return Ok(Some(Step::Bad(self.too_long(record))));
                 }
             }
@@ -195,6 +220,10 @@ impl<R: Read> RecordReader<R> {
 
     /// Reads what is left, so that size and digest are those of the whole file, also of a refused one.
     pub fn finish(mut self) -> io::Result<Facts> {
+        let lead_sha256 = match self.before_long.take() {
+            Some(digest) => digest.finalize().into(),
+            None => self.digest_up_to(self.last_at),
+        };
         self.records_digest.update(&self.to_digest);
         let encoding = self.cursor.source.encoding();
         let warning = self.cursor.source.is_suspect().then(|| {
@@ -217,6 +246,9 @@ impl<R: Read> RecordReader<R> {
             rows: self.rows,
             trailer: self.trailer,
             last_line_open: self.last_line_open,
+            lead_sha256,
+            watched_all: self.watched_all,
+            watched_lead: self.watched_lead,
             warning,
         })
     }
@@ -414,15 +446,33 @@ impl<R: Read> RecordReader<R> {
     /// Adds a record to its digest. Neither end mark can occur in UTF-8, so no two lists of cells
     /// give the same bytes.
     fn digest(&mut self, record: &Record) {
+        if self.to_digest.len() >= DIGEST_PIECE_BYTES {
+            self.records_digest.update(&self.to_digest);
+            self.to_digest.clear();
+        }
+        self.last_at = self.to_digest.len();
+        self.before_long = None;
         for cell in record.iter() {
             self.to_digest.extend_from_slice(cell.as_bytes());
             self.to_digest.push(CELL_END);
         }
         self.to_digest.push(RECORD_END);
-        if self.to_digest.len() >= DIGEST_PIECE_BYTES {
-            self.records_digest.update(&self.to_digest);
-            self.to_digest.clear();
-        }
+    }
+
+    /// The digest as it would be if the file ended here in `to_digest`.
+    fn digest_up_to(&self, end: usize) -> [u8; 32] {
+        let mut digest = self.records_digest.clone();
+        digest.update(&self.to_digest[..end]);
+        digest.finalize().into()
+    }
+
+    fn note_watched(&mut self) {
+        let Some(watched) = self.watched.filter(|row| self.rows == *row || self.rows + 1 == *row)
+        else {
+            return;
+        };
+        let digest = Some(self.digest_up_to(self.to_digest.len()));
+        if self.rows == watched { self.watched_all = digest } else { self.watched_lead = digest }
     }
 }
 

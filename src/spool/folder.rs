@@ -43,9 +43,28 @@ impl Spool {
         Ok(found)
     }
 
-    /// Where the digest file of one batch's row ids stands.
-    pub fn row_ids(&self, tenant: &TenantId, batch: BatchId) -> PathBuf {
-        self.row_ids.join(tenant.as_str()).join(format!("{batch}.ids"))
+    /// Where the digest file of one batch's row ids stands; of a later generation, where those of
+    /// other batches were merged into it.
+    pub fn row_ids(&self, tenant: &TenantId, batch: BatchId, generation: u32) -> PathBuf {
+        let name = match generation {
+            0 => format!("{batch}.ids"),
+            _ => format!("{batch}.{generation}.ids"),
+        };
+        self.row_ids.join(tenant.as_str()).join(name)
+    }
+
+    /// Removes the digest files for which `is_named` says that nobody knows them: a crash left them.
+    pub fn sweep_row_ids(&self, is_named: impl Fn(&Path) -> bool) -> Result<u64, SpoolError> {
+        let mut removed = 0;
+        for tenant in listed(&self.row_ids)? {
+            for path in listed(&tenant)? {
+                if !is_named(&path) {
+                    fs::remove_file(&path).map_err(SpoolError::io("remove", &path))?;
+                    removed += 1;
+                }
+            }
+        }
+        Ok(removed)
     }
 }
 
@@ -160,6 +179,13 @@ impl BatchFolder {
 
 fn no_folder(error: &io::Error) -> bool {
     matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::NotADirectory)
+}
+
+fn listed(folder: &Path) -> Result<Vec<PathBuf>, SpoolError> {
+    let entries = fs::read_dir(folder).and_then(|entries| {
+        entries.map(|entry| entry.map(|entry| entry.path())).collect::<io::Result<Vec<_>>>()
+    });
+    entries.map_err(SpoolError::io("list", folder))
 }
 
 pub(super) fn create_folder(path: &Path) -> Result<(), SpoolError> {

@@ -4,7 +4,7 @@
 //! the next start may say. A failed fdatasync is never tried again.
 
 use std::fs::{File, OpenOptions};
-use std::io::{self, Read, Seek, SeekFrom, Write};
+use std::io::{self, Read, Seek, SeekFrom};
 use std::os::unix::fs::{FileExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, PoisonError};
@@ -216,20 +216,11 @@ pub(super) fn sync_folder(path: &Path) -> Result<(), SpoolError> {
     File::open(path).and_then(|f| f.sync_all()).map_err(SpoolError::io("sync", path))
 }
 
-/// Writes a whole small file: temporary name, sync, rename, sync of the folder.
+/// A file written under a temporary name gets its own, durably: sync, rename, sync of the folder.
 #[allow(clippy::disallowed_methods, reason = "the folder is synced behind the rename")]
-pub(super) fn write_whole(
-    path: &Path,
-    fill: impl FnOnce(&mut dyn Write) -> io::Result<()>,
-) -> Result<(), SpoolError> {
-    let temporary = path.with_extension("tmp");
-    let file = File::create(&temporary).map_err(SpoolError::io("create", &temporary))?;
-    let mut out = io::BufWriter::with_capacity(256 * 1024, file);
-    fill(&mut out).map_err(SpoolError::io("write", &temporary))?;
-    let file = out.into_inner().map_err(|e| e.into_error());
-    let file = file.map_err(SpoolError::io("write", &temporary))?;
-    file.sync_all().map_err(SpoolError::io("sync", &temporary))?;
-    std::fs::rename(&temporary, path).map_err(SpoolError::io("rename", path))?;
+pub(super) fn put_in_place(file: &File, temporary: &Path, path: &Path) -> Result<(), SpoolError> {
+    file.sync_all().map_err(SpoolError::io("sync", temporary))?;
+    std::fs::rename(temporary, path).map_err(SpoolError::io("rename", path))?;
     sync_folder(path.parent().expect("spool files stand in a folder"))
 }
 

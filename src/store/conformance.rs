@@ -105,7 +105,7 @@ fn journey(reopen: &mut dyn FnMut(Option<Store>) -> Store) {
     assert_eq!(store.name_owner(&running).unwrap(), Some(first.id));
     assert_eq!(store.content(&upload.tenant, &[9; 32]).unwrap(), Some((first.id, at(3))));
     let files = store.row_id_files(&upload.tenant, "tenant").unwrap();
-    assert_eq!(files, [RowIdFile { batch: first.id, accepted_at: at(3), ids: 4 }]);
+    assert_eq!(files, [RowIdFile { batch: first.id, accepted_at: at(3), ids: 4, generation: 0 }]);
     assert!(store.row_id_files(&upload.tenant, "ten").unwrap().is_empty());
     let ordered: Vec<Publication> =
         store.publications(100).unwrap().into_iter().map(|(_, p)| p).collect();
@@ -116,11 +116,12 @@ fn journey(reopen: &mut dyn FnMut(Option<Store>) -> Store) {
     let again = store.conclude(running.clone(), BatchEvent::FileAccepted, &acceptance);
     assert_eq!(again, Err(StoreError::Conflict));
 
+    digest_files(&store, &upload.tenant, &files[0]);
+    names(&store, &running);
     windows(&store, first.id);
     let store = reopen(Some(store));
     store.conclude(running, BatchEvent::RowsSettled, &Acceptance::default()).unwrap();
-    assert_eq!(store.batches_in(&[BatchState::Closed]).unwrap().len(), 1);
-    assert_eq!(store.batches(Some(first.id), 10).unwrap(), []);
+    assert_eq!(store.batches_in(&[BatchState::Closed, BatchState::Duplicate]).unwrap().len(), 3);
 
     hold(&store, 20);
     let store = reopen(Some(store));
@@ -135,6 +136,49 @@ fn journey(reopen: &mut dyn FnMut(Option<Store>) -> Store) {
     assert_eq!(store.guard_accounts().unwrap()[0].sources.len(), 1);
 
     dump_and_load(&store);
+}
+
+/// Two digest files become one, and one that is not named as it was stops the commit.
+fn digest_files(store: &Store, tenant: &crate::model::TenantId, first: &RowIdFile) {
+    let second = RowIdFile { batch: BatchId::from_u64(9), ids: 2, ..first.clone() };
+    store.replace_row_ids(tenant, "tenant", &[], Some(&second)).unwrap();
+    store.replace_row_ids(tenant, "tenantx", &[], Some(&second)).unwrap();
+    let both = [first.clone(), second.clone()];
+    assert_eq!(store.row_id_files(tenant, "tenant").unwrap(), both);
+    let scopes = store.row_id_scopes(Some(tenant)).unwrap();
+    let scopes: Vec<_> = scopes.iter().map(|(_, scope)| scope.as_str()).collect();
+    assert_eq!(scopes, ["tenant", "tenantx"]);
+    let merged = RowIdFile { ids: 6, generation: 1, ..second };
+    store.replace_row_ids(tenant, "tenant", &both, Some(&merged)).unwrap();
+    assert_eq!(store.row_id_files(tenant, "tenant").unwrap(), [merged]);
+    let again = store.replace_row_ids(tenant, "tenant", &both, None);
+    assert_eq!(again, Err(StoreError::Conflict));
+    store.replace_row_ids(tenant, "tenantx", &both[1..], None).unwrap();
+    assert_eq!(store.row_id_scopes(None).unwrap().len(), 1);
+}
+
+/// A duplicate replaces the ACK alone, a refused file all answers; neither has rows of its own.
+fn names(store: &Store, accepted: &BatchRecord) {
+    let judge = |id: u64, event: BatchEvent| {
+        let record = store.open_batch(claimed(id)).unwrap();
+        store.conclude(record, event, &Acceptance::default()).unwrap()
+    };
+    let (first, accepted) = (accepted.id, || store.name_accepted(accepted).unwrap().unwrap().id);
+    let duplicate = judge(12, BatchEvent::FileDuplicate);
+    let replaced = |record: &BatchRecord| (record.facts.replaces, record.facts.replaces_ack);
+    assert_eq!(replaced(&duplicate), (Some(first), Some(first)));
+    assert_eq!(store.name_owner(&duplicate).unwrap(), Some(first));
+    let refused = judge(13, BatchEvent::FileRefused);
+    assert_eq!(replaced(&refused), (Some(first), Some(duplicate.id)));
+    assert_eq!(store.name_owner(&refused).unwrap(), Some(refused.id));
+    assert_eq!(accepted(), first);
+    let newer = judge(14, BatchEvent::FileAccepted);
+    assert_eq!(replaced(&newer), (Some(refused.id), Some(refused.id)));
+    assert_eq!(accepted(), newer.id);
+    for (batch, publication) in store.publications(100).unwrap() {
+        store.published(batch, publication).unwrap();
+    }
+    store.conclude(newer, BatchEvent::RowsSettled, &Acceptance::default()).unwrap();
 }
 
 /// A numbered file that is held and released, and one that is held and refused.

@@ -9,6 +9,7 @@ use super::keys;
 use super::records::{
     BatchRecord, ChunkRecord, RECORD_VERSION, batch_text, decode, encode, proof_text, tenant_text,
 };
+use super::row_ids::RowIdFile;
 use crate::batch::{BatchEvent, BatchState, Publication, apply};
 use crate::model::{BatchId, FileVersion, Proof, TenantId, UploadEvidence};
 
@@ -28,12 +29,10 @@ pub struct Acceptance {
 /// Files of one stem that are looked at to find the one a sidecar belongs to.
 const STEM_MAX: usize = 64;
 
-/// One batch's digest file of row ids, named by the store.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct RowIdFile {
-    pub batch: BatchId,
-    pub accepted_at: Timestamp,
-    pub ids: u64,
+#[derive(Serialize, Deserialize)]
+struct StoredTaken {
+    #[serde(with = "batch_text")]
+    batch: BatchId,
 }
 
 #[derive(Serialize, Deserialize)]
@@ -69,20 +68,6 @@ struct StoredContent {
     #[serde(with = "batch_text")]
     batch: BatchId,
     accepted_at: Timestamp,
-}
-
-#[derive(Serialize, Deserialize)]
-struct StoredName {
-    #[serde(with = "batch_text")]
-    batch: BatchId,
-}
-
-#[derive(Serialize, Deserialize)]
-struct StoredRowIds {
-    #[serde(with = "batch_text")]
-    batch: BatchId,
-    accepted_at: Timestamp,
-    ids: u64,
 }
 
 impl Store {
@@ -279,11 +264,15 @@ impl Store {
         loop {
             let mut expected = vec![Expect::Value(Space::Batches, key.clone(), before.clone())];
             let mut ops = Vec::new();
+            if let Some((put, expect)) = self.name_step(&mut record, stored.state, event)? {
+                ops.push(put);
+                expected.push(expect);
+            }
             if let Some((put, expect)) = self.series_step(&mut record, event, acceptance)? {
                 ops.push(put);
                 expected.push(expect);
             }
-            ops.extend(consequences(&record, stored.state, event, publications, acceptance));
+            ops.extend(consequences(&record, stored.state, publications, acceptance));
             ops.push(Op::Put(Space::Batches, key.clone(), encode(&record)));
             if stored.state == BatchState::Claimed
                 && let Some((used_up, evidence)) = self.used_up_upload(&record)?
@@ -309,14 +298,6 @@ impl Store {
         Ok((stored.at <= record.received_at).then_some((key, bytes)))
     }
 
-    /// The newest file of an answer name that was no DUPLICATE.
-    pub fn name_owner(&self, record: &BatchRecord) -> Result<Option<BatchId>, StoreError> {
-        let key = keys::named(&record.tenant, answer_name(record).as_bytes());
-        let found = self.engine.get(Space::Names, &key)?;
-        let name: Option<StoredName> = found.map(|b| decode("names", &b)).transpose()?;
-        Ok(name.map(|n| n.batch))
-    }
-
     /// The file that was taken last from under one of these paths: `path` itself, or, with `stem`, `path`
     /// with any extension.
     pub fn taken(
@@ -336,7 +317,7 @@ impl Store {
         }
         let mut newest: Option<BatchId> = None;
         for bytes in found {
-            let name: StoredName = decode("taken", &bytes)?;
+            let name: StoredTaken = decode("taken", &bytes)?;
             newest = newest.max(Some(name.batch));
         }
         newest.map_or(Ok(None), |batch| self.batch(batch))
@@ -352,35 +333,12 @@ impl Store {
         let stored: Option<StoredContent> = found.map(|b| decode("contents", &b)).transpose()?;
         Ok(stored.map(|s| (s.batch, s.accepted_at)))
     }
-
-    /// The digest files of a scope, oldest first.
-    pub fn row_id_files(
-        &self,
-        tenant: &TenantId,
-        scope: &str,
-    ) -> Result<Vec<RowIdFile>, StoreError> {
-        let prefix = row_id_prefix(tenant, scope);
-        let mut files = Vec::new();
-        let mut from = prefix.clone();
-        loop {
-            let page = self.engine.scan(Space::RowIds, &from, &after_prefix(&prefix), 500)?;
-            let Some((last, _)) = page.last() else { return Ok(files) };
-            from = last.clone();
-            from.push(0);
-            for (_, bytes) in &page {
-                let stored: StoredRowIds = decode("row_ids", bytes)?;
-                let (batch, accepted_at, ids) = (stored.batch, stored.accepted_at, stored.ids);
-                files.push(RowIdFile { batch, accepted_at, ids });
-            }
-        }
-    }
 }
 
 /// What is written beside the batch itself when it moves on.
 fn consequences(
     record: &BatchRecord,
     before: BatchState,
-    event: BatchEvent,
     publications: &[Publication],
     acceptance: &Acceptance,
 ) -> Vec<Op> {
@@ -391,11 +349,7 @@ fn consequences(
     let mut ops: Vec<Op> = publications.iter().map(order).collect();
     if before == BatchState::Claimed {
         let path = keys::named(&record.tenant, record.path.as_bytes());
-        ops.push(Op::Put(Space::Taken, path, encode(&StoredName { batch: record.id })));
-    }
-    if before == BatchState::Claimed && event != BatchEvent::FileDuplicate {
-        let name = keys::named(&record.tenant, answer_name(record).as_bytes());
-        ops.push(Op::Put(Space::Names, name, encode(&StoredName { batch: record.id })));
+        ops.push(Op::Put(Space::Taken, path, encode(&StoredTaken { batch: record.id })));
     }
     match (before, record.state) {
         (_, BatchState::Held) => {
@@ -415,20 +369,8 @@ fn consequences(
         ops.push(Op::Put(Space::Contents, key, encode(&stored)));
     }
     if let Some((scope, ids)) = &acceptance.row_ids {
-        let stored = StoredRowIds { batch: record.id, accepted_at: at, ids: *ids };
-        let mut key = row_id_prefix(&record.tenant, scope);
-        key.extend_from_slice(&keys::batch(record.id));
-        ops.push(Op::Put(Space::RowIds, key, encode(&stored)));
+        let file = RowIdFile { batch: record.id, accepted_at: at, ids: *ids, generation: 0 };
+        ops.push(file.put(&record.tenant, scope));
     }
     ops
-}
-
-fn answer_name(record: &BatchRecord) -> String {
-    format!("{}/{}", record.answer_folder(), record.name())
-}
-
-fn row_id_prefix(tenant: &TenantId, scope: &str) -> Vec<u8> {
-    let mut key = keys::named(tenant, scope.as_bytes());
-    key.push(0);
-    key
 }

@@ -186,6 +186,18 @@ pub struct Facts {
     pub duplicate_of: Option<BatchId>,
     /// Lines in the errors file.
     pub problems: u64,
+    /// The earlier file of the name whose answers this one replaces.
+    #[serde(default, with = "optional_batch")]
+    pub replaces: Option<BatchId>,
+    /// The earlier file of the name whose ACK this one's replaces: it may have been a DUPLICATE.
+    #[serde(default, with = "optional_batch")]
+    pub replaces_ack: Option<BatchId>,
+    /// Digest of header, directives and all records but the last: what a longer version begins with.
+    #[serde(default)]
+    pub lead_sha256: String,
+    /// The last record had no line end: the file may have been cut in its middle.
+    #[serde(default)]
+    pub last_line_open: bool,
     /// The file's sequence number, where it has one.
     #[serde(default)]
     pub seq: Option<u64>,

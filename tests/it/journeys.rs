@@ -3,7 +3,7 @@
 //! | in a case's folder | what it is |
 //! |---|---|
 //! | `about.md` | two lines: goal and method |
-//! | `config.toml` | differences to the base configuration; its table `[journey]` is the runner's own: `start` (the time, a Monday morning by default), `seen = false` (no door saw the upload end), `after.1 = "release"` (or `"refuse"`: what the operator does with held files after step 1; `"wait"`: until none is held) |
+//! | `config.toml` | differences to the base configuration; its table `[journey]` is the runner's own: `start` (the time, a Monday morning by default), `pause` (before each further folder, as `25h`), `seen = false` (no door saw the upload end), `proof` (what the door saw, `close` by default), `after.1 = "release"` (or `"refuse"`: what the operator does with held files after step 1; `"wait"`: until none is held) |
 //! | `inbox/`, `inbox-2/`, … | files to drop, each folder when the one before is at rest |
 //! | `expected/outbox/` | every answer, byte for byte |
 //! | `expected/archive.txt` | the names in the archive |
@@ -18,7 +18,8 @@ use std::path::{Path, PathBuf};
 use std::sync::Mutex;
 use std::time::Duration;
 
-use jiff::Timestamp;
+use dropchute::model::Proof;
+use jiff::{SignedDuration, Timestamp};
 use tracing::Level;
 
 use crate::stage::{End, Stage, files_below};
@@ -109,13 +110,20 @@ fn play(case: &Path) -> BTreeMap<String, Vec<u8>> {
     let start = setting("start").and_then(toml::Value::as_str).unwrap_or(START);
     let seen = setting("seen").and_then(toml::Value::as_bool).unwrap_or(true);
     let start: Timestamp = start.parse().unwrap();
+    let pause: SignedDuration =
+        setting("pause").and_then(toml::Value::as_str).unwrap_or("0s").parse().unwrap();
+    let proof = setting("proof").and_then(toml::Value::as_str).unwrap_or("close");
     let stage = Stage::new(&differences.to_string());
-    stage.live(start, async |life| {
+    stage.live(start, async |mut life| {
+        life.proof = Proof::from_text(proof).unwrap();
         for step in 1.. {
             let folder = if step == 1 { "inbox".to_owned() } else { format!("inbox-{step}") };
             let files = files_below(&case.join(folder));
             if files.is_empty() {
                 break;
+            }
+            if step > 1 {
+                tokio::time::sleep(pause.unsigned_abs()).await;
             }
             life.drop_files(&files, seen);
             let end = life.rest(PATIENCE).await;

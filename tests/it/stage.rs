@@ -112,7 +112,7 @@ impl Stage {
             let options = Options { watch: false, rescan: Duration::from_secs(15) };
             // A store that fails this early is a crash, too; the life then finds it dead.
             let app = App::start_on(store.clone(), config, Arc::clone(&world), options).await;
-            play(Life { stage: self, store, world, app: app.unwrap() }).await
+            play(Life { stage: self, store, world, proof: Proof::Close, app: app.unwrap() }).await
         })
     }
 }
@@ -133,6 +133,8 @@ pub(crate) struct Life<'s> {
     stage: &'s Stage,
     pub(crate) store: Store,
     pub(crate) world: Arc<World>,
+    /// What the door sees of an upload's end.
+    pub(crate) proof: Proof,
     app: App,
 }
 
@@ -157,7 +159,7 @@ impl Life<'_> {
             path: format!("inbox/{name}"),
             account: "erp".to_owned(),
             protocol: "sftp",
-            proof: Proof::Close,
+            proof: self.proof,
             weak: false,
             version: FileVersion {
                 device: facts.dev(),

@@ -30,7 +30,8 @@ pub(super) async fn attend(
     stream: TcpStream,
     token: CancellationToken,
 ) {
-    // The engines end as soon as they can; closing the socket ends those that cannot.
+    // The engines end as soon as they can; closing the socket ends those that cannot. Where descriptors
+    // have run out, a connection that was taken is served all the same.
     let (stream, cut) = match doubled(stream) {
         Ok(both) => both,
         Err(error) => {
@@ -46,7 +47,9 @@ pub(super) async fn attend(
     }
     house.left(&visit, visit.farewell() == Farewell::LoginExpired);
     // The client may have closed at this moment; then there is nothing left to cut.
-    cut.shutdown(Shutdown::Both).ok();
+    if let Some(cut) = cut {
+        cut.shutdown(Shutdown::Both).ok();
+    }
     // An engine that does not notice is left behind rather than waited for.
     timeout(CUT_PATIENCE, session).await.ok();
 }
@@ -100,9 +103,9 @@ fn note_ending(visit: &Visit) {
     }
 }
 
-fn doubled(stream: TcpStream) -> io::Result<(TcpStream, std::net::TcpStream)> {
+fn doubled(stream: TcpStream) -> io::Result<(TcpStream, Option<std::net::TcpStream>)> {
     stream.set_nodelay(true)?;
     let stream = stream.into_std()?;
-    let double = stream.try_clone()?;
+    let double = stream.try_clone().ok();
     Ok((TcpStream::from_std(stream)?, double))
 }

@@ -8,6 +8,7 @@ mod attempt;
 mod ids;
 mod message;
 mod name;
+mod target;
 mod upload;
 mod words;
 
@@ -15,5 +16,6 @@ pub use attempt::{Attempt, Outcome, UntilHint};
 pub use ids::{BatchId, InvalidId, TenantId};
 pub use message::{OutgoingMessage, message_id_for};
 pub use name::normalise_name;
+pub use target::Target;
 pub use upload::{FileVersion, UploadEvidence};
-pub use words::{Category, ChannelKind, FileState, Kind, Proof, Status};
+pub use words::{Category, ChannelKind, ControlOp, FileState, Kind, Proof, Status};

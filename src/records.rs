@@ -38,6 +38,8 @@ mod checker;
 
 mod recipient;
 
+mod control;
+
 mod rejects;
 
 mod nearest;
@@ -52,6 +54,7 @@ mod checker_tests;
 mod speed;
 
 pub use checker::MessageChecker;
+pub use control::{ControlChecker, ControlRow};
 pub use directives::{Dedupe, Directives};
 pub use layout::{Column, Layout};
 pub use message::{MessageRow, TenantContext};

@@ -115,6 +115,7 @@ mod tests {
             closed_at: None,
             facts: Facts::default(),
             chunks: 0,
+            hold: None,
         }
     }
 

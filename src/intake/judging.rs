@@ -63,7 +63,7 @@ impl Desk {
         facts.rows_deferred = deferred.min(facts.rows_accepted - facts.rows_suppressed);
         facts.first_send_at = first_send_at.filter(|_| facts.rows_accepted > facts.rows_suppressed);
         self.store.put_chunks(record.id, &chunks)?;
-        let acceptance = Acceptance { content: Some(content), row_ids };
+        let acceptance = Acceptance { content: Some(content), row_ids, ..Acceptance::default() };
         let record = self.store.conclude(record, BatchEvent::FileAccepted, &acceptance)?;
         if chunks.iter().any(|chunk| chunk.open > 0) {
             return Ok(record);

@@ -220,6 +220,7 @@ impl Intake {
             closed_at: None,
             facts: Facts::default(),
             chunks: 0,
+            hold: None,
         };
         let (desk, tree) = (self.desk.clone(), self.tree(&tenant.id));
         let claimed = blocking(move || {

@@ -44,10 +44,12 @@ pub(super) enum Space {
     Names,
     RowIds,
     Guard,
+    Holds,
+    Series,
 }
 
 impl Space {
-    pub(super) const ALL: [Space; 11] = [
+    pub(super) const ALL: [Space; 13] = [
         Space::Meta,
         Space::Batches,
         Space::Chunks,
@@ -59,6 +61,8 @@ impl Space {
         Space::Names,
         Space::RowIds,
         Space::Guard,
+        Space::Holds,
+        Space::Series,
     ];
 
     pub(super) const fn as_str(self) -> &'static str {
@@ -74,6 +78,8 @@ impl Space {
             Space::Names => "names",
             Space::RowIds => "row_ids",
             Space::Guard => "guard",
+            Space::Holds => "holds",
+            Space::Series => "series",
         }
     }
 }

@@ -19,6 +19,10 @@ pub struct Acceptance {
     pub content: Option<[u8; 32]>,
     /// The scope of the row ids and how many stand in the batch's digest file.
     pub row_ids: Option<(String, u64)>,
+    /// The profile counts its files: the file's number is used up, and the next one is told.
+    pub numbered: bool,
+    /// Rows of a file that says what is usual for its profile.
+    pub usual_rows: Option<u64>,
 }
 
 /// One batch's digest file of row ids, named by the store.
@@ -269,11 +273,15 @@ impl Store {
         let stored: BatchRecord = decode("batches", &before)?;
         let (state, publications) = apply(stored.state, event).map_err(|_| StoreError::Conflict)?;
         record.state = state;
-        let mut ops = consequences(&record, event, publications, acceptance);
-        ops.push(Op::Put(Space::Batches, key.clone(), encode(&record)));
         loop {
-            let (mut ops, mut expected) =
-                (ops.clone(), vec![Expect::Value(Space::Batches, key.clone(), before.clone())]);
+            let mut expected = vec![Expect::Value(Space::Batches, key.clone(), before.clone())];
+            let mut ops = Vec::new();
+            if let Some((put, expect)) = self.series_step(&mut record, event, acceptance)? {
+                ops.push(put);
+                expected.push(expect);
+            }
+            ops.extend(consequences(&record, stored.state, event, publications, acceptance));
+            ops.push(Op::Put(Space::Batches, key.clone(), encode(&record)));
             if stored.state == BatchState::Claimed
                 && let Some((used_up, evidence)) = self.used_up_upload(&record)?
             {
@@ -281,7 +289,8 @@ impl Store {
                 expected.push(Expect::Value(Space::Uploads, used_up, evidence));
             }
             match self.commit(ops, expected) {
-                // Only the evidence changed: a newer upload of the name came in between.
+                // Something beside the batch changed: a newer upload of the name came in between, or
+                // another file of the series was decided.
                 Err(StoreError::Conflict)
                     if self.engine.get(Space::Batches, &key)?.as_ref() == Some(&before) => {}
                 result => return result.map(|()| record),
@@ -342,6 +351,7 @@ impl Store {
 /// What is written beside the batch itself when it moves on.
 fn consequences(
     record: &BatchRecord,
+    before: BatchState,
     event: BatchEvent,
     publications: &[Publication],
     acceptance: &Acceptance,
@@ -351,9 +361,20 @@ fn consequences(
         Op::Put(Space::Publications, key, vec![RECORD_VERSION])
     };
     let mut ops: Vec<Op> = publications.iter().map(order).collect();
-    if event != BatchEvent::FileDuplicate && event != BatchEvent::RowsSettled {
+    if before == BatchState::Claimed && event != BatchEvent::FileDuplicate {
         let name = keys::named(&record.tenant, answer_name(record).as_bytes());
         ops.push(Op::Put(Space::Names, name, encode(&StoredName { batch: record.id })));
+    }
+    match (before, record.state) {
+        (_, BatchState::Held) => {
+            ops.push(Op::Put(Space::Holds, keys::batch(record.id), vec![RECORD_VERSION]));
+        }
+        // A released file stays listed until it was read again.
+        (BatchState::Held, BatchState::Released) => {}
+        (BatchState::Held | BatchState::Released, _) => {
+            ops.push(Op::Delete(Space::Holds, keys::batch(record.id)));
+        }
+        _ => {}
     }
     let at = record.validated_at.unwrap_or(record.claimed_at);
     if let Some(content) = &acceptance.content {

@@ -99,6 +99,7 @@ impl House {
             closed_at: None,
             facts: Facts::default(),
             chunks: 0,
+            hold: None,
         };
         let record = self.store.open_batch(record).unwrap();
         let folder = self.spool.batch(record.id);

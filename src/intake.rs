@@ -7,11 +7,14 @@
 
 mod body;
 mod claim;
+mod commanding;
 mod concluding;
+mod control;
 mod error;
 mod facts;
 mod identify;
 mod judging;
+mod marker;
 mod prepare;
 mod read_ahead;
 mod reading;
@@ -26,5 +29,7 @@ mod writer;
 
 pub use error::IntakeError;
 pub use ready::Doorbell;
-pub use settings::{MinProof, ProfileSettings, RowIdScope, Settings, TenantSettings, Tenants};
+pub use settings::{
+    ControlRights, MinProof, ProfileSettings, RowIdScope, Settings, TenantSettings, Tenants,
+};
 pub use station::{Intake, Nudges};

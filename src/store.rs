@@ -7,6 +7,7 @@
 //! Start reading at `engine.rs`, then `records.rs`.
 
 mod chunks;
+mod commands;
 #[cfg(test)]
 mod conformance;
 mod dump;
@@ -15,17 +16,23 @@ mod guard;
 mod holds;
 mod intake;
 mod keys;
+mod orders;
 mod publications;
 mod records;
 mod series;
 mod simulated;
 mod sled_engine;
+mod targets;
 
+pub use commands::Commands;
 pub use dump::DumpError;
 pub use engine::{Health, StoreError};
 pub use guard::{AccountSources, SourceRecord};
 pub use intake::{Acceptance, RowIdFile};
-pub use records::{BatchRecord, ChunkRecord, Facts, HoldRecord, Tally, WindowRecord};
+pub use orders::{OrderAct, OrderRecord};
+pub use records::{
+    BatchRecord, ChunkRecord, ControlRecord, Facts, HoldRecord, Tally, WindowRecord,
+};
 pub use series::Series;
 pub use simulated::SimulatedDisk;
 

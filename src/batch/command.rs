@@ -77,9 +77,7 @@ pub fn decide(op: ControlOp, on_row: bool, standing: &Standing) -> Result<Effect
         (ControlOp::Resend, Running) => {
             Err(Unfit("is still being sent: what failed can be resent after the result"))
         }
-        (ControlOp::Resend, _) => {
-            Err(Unfit("has no row that ended failed, expired or unknown"))
-        }
+        (ControlOp::Resend, _) => Err(Unfit("has no row that ended failed, expired or unknown")),
     }
 }
 

@@ -99,7 +99,7 @@ mod tests {
     use crate::batch::BatchState;
     use crate::model::BatchId;
     use crate::spool::Spool;
-    use crate::store::{Facts, SimulatedDisk, Store};
+    use crate::store::{ControlRecord, Facts, SimulatedDisk, Store};
 
     fn record() -> BatchRecord {
         BatchRecord {
@@ -116,6 +116,7 @@ mod tests {
             facts: Facts::default(),
             chunks: 0,
             hold: None,
+            control: ControlRecord::default(),
         }
     }
 

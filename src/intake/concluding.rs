@@ -10,12 +10,13 @@ use jiff::Timestamp;
 use super::IntakeError;
 use super::facts::{cut, fill};
 use super::identify::Unidentified;
+use super::marker::Marker;
 use super::reading::{Pass, read_file};
 use super::settings::TenantSettings;
 use super::writer::RowWriter;
 use crate::batch::BatchEvent;
 use crate::codes::ReasonCode;
-use crate::model::FileState;
+use crate::model::{FileState, Kind};
 use crate::records::{FileProblem, ReadSettings, RecordReader};
 use crate::spool::{BatchFolder, Spool};
 use crate::store::{Acceptance, BatchRecord, Store};
@@ -39,6 +40,9 @@ impl Desk {
         let folder = self.spool.batch(record.id);
         self.store.clear_chunks(record.id)?;
         record.validated_at = Some(now);
+        if let Some(marker) = Marker::of(&record.path.clone()) {
+            return self.conclude_marker(tenant, record, marker);
+        }
         let pass = match self.prepare(tenant, &mut record, &folder) {
             Ok((profile, file_ref)) => {
                 record.facts.file_ref = cut(&file_ref);
@@ -48,6 +52,9 @@ impl Desk {
             Err(unidentified) => return self.refuse_unread(record, &folder, &unidentified),
         };
         record.facts.profile.clone_from(&pass.profile.name);
+        if record.facts.kind == Some(Kind::Control) {
+            return self.conclude_control(pass, record, is_unchanged);
+        }
         let reading = read_file(pass, &folder.input())?;
         if !is_unchanged()? {
             return Err(IntakeError::StillWritten);
@@ -78,7 +85,7 @@ impl Desk {
     }
 
     /// Refuses a file as a whole: its rows do not count.
-    fn refuse(
+    pub(super) fn refuse(
         &self,
         mut record: BatchRecord,
         problems: &[FileProblem],

@@ -9,7 +9,7 @@ use super::same_again::MarkSorter;
 use crate::batch::{BatchEvent, Counts, Thresholds, judge};
 use crate::codes::ReasonCode;
 use crate::model::{BatchId, FileState};
-use crate::store::{Acceptance, BatchRecord, ChunkRecord, Facts, StoreError};
+use crate::store::{Acceptance, BatchRecord, ChunkRecord, Facts};
 
 impl Desk {
     /// Judges a file that was read to its end.
@@ -68,16 +68,12 @@ impl Desk {
         if chunks.iter().any(|chunk| chunk.open > 0) {
             return Ok(record);
         }
-        let closed = BatchRecord { closed_at: record.validated_at, ..record };
-        match self.store.conclude(closed.clone(), BatchEvent::RowsSettled, &Acceptance::default()) {
-            // Dispatch looks for such batches at start, and may have been quicker.
-            Err(StoreError::Conflict) => Ok(closed),
-            result => Ok(result?),
-        }
+        let at = record.validated_at.unwrap_or(record.claimed_at);
+        Ok(self.store.close_batch(record.id, at)?.unwrap_or(record))
     }
 
     /// Refuses a file for its bad rows: every row that is no duplicate counts as rejected.
-    fn refuse_rows(
+    pub(super) fn refuse_rows(
         &self,
         mut record: BatchRecord,
         chunks: Vec<ChunkRecord>,
@@ -107,7 +103,11 @@ impl Desk {
         }
         let earlier = self.store.content(&record.tenant, content)?;
         let since = pass.now - pass.profile.duplicate_window;
-        Ok(earlier.filter(|(_, at)| *at >= since).map(|(batch, _)| batch))
+        let Some((batch, _)) = earlier.filter(|(_, at)| *at >= since) else { return Ok(None) };
+        // Of a file that was cancelled before its first message nothing was sent.
+        let earlier = self.store.batch(batch)?;
+        let is_sent = earlier.is_none_or(|earlier| !earlier.control.wholly_cancelled);
+        Ok(Some(batch).filter(|_| is_sent))
     }
 
     fn duplicate(

@@ -18,15 +18,16 @@ use super::IntakeError;
 use super::claim::input_version;
 use super::concluding::Desk;
 use super::identify::identify;
+use super::marker::is_marker;
 use super::ready::{Doorbell, Readiness, Sightings};
-use super::settings::{Settings, TenantSettings};
+use super::settings::{MinProof, ProfileSettings, Settings, TenantSettings};
 use super::watch::InboxWatch;
 use crate::batch::{BatchEvent, BatchState};
 use crate::codes::ReasonCode;
 use crate::files::{EntryKind, RelPath, Root, is_temporary_name};
 use crate::model::{BatchId, FileState, FileVersion, Kind, TenantId};
 use crate::spool::Spool;
-use crate::store::{Acceptance, BatchRecord, Facts, Store};
+use crate::store::{Acceptance, BatchRecord, ControlRecord, Facts, Store};
 use crate::telemetry::Metrics;
 use crate::worker::{Progress, Worker, blocking};
 use crate::world::World;
@@ -221,6 +222,7 @@ impl Intake {
             facts: Facts::default(),
             chunks: 0,
             hold: None,
+            control: ControlRecord::default(),
         };
         let (desk, tree) = (self.desk.clone(), self.tree(&tenant.id));
         let claimed = blocking(move || {
@@ -274,12 +276,18 @@ impl Intake {
         let paths: HashSet<String> = files.iter().map(|(path, ..)| path.clone()).collect();
         self.sightings.keep_only(&tenant.id, &paths);
         let mut candidates = Vec::new();
+        // An empty file is whole however its end was seen.
+        let marker =
+            ProfileSettings { min_proof: MinProof::Weak, only_proof: None, ..tenant.plain.clone() };
         for (path, version, evidence) in files {
             let name = path.rsplit('/').next().unwrap_or(&path);
             if tenant.temporary.iter().any(|pattern| pattern.is_match(name)) {
                 continue;
             }
-            let profile = identify(tenant, &path).map_or(&tenant.plain, |i| i.profile);
+            let profile = match is_marker(&path, version) {
+                true => &marker,
+                false => identify(tenant, &path).map_or(&tenant.plain, |i| i.profile),
+            };
             let file = (&tenant.id, path.as_str(), version);
             if let Some(ready) = self.sightings.readiness(file, evidence.as_ref(), profile, now) {
                 candidates.push((path, version, ready));
@@ -321,6 +329,10 @@ impl Intake {
             Ok(record) => {
                 self.strikes.remove(&batch);
                 self.count(&record);
+                if record.facts.kind == Some(Kind::Control) {
+                    // A held file that was let go on is read again.
+                    self.doorbell.ring(&record.tenant);
+                }
                 self.nudges.outbox.notify_one();
                 self.nudges.dispatch.notify_one();
             }

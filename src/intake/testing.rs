@@ -28,6 +28,8 @@ pub(super) fn tenant(id: &str) -> TenantSettings {
         senders: BTreeMap::from([(ChannelKind::Email, email)]),
         templates: Vec::new(),
         account_kinds: BTreeMap::new(),
+        account_rights: BTreeMap::new(),
+        four_eyes: false,
         plain: ProfileSettings {
             name: String::new(),
             matcher: None,

@@ -1,6 +1,7 @@
 //! One publication of one batch, done. Each can be done twice.
 
-use std::io::Write;
+use std::fs::File;
+use std::io::{ErrorKind, Write};
 
 use jiff::civil::Date;
 
@@ -46,11 +47,14 @@ impl OpenBatch {
             Publication::Supersede => self.supersede()?,
             Publication::Errors if !self.has_errors()? => return Ok(false),
             Publication::Errors => {
-                self.publish(&self.answer("errors"), |out| self.write_errors(out))?;
+                self.publish(&self.first_answer("errors")?, |out| self.write_errors(out))?;
             }
             Publication::Rejected if !self.has_rejected() => return Ok(false),
             Publication::Rejected => {
-                self.publish(&self.answer("rejected"), |out| self.write_rejected(out))?;
+                // Asked for again after the original is gone, there is nothing to write it from.
+                let Some(original) = self.original()? else { return Ok(false) };
+                let name = self.first_answer("rejected")?;
+                self.publish(&name, |out| self.write_rejected(original, out))?;
             }
             Publication::Archive => self.archive()?,
             Publication::Ack => self.acknowledge()?,
@@ -65,8 +69,10 @@ impl OpenBatch {
             Publication::Summary => {
                 self.publish(&self.late_answer("summary")?, |out| self.write_summary(out))?;
             }
+            Publication::Recall => self.recall()?,
         }
-        Ok(!matches!(publication, Publication::Supersede | Publication::Archive))
+        let moves = [Publication::Supersede, Publication::Archive, Publication::Recall];
+        Ok(!moves.contains(&publication))
     }
 
     fn publish(
@@ -88,6 +94,12 @@ impl OpenBatch {
             return Ok(self.answer(which));
         }
         Ok(format!("{}.{}.{which}.csv", self.record.name(), self.record.id))
+    }
+
+    /// The name of an answer that comes with the ACK. Asked for again it must not stand where a newer
+    /// file's answer stands.
+    fn first_answer(&self, which: &str) -> Result<String, OutboxError> {
+        if self.record.control.reported { self.late_answer(which) } else { Ok(self.answer(which)) }
     }
 
     pub(super) fn owns_name(&self) -> Result<bool, OutboxError> {
@@ -117,6 +129,25 @@ impl OpenBatch {
         Ok(())
     }
 
+    /// The batch runs again: what was said of its end goes to the archive.
+    fn recall(&self) -> Result<(), OutboxError> {
+        let late = ["result", "final", "summary"].map(|which| self.late_answer(which));
+        let late = late.into_iter().collect::<Result<Vec<_>, _>>()?;
+        let folder = self.record.answer_folder();
+        Ok(self.tree.supersede(&folder, &late, self.record.id, self.date())?)
+    }
+
+    /// The file as it came: in the batch's folder, or in the archive.
+    fn original(&self) -> Result<Option<File>, OutboxError> {
+        match File::open(self.folder.input()) {
+            Err(error) if error.kind() == ErrorKind::NotFound => {}
+            result => return Ok(Some(result?)),
+        }
+        let state = self.record.facts.state.unwrap_or(FileState::Rejected);
+        let (batch, name) = (self.record.id, self.record.name());
+        Ok(self.tree.archived_original(state, batch, name, self.date())?)
+    }
+
     fn archive(&self) -> Result<(), OutboxError> {
         let state = self.record.facts.state.unwrap_or(FileState::Rejected);
         let (input, name) = (self.folder.input(), self.record.name());
@@ -124,10 +155,10 @@ impl OpenBatch {
     }
 
     fn acknowledge(&self) -> Result<(), OutboxError> {
-        let (name, folder) = (self.answer("ack"), self.record.answer_folder());
+        let (name, folder) = (self.first_answer("ack")?, self.record.answer_folder());
         let mut bytes = Vec::new();
         self.write_ack(&mut bytes)?;
-        if self.is_duplicate() {
+        if self.is_duplicate() && !self.record.control.reported {
             // Of the earlier file only the ACK is replaced; done again, the one there is our own.
             let there = self.tree.read_answer(&folder, &name, bytes.len() as u64 + 1)?;
             if there.is_some_and(|there| there != bytes) {
@@ -148,8 +179,12 @@ impl OpenBatch {
 
     fn write_ack(&self, out: &mut dyn Write) -> Result<(), OutboxError> {
         let (record, facts) = (&self.record, &self.record.facts);
-        let errors = if self.has_errors()? { self.answer("errors") } else { String::new() };
-        let rejected = if self.has_rejected() { self.answer("rejected") } else { String::new() };
+        let named = |which, is_there| match is_there {
+            true => self.first_answer(which),
+            false => Ok(String::new()),
+        };
+        let errors = named("errors", self.has_errors()?)?;
+        let rejected = named("rejected", self.has_rejected())?;
         let ack = Ack {
             file: record.name(),
             batch: record.id,

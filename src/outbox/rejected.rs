@@ -19,9 +19,14 @@ impl OpenBatch {
         !self.is_duplicate() && self.record.facts.rows_rejected > 0
     }
 
-    pub(super) fn write_rejected(&self, out: &mut dyn Write) -> Result<(), OutboxError> {
-        let original = BufReader::new(File::open(self.folder.input())?);
-        let settings = (self.tenant.read_settings)(&self.record.facts.profile);
+    pub(super) fn write_rejected(
+        &self,
+        original: File,
+        out: &mut dyn Write,
+    ) -> Result<(), OutboxError> {
+        let original = BufReader::new(original);
+        let mut settings = (self.tenant.read_settings)(&self.record.facts.profile);
+        settings.kind = self.record.facts.kind.unwrap_or(settings.kind);
         let all = self.record.facts.code == Some(ReasonCode::FileTooManyBadRows);
         let mut failure = None;
         let rejected = RejectedRows {

@@ -106,7 +106,8 @@ impl ControlChecker {
     /// The value of a column: fixed by the profile, else the cell, else the profile's default.
     fn value<'a>(&'a self, column: Column, record: &'a Record) -> &'a str {
         let given = |pairs: &'a [(String, String)]| {
-            let mut named = pairs.iter().filter(|(name, _)| normalise_name(name) == column.as_str());
+            let mut named =
+                pairs.iter().filter(|(name, _)| normalise_name(name) == column.as_str());
             named.next().map(|(_, value)| value.as_str())
         };
         let cell = self.layout.position(column).and_then(|at| record.get(at));
@@ -114,6 +115,17 @@ impl ControlChecker {
             .or_else(|| cell.map(str::trim).filter(|cell| !cell.is_empty()))
             .or_else(|| given(&self.defaults))
             .unwrap_or_default()
+    }
+
+    /// A problem of a row's target that only its tenant's batches show.
+    pub fn target_fault(
+        &self,
+        record: &Record,
+        code: ReasonCode,
+        message: String,
+        hint: String,
+    ) -> RowError {
+        RowError { hint, ..self.fault(record, Column::Target, code, message) }
     }
 
     fn fault(

@@ -220,9 +220,8 @@ fn detect<R: Read>(cursor: &mut Cursor<R>, settings: &ReadSettings) -> Result<u8
         if let Some(at) = looks_like_data(&cells, settings.kind) {
             data.get_or_insert((at, cells[at].clone()));
         }
-        let is_known = |cell: &&String| {
-            is_known(&standard_name(cell, &settings.columns), settings.kind)
-        };
+        let is_known =
+            |cell: &&String| is_known(&standard_name(cell, &settings.columns), settings.kind);
         let known = cells.iter().filter(is_known).count();
         if known > 0 && best.is_none_or(|(most, width, _)| (known, cells.len()) > (most, width)) {
             best = Some((known, cells.len(), delimiter));

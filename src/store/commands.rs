@@ -174,8 +174,8 @@ impl Store {
 /// The batch runs again: answers about its end that are not written yet are not written any more,
 /// those that are go to the archive.
 fn reopen(touched: &mut Touched, at: Timestamp) -> Result<(), StoreError> {
-    let (state, publications) = apply(touched.record.state, BatchEvent::Reopened)
-        .map_err(|_| StoreError::Conflict)?;
+    let (state, publications) =
+        apply(touched.record.state, BatchEvent::Reopened).map_err(|_| StoreError::Conflict)?;
     let record = &mut touched.record;
     record.state = state;
     record.closed_at = None;

@@ -46,10 +46,12 @@ pub(super) enum Space {
     Guard,
     Holds,
     Series,
+    Orders,
+    Campaigns,
 }
 
 impl Space {
-    pub(super) const ALL: [Space; 13] = [
+    pub(super) const ALL: [Space; 15] = [
         Space::Meta,
         Space::Batches,
         Space::Chunks,
@@ -63,6 +65,8 @@ impl Space {
         Space::Guard,
         Space::Holds,
         Space::Series,
+        Space::Orders,
+        Space::Campaigns,
     ];
 
     pub(super) const fn as_str(self) -> &'static str {
@@ -80,6 +84,8 @@ impl Space {
             Space::Guard => "guard",
             Space::Holds => "holds",
             Space::Series => "series",
+            Space::Orders => "orders",
+            Space::Campaigns => "campaigns",
         }
     }
 }

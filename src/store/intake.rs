@@ -4,11 +4,13 @@ use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
 use super::Store;
+use super::commands::Commands;
 use super::engine::{Expect, KeyValue, Op, Space, StoreError, after_prefix};
 use super::keys;
 use super::records::{
     BatchRecord, ChunkRecord, RECORD_VERSION, batch_text, decode, encode, proof_text, tenant_text,
 };
+use super::targets::campaign_prefix;
 use crate::batch::{BatchEvent, BatchState, Publication, apply};
 use crate::model::{BatchId, FileVersion, Proof, TenantId, UploadEvidence};
 
@@ -23,6 +25,8 @@ pub struct Acceptance {
     pub numbered: bool,
     /// Rows of a file that says what is usual for its profile.
     pub usual_rows: Option<u64>,
+    /// What a control file or marker asks of other batches.
+    pub commands: Option<Commands>,
 }
 
 /// One batch's digest file of row ids, named by the store.
@@ -69,9 +73,9 @@ struct StoredContent {
 }
 
 #[derive(Serialize, Deserialize)]
-struct StoredName {
+pub(super) struct StoredName {
     #[serde(with = "batch_text")]
-    batch: BatchId,
+    pub(super) batch: BatchId,
 }
 
 #[derive(Serialize, Deserialize)]
@@ -288,7 +292,19 @@ impl Store {
                 ops.push(Op::Delete(Space::Uploads, used_up.clone()));
                 expected.push(Expect::Value(Space::Uploads, used_up, evidence));
             }
-            match self.commit(ops, expected) {
+            if let Some(commands) = &acceptance.commands {
+                ops.extend(commands.ops());
+                expected.extend(commands.expected());
+            }
+            let result = self.commit(ops, expected);
+            if result == Err(StoreError::Conflict)
+                && let Some(commands) = &acceptance.commands
+                && !self.still_holds(commands)?
+            {
+                // A batch that they speak to changed: they are to be decided anew.
+                return result.map(|()| record);
+            }
+            match result {
                 // Something beside the batch changed: a newer upload of the name came in between, or
                 // another file of the series was decided.
                 Err(StoreError::Conflict)
@@ -356,14 +372,15 @@ fn consequences(
     publications: &[Publication],
     acceptance: &Acceptance,
 ) -> Vec<Op> {
-    let order = |publication: &Publication| {
-        let key = keys::publication(record.id, *publication);
-        Op::Put(Space::Publications, key, vec![RECORD_VERSION])
-    };
-    let mut ops: Vec<Op> = publications.iter().map(order).collect();
+    let mut ops: Vec<Op> = publications.iter().map(|p| order_of(record.id, *p)).collect();
     if before == BatchState::Claimed && event != BatchEvent::FileDuplicate {
         let name = keys::named(&record.tenant, answer_name(record).as_bytes());
         ops.push(Op::Put(Space::Names, name, encode(&StoredName { batch: record.id })));
+        if !record.facts.campaign.is_empty() {
+            let mut key = campaign_prefix(&record.tenant, &record.facts.campaign);
+            key.extend_from_slice(&keys::batch(record.id));
+            ops.push(Op::Put(Space::Campaigns, key, vec![RECORD_VERSION]));
+        }
     }
     match (before, record.state) {
         (_, BatchState::Held) => {
@@ -389,6 +406,11 @@ fn consequences(
         ops.push(Op::Put(Space::RowIds, key, encode(&stored)));
     }
     ops
+}
+
+/// Something is to be done in the tenant's folders.
+pub(super) fn order_of(batch: BatchId, publication: Publication) -> Op {
+    Op::Put(Space::Publications, keys::publication(batch, publication), vec![RECORD_VERSION])
 }
 
 fn answer_name(record: &BatchRecord) -> String {

@@ -155,8 +155,8 @@ impl Store {
             {
                 return Ok(None);
             }
-            let (state, publications) = apply(record.state, BatchEvent::RowsSettled)
-                .map_err(|_| StoreError::Conflict)?;
+            let (state, publications) =
+                apply(record.state, BatchEvent::RowsSettled).map_err(|_| StoreError::Conflict)?;
             record.state = state;
             record.closed_at = Some(at);
             let mut ops: Vec<Op> =

@@ -3,7 +3,7 @@
 //! | in a case's folder | what it is |
 //! |---|---|
 //! | `about.md` | two lines: goal and method |
-//! | `config.toml` | differences to the base configuration; its table `[journey]` is the runner's own: `start` (the time, a Monday morning by default), `seen = false` (no door saw the upload end) |
+//! | `config.toml` | differences to the base configuration; its table `[journey]` is the runner's own: `start` (the time, a Monday morning by default), `seen = false` (no door saw the upload end), `accounts = [...]` (who drops each folder; `erp` by default) |
 //! | `inbox/`, `inbox-2/`, … | files to drop, each folder when the one before is at rest |
 //! | `expected/outbox/` | every answer, byte for byte |
 //! | `expected/archive.txt` | the names in the archive |
@@ -108,6 +108,9 @@ fn play(case: &Path) -> BTreeMap<String, Vec<u8>> {
     let setting = |name: &str| own.as_ref().and_then(|own| own.get(name));
     let start = setting("start").and_then(toml::Value::as_str).unwrap_or(START);
     let seen = setting("seen").and_then(toml::Value::as_bool).unwrap_or(true);
+    let accounts = setting("accounts").and_then(toml::Value::as_array);
+    let accounts: Vec<&str> =
+        accounts.into_iter().flatten().filter_map(toml::Value::as_str).collect();
     let start: Timestamp = start.parse().unwrap();
     let stage = Stage::new(&differences.to_string());
     stage.live(start, async |life| {
@@ -117,7 +120,8 @@ fn play(case: &Path) -> BTreeMap<String, Vec<u8>> {
             if files.is_empty() {
                 break;
             }
-            life.drop_files(&files, seen);
+            let account = accounts.get(step - 1).copied().unwrap_or("erp");
+            life.drop_files_as(account, &files, seen);
             let end = life.rest(PATIENCE).await;
             let log =
                 || stage.log.lines().iter().map(|line| format!("{line}\n")).collect::<String>();

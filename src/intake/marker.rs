@@ -1,8 +1,14 @@
 //! Marker files: an empty `<name>.pause` in the inbox acts on the newest file `<name>`.
 
+use std::collections::HashMap;
+
+use jiff::Timestamp;
+
 use super::IntakeError;
 use super::commanding::{Asking, Refusal};
 use super::concluding::Desk;
+use super::identify::identify;
+use super::ready::Readiness;
 use super::settings::TenantSettings;
 use crate::batch::BatchEvent;
 use crate::codes::ReasonCode;
@@ -38,6 +44,27 @@ impl<'a> Marker<'a> {
 /// True for an empty file with a marker's name.
 pub(super) fn is_marker(path: &str, version: FileVersion) -> bool {
     version.bytes == 0 && Marker::of(path).is_some()
+}
+
+/// True for markers and control files: of files that are ready together they come last.
+pub(super) fn acts_on_others(tenant: &TenantSettings, path: &str) -> bool {
+    let is_control = || identify(tenant, path).is_ok_and(|file| file.kind == Kind::Control);
+    Marker::of(path).is_some() || is_control()
+}
+
+/// A marker acts on the newest file of its name: while that one is still in the marker's folder and
+/// will be taken, the marker waits.
+pub(super) fn let_markers_wait(candidates: &mut [(String, FileVersion, Readiness)]) {
+    let ready: HashMap<String, Timestamp> =
+        candidates.iter().map(|(path, _, ready)| (path.clone(), ready.ready_at)).collect();
+    for (path, version, readiness) in candidates {
+        let file = path.rsplit_once('.').map_or("", |(file, _)| file);
+        if is_marker(path, *version)
+            && let Some(at) = ready.get(file)
+        {
+            readiness.ready_at = readiness.ready_at.max(*at);
+        }
+    }
 }
 
 impl Desk {
@@ -135,6 +162,31 @@ fn may_not(tenant: &TenantSettings, record: &BatchRecord, marker: Marker<'_>) ->
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::model::Proof;
+
+    #[test]
+    fn a_marker_waits_for_a_file_that_will_be_taken() {
+        let at = |second| Timestamp::from_second(second).unwrap();
+        let file = |path: &str, bytes, ready_at| {
+            let version = FileVersion { device: 1, inode: 1, bytes, modified_ns: 1 };
+            let ready = Readiness {
+                proof: Proof::Close,
+                received_at: at(0),
+                ready_at: at(ready_at),
+                account: String::new(),
+            };
+            (path.to_owned(), version, ready)
+        };
+        let mut files = [
+            file("inbox/a.csv", 9, 60),
+            file("inbox/a.csv.pause", 0, 2),
+            file("inbox/b.csv.pause", 0, 2),
+            file("inbox/a.csv.cancel", 1, 2),
+        ];
+        let_markers_wait(&mut files);
+        let ready: Vec<i64> = files.iter().map(|f| f.2.ready_at.as_second()).collect();
+        assert_eq!(ready, [60, 60, 2, 2]);
+    }
 
     #[test]
     fn an_ending_names_the_operation() {

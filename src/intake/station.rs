@@ -18,7 +18,7 @@ use super::IntakeError;
 use super::claim::input_version;
 use super::concluding::Desk;
 use super::identify::identify;
-use super::marker::is_marker;
+use super::marker::{acts_on_others, is_marker, let_markers_wait};
 use super::ready::{Doorbell, Readiness, Sightings};
 use super::settings::{MinProof, ProfileSettings, Settings, TenantSettings};
 use super::watch::InboxWatch;
@@ -293,7 +293,10 @@ impl Intake {
                 candidates.push((path, version, ready));
             }
         }
-        candidates.sort_by(|a, b| (a.2.ready_at, &a.0).cmp(&(b.2.ready_at, &b.0)));
+        let_markers_wait(&mut candidates);
+        candidates.sort_by_cached_key(|(path, _, ready)| {
+            (ready.ready_at, acts_on_others(tenant, path), path.clone())
+        });
         Ok(candidates)
     }
 

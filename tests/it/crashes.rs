@@ -224,7 +224,9 @@ fn what_is_asked_of_a_batch_is_done_once_whichever_commit_fails() {
     let commits = first.disk.commits() - before;
     assert!(commits > 15, "the second part writes {commits} times");
     for applied in [false, true] {
-        for nth in 4..=commits {
+        // Every other commit each way: the journeys above go through all.
+        for nth in (4 + usize::from(applied)..=commits as usize).step_by(2) {
+            let nth = nth as u64;
             let when = format!("commit {nth} failed, applied: {applied}");
             let stage = Stage::new("");
             let now = lay_first(&stage);

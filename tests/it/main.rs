@@ -14,3 +14,4 @@ mod journeys;
 mod old_stores;
 mod service;
 mod stage;
+mod steering;

@@ -12,9 +12,12 @@ mod concluding;
 mod control;
 mod error;
 mod facts;
+mod holding;
 mod identify;
 mod judging;
 mod marker;
+mod name_pattern;
+mod numbering;
 mod prepare;
 mod read_ahead;
 mod reading;
@@ -24,10 +27,12 @@ mod settings;
 mod station;
 #[cfg(test)]
 mod testing;
+mod unpack;
 mod watch;
 mod writer;
 
 pub use error::IntakeError;
+pub use name_pattern::NamePattern;
 pub use ready::Doorbell;
 pub use settings::{
     ControlRights, MinProof, ProfileSettings, RowIdScope, Settings, TenantSettings, Tenants,

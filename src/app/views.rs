@@ -195,10 +195,23 @@ impl Sights {
             "rows_suppressed": facts.rows_suppressed,
             "rows_deferred": facts.rows_deferred,
             "duplicate_of": facts.duplicate_of.map(|b| b.to_string()),
+            "seq": facts.seq,
+            "next_seq": facts.next_seq,
             "chunks": batch.chunks,
         });
-        if let (Value::Object(value), Value::Object(more)) = (&mut value, more) {
-            value.extend(more);
+        let hold = batch.hold.as_ref().map(|hold| {
+            json!({
+                "held_for": hold.code.as_str(),
+                "held_since": hold.since.to_string(),
+                "held_until": hold.until.to_string(),
+                "hold_ended_by": hold.ended_by,
+                "hold_ended_at": hold.ended_at.map(|t| t.to_string()),
+            })
+        });
+        for more in [Some(more), hold].into_iter().flatten() {
+            if let (Value::Object(value), Value::Object(more)) = (&mut value, more) {
+                value.extend(more);
+            }
         }
         Some(value)
     }

@@ -48,6 +48,7 @@ pub fn decide(op: ControlOp, on_row: bool, standing: &Standing) -> Result<Effect
     use BatchState::{Claimed, Closed, Duplicate, Held, Refused, Released, Running};
     let Standing { state, paused, cancelled, reopened, was_held, resendable } = *standing;
     match (op, state) {
+        (ControlOp::Approve, Released) => Ok(Effect::Nothing),
         (_, Claimed | Released) => Err(Unfit("is still being read")),
         (ControlOp::ResendReport, _) => Ok(Effect::Report),
         (_, Duplicate) => Err(Unfit("is a duplicate: nothing of it is sent")),
@@ -124,6 +125,7 @@ mod tests {
         check(Cancel, closed, None);
         check(Approve, held, Some(Effect::Release));
         check(Approve, approved, Some(Effect::Nothing));
+        check(Approve, Standing { state: BatchState::Released, ..approved }, Some(Effect::Nothing));
         check(Approve, refused, None);
         check(Approve, running, None);
         check(Resend, failed, Some(Effect::Reopen));

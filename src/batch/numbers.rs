@@ -2,7 +2,7 @@
 
 /// Runs of used numbers that are remembered. Beyond it the lowest hole is forgotten: its numbers then
 /// count as used.
-pub const NUMBER_RUNS_MAX: usize = 32;
+const NUMBER_RUNS_MAX: usize = 32;
 
 /// What a profile does with a file whose number leaves a gap.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]

@@ -9,8 +9,8 @@ use jiff::fmt::strtime;
 use super::problem::Complaint;
 use super::rules::{FinalNewline, Rules};
 use super::section::{Item, Section};
-use super::tenant::{Pattern, pattern};
 use super::value;
+use crate::intake::NamePattern;
 use crate::model::Kind;
 use crate::records::{HeaderMode, Limits, ReadSettings};
 
@@ -19,7 +19,7 @@ use crate::records::{HeaderMode, Limits, ReadSettings};
 pub struct Profile {
     pub name: String,
     /// The names of its files; the key `match`.
-    pub pattern: Pattern,
+    pub pattern: NamePattern,
     /// The kind, where folder and name need not give it.
     pub kind: Option<Kind>,
     /// Dialect, mapping, fixed values and defaults.
@@ -60,13 +60,10 @@ impl Profile {
 
 /// Keys the contract gives a profile that this version does not act on.
 fn not_yet(section: &Section<'_>) {
-    section.not_yet("approve_above", None);
     section.not_yet("decimal", Some("."));
     section.not_yet("expected", None);
-    section.not_yet("first_file_held", Some("false"));
     section.not_yet("reuse_names", Some("true"));
     section.not_yet("sentinel", None);
-    section.not_yet("sequence", Some("off"));
 }
 
 fn read_settings(section: &Section<'_>, rules: &Rules, limits: &Limits) -> ReadSettings {
@@ -154,6 +151,15 @@ fn date_format(item: &Item<'_>) -> Result<String, Complaint> {
     } else {
         Err(complaint())
     }
+}
+
+/// A glob over whole names; `{seq}` stands for a sequence number.
+fn pattern(item: &Item<'_>) -> Result<NamePattern, Complaint> {
+    NamePattern::new(&value::word(item)?).map_err(|error| {
+        Complaint::new(format!("is no pattern: {}", error.kind())).allowed(
+            "a file name in which \"*\", \"?\" and \"[a-z]\" stand for others, and {seq} for a number",
+        )
+    })
 }
 
 fn kind(item: &Item<'_>) -> Result<Kind, Complaint> {

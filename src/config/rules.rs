@@ -5,7 +5,7 @@ use std::time::Duration;
 use super::problem::Complaint;
 use super::section::Section;
 use super::value;
-use crate::batch::Thresholds;
+use crate::batch::{Guards, SequenceRule, Thresholds};
 use crate::intake::{MinProof, RowIdScope};
 use crate::records::Dedupe;
 
@@ -26,6 +26,10 @@ pub struct Rules {
     pub quiet: Duration,
     /// From when on bad rows refuse the whole file.
     pub thresholds: Thresholds,
+    /// What is asked about before a file is sent.
+    pub guards: Guards,
+    /// What a gap in the sequence numbers of files means.
+    pub sequence: SequenceRule,
     /// How long the same content is known again as a duplicate.
     pub duplicate_window: Duration,
     /// Which rows of one file are the same message; unset, the row's category decides.
@@ -62,6 +66,8 @@ impl Default for Rules {
             settle: Duration::from_secs(2),
             quiet: Duration::from_secs(60),
             thresholds: Thresholds { reject_threshold: 0.2, reject_min_rows: 100 },
+            guards: Guards::default(),
+            sequence: SequenceRule::Off,
             duplicate_window: 7 * DAY,
             dedupe: None,
             row_id_scope: RowIdScope::Tenant,
@@ -95,6 +101,16 @@ impl Rules {
             settle: section.value("settle", outer.settle, value::duration_or_zero),
             quiet: section.value("quiet", outer.quiet, value::duration),
             thresholds: thresholds(section, outer.thresholds),
+            guards: guards(section, outer.guards),
+            sequence: section.value(
+                "sequence",
+                outer.sequence,
+                value::one_of(&[
+                    ("off", SequenceRule::Off),
+                    ("hold", SequenceRule::Hold),
+                    ("reject", SequenceRule::Reject),
+                ]),
+            ),
             duplicate_window: section.value(
                 "duplicate_window",
                 outer.duplicate_window,
@@ -130,6 +146,20 @@ fn thresholds(section: &Section<'_>, outer: Thresholds) -> Thresholds {
             "reject_min_rows",
             outer.reject_min_rows,
             value::number(0, u64::MAX),
+        ),
+    }
+}
+
+fn guards(section: &Section<'_>, outer: Guards) -> Guards {
+    let rows = || value::number(0, u64::MAX);
+    Guards {
+        first_file_held: section.value("first_file_held", outer.first_file_held, value::switch),
+        approve_above: section.optional("approve_above", outer.approve_above, rows()),
+        spike_guard: section.value("spike_guard", outer.spike_guard, value::number(0, 1_000_000)),
+        spike_guard_min_rows: section.value(
+            "spike_guard_min_rows",
+            outer.spike_guard_min_rows,
+            rows(),
         ),
     }
 }

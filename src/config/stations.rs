@@ -65,6 +65,7 @@ impl Config {
             max_age: settings.max_age,
             windows: settings.windows.clone(),
             row_id_window: settings.row_id_window,
+            hold_timeout: settings.hold_timeout,
             temporary: settings.temporary_names.iter().map(|p| p.matcher.clone()).collect(),
             channels: served.map(|(channel, _)| *channel).collect(),
             senders: settings.senders.clone(),
@@ -92,7 +93,7 @@ fn plain(settings: &TenantSettings, limits: &Limits) -> intake::ProfileSettings 
 fn declared(profile: &Profile, settings: &TenantSettings) -> intake::ProfileSettings {
     intake::ProfileSettings {
         name: profile.name.clone(),
-        matcher: Some(profile.pattern.matcher.clone()),
+        matcher: Some(profile.pattern.clone()),
         kind: profile.kind,
         ..ruled(&profile.rules, profile.read.clone(), settings)
     }
@@ -115,6 +116,8 @@ fn ruled(rules: &Rules, read: ReadSettings, settings: &TenantSettings) -> intake
             Completeness::Quiet => Some(Proof::Quiet),
         },
         thresholds: rules.thresholds,
+        guards: rules.guards,
+        sequence: rules.sequence,
         duplicate_window: rules.duplicate_window,
         dedupe: rules.dedupe,
         row_id_scope: rules.row_id_scope,

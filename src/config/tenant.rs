@@ -47,6 +47,8 @@ pub struct TenantSettings {
     pub rules: Rules,
     /// How long a used row id is known again.
     pub row_id_window: Duration,
+    /// How long a held file waits for approval before it is refused.
+    pub hold_timeout: Duration,
     /// How long a message may be late.
     pub max_age: MaxAge,
     /// When messages of a category may be sent; none: at any time.
@@ -89,6 +91,7 @@ impl Default for TenantSettings {
             consent: Consent::Required,
             rules: Rules::default(),
             row_id_window: 90 * 24 * HOUR,
+            hold_timeout: 7 * 24 * HOUR,
             max_age: MaxAge::default(),
             windows: BTreeMap::from([(Category::Marketing, MARKETING_WINDOW)]),
             temporary_names: Vec::new(),
@@ -136,6 +139,7 @@ impl TenantSettings {
             ),
             consent: section.value("consent", outer.consent, value::one_of(&consent)),
             row_id_window: section.value("row_id_window", outer.row_id_window, value::duration),
+            hold_timeout: section.value("hold_timeout", outer.hold_timeout, value::duration),
             max_age: max_age(&section.section("max_age"), outer.max_age),
             windows: windows(&section.section("window"), &outer.windows),
             temporary_names: section.value(
@@ -209,7 +213,6 @@ fn not_yet(section: &Section<'_>) {
     section.not_yet("answers", None);
     section.not_yet("pgp", None);
     section.not_yet("day_end", Some("00:00"));
-    section.not_yet("hold_timeout", Some("7d"));
     section.not_yet("out_sentinel", Some("none"));
     section.not_yet("pair_timeout", Some("2h"));
     section.not_yet("phone_check", Some("valid"));
@@ -356,7 +359,7 @@ pub(super) fn category(item: &Item<'_>) -> Result<Category, Complaint> {
 pub(super) fn pattern(item: &Item<'_>) -> Result<Pattern, Complaint> {
     let text = value::word(item)?;
     if text.contains("{seq}") {
-        return Err(Complaint::not_yet().hint("use \"*\" in the place of {seq}"));
+        return Err(Complaint::new("holds {seq}, which only a profile's match may"));
     }
     let glob = GlobBuilder::new(&text).literal_separator(true).backslash_escape(true).build();
     match glob {

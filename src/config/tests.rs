@@ -265,7 +265,7 @@ fn the_innermost_setting_holds() {
     };
     assert_eq!(rules(0), ("own", [5, 4, 3]));
     assert_eq!(rules(1), ("shared", [4, 4, 6]));
-    assert!(settings.profiles[1].pattern.matcher.is_match("S_1.csv"));
+    assert!(settings.profiles[1].pattern.is_match("S_1.csv"));
 }
 
 #[test]

@@ -11,15 +11,16 @@ use super::IntakeError;
 use super::facts::{cut, fill};
 use super::identify::Unidentified;
 use super::marker::Marker;
+use super::numbering::number_of;
+use super::prepare::Unprepared;
 use super::reading::{Pass, read_file};
 use super::settings::TenantSettings;
 use super::writer::RowWriter;
 use crate::batch::BatchEvent;
-use crate::codes::ReasonCode;
 use crate::model::{FileState, Kind};
 use crate::records::{FileProblem, ReadSettings, RecordReader};
 use crate::spool::{BatchFolder, Spool};
-use crate::store::{Acceptance, BatchRecord, Store};
+use crate::store::{Acceptance, BatchRecord, Facts, Store};
 
 /// What concluding needs beside the file.
 #[derive(Debug, Clone)]
@@ -39,30 +40,47 @@ impl Desk {
     ) -> Result<BatchRecord, IntakeError> {
         let folder = self.spool.batch(record.id);
         self.store.clear_chunks(record.id)?;
+        // Of a file that was held before, everything is found out anew.
+        record.facts = Facts::default();
         record.validated_at = Some(now);
         if let Some(marker) = Marker::of(&record.path.clone()) {
             return self.conclude_marker(tenant, record, marker);
         }
-        let pass = match self.prepare(tenant, &mut record, &folder) {
-            Ok((profile, file_ref)) => {
-                record.facts.file_ref = cut(&file_ref);
-                let strong_proof = record.proof.is_some_and(|p| p.is_strong());
-                Pass { tenant, profile, strong_proof, folder: &folder, now }
-            }
-            Err(unidentified) => return self.refuse_unread(record, &folder, &unidentified),
+        let prepared = match self.prepare(tenant, &mut record, &folder) {
+            Ok(prepared) => prepared,
+            Err(Unprepared::Refused(why)) => return self.refuse_unread(record, &folder, &why),
+            Err(Unprepared::Failed(error)) => return Err(error),
         };
-        record.facts.profile.clone_from(&pass.profile.name);
+        let profile = prepared.profile;
+        record.facts.profile.clone_from(&profile.name);
+        record.facts.file_ref = cut(&prepared.file_ref);
+        // A whole archive with a good checksum is a proof of its own.
+        let strong_proof =
+            prepared.original.is_some() || record.proof.is_some_and(|proof| proof.is_strong());
+        let judged_at = record.hold.as_ref().map_or(now, |hold| hold.since);
+        let pass = Pass { tenant, profile, strong_proof, folder: &folder, now, judged_at };
         if record.facts.kind == Some(Kind::Control) {
-            return self.conclude_control(pass, record, is_unchanged);
+            return self.conclude_control(pass, record, prepared.original, is_unchanged);
         }
-        let reading = read_file(pass, &folder.input())?;
+        let reading = read_file(pass, &folder.text())?;
         if !is_unchanged()? {
             return Err(IntakeError::StillWritten);
         }
         fill(&mut record.facts, &reading);
-        if let Some(problem) = reading.refused.first() {
-            let (code, message) = (problem.code, problem.message.clone());
-            return self.refuse(record, &reading.refused, &folder, code, message);
+        if let Some(original) = prepared.original {
+            record.facts.bytes = original.bytes;
+            record.facts.sha256 = original.sha256;
+        }
+        let own = [("the name", prepared.number), ("#seq", reading.directives.seq())];
+        // A corrected file of rejected rows has none, whatever its name.
+        let number = if reading.redropped { Ok(None) } else { number_of(&own) };
+        let numbered = profile.is_numbered();
+        record.facts.seq = number.as_ref().ok().copied().flatten();
+        if !reading.refused.is_empty() {
+            return self.refuse(record, &reading.refused, &folder, numbered);
+        }
+        if let Err(conflict) = number {
+            return self.refuse(record, &[conflict], &folder, numbered);
         }
         self.judge(pass, record, reading)
     }
@@ -74,24 +92,33 @@ impl Desk {
         folder: &BatchFolder,
         why: &Unidentified,
     ) -> Result<BatchRecord, IntakeError> {
+        self.count_bytes(&mut record, folder)?;
+        let problem = FileProblem::new(why.code, why.message.clone());
+        self.refuse(record, &[problem], folder, false)
+    }
+
+    /// Size and digest of a file whose rows are not looked at.
+    pub(super) fn count_bytes(
+        &self,
+        record: &mut BatchRecord,
+        folder: &BatchFolder,
+    ) -> Result<(), IntakeError> {
         let input = File::open(folder.input()).map_err(|source| IntakeError::Input { source })?;
         let read = RecordReader::new(input, ReadSettings::default())
             .finish()
             .map_err(|source| IntakeError::Input { source })?;
         record.facts.bytes = read.bytes;
         record.facts.sha256 = hex::encode(read.sha256);
-        let problem = FileProblem::new(why.code, why.message.clone());
-        self.refuse(record, &[problem], folder, why.code, why.message.clone())
+        Ok(())
     }
 
-    /// Refuses a file as a whole: its rows do not count.
+    /// Refuses a file as a whole, for the first of the problems: its rows do not count.
     pub(super) fn refuse(
         &self,
         mut record: BatchRecord,
         problems: &[FileProblem],
         folder: &BatchFolder,
-        code: ReasonCode,
-        message: String,
+        numbered: bool,
     ) -> Result<BatchRecord, IntakeError> {
         // Problems of single rows mean nothing where the whole file could not be read.
         let mut writer = RowWriter::create(folder)?;
@@ -102,8 +129,9 @@ impl Desk {
         record.facts.warnings = writer.warnings();
         writer.finish(folder, None)?;
         record.facts.state = Some(FileState::Rejected);
-        record.facts.code = Some(code);
-        record.facts.message = cut(&message);
-        Ok(self.store.conclude(record, BatchEvent::FileRefused, &Acceptance::default())?)
+        record.facts.code = problems.first().map(|problem| problem.code);
+        record.facts.message = cut(problems.first().map_or("", |problem| &problem.message));
+        let acceptance = Acceptance { numbered, ..Acceptance::default() };
+        Ok(self.store.conclude(record, BatchEvent::FileRefused, &acceptance)?)
     }
 }

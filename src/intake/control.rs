@@ -8,6 +8,7 @@ use super::commanding::{Asking, Refusal};
 use super::concluding::Desk;
 use super::facts::fill;
 use super::reading::{Pass, Reading};
+use super::unpack::Original;
 use super::writer::RowWriter;
 use crate::batch::{BatchEvent, Counts, judge};
 use crate::codes::{ReasonCode, Severity};
@@ -36,10 +37,11 @@ impl Desk {
         &self,
         pass: Pass<'_>,
         record: BatchRecord,
+        original: Option<Original>,
         is_unchanged: &dyn Fn() -> Result<bool, IntakeError>,
     ) -> Result<BatchRecord, IntakeError> {
         loop {
-            match self.try_control(pass, record.clone(), is_unchanged) {
+            match self.try_control(pass, record.clone(), original.as_ref(), is_unchanged) {
                 // A batch changed meanwhile, and cannot go on doing so: all is decided anew.
                 Err(IntakeError::Store(StoreError::Conflict)) => {}
                 result => return result,
@@ -51,18 +53,22 @@ impl Desk {
         &self,
         pass: Pass<'_>,
         mut record: BatchRecord,
+        original: Option<&Original>,
         is_unchanged: &dyn Fn() -> Result<bool, IntakeError>,
     ) -> Result<BatchRecord, IntakeError> {
         let account = record.account.clone();
         let Asked { reading, asking, rows } =
-            self.read_control(pass, &account, &pass.folder.input())?;
+            self.read_control(pass, &account, &pass.folder.text())?;
         if !is_unchanged()? {
             return Err(IntakeError::StillWritten);
         }
         fill(&mut record.facts, &reading);
-        if let Some(problem) = reading.refused.first() {
-            let (code, message) = (problem.code, problem.message.clone());
-            return self.refuse(record, &reading.refused, pass.folder, code, message);
+        if let Some(original) = original {
+            record.facts.bytes = original.bytes;
+            record.facts.sha256.clone_from(&original.sha256);
+        }
+        if !reading.refused.is_empty() {
+            return self.refuse(record, &reading.refused, pass.folder, false);
         }
         let verdict = judge(reading.counts, pass.profile.thresholds);
         let problems = reading.writer.problem_lines();
@@ -79,10 +85,12 @@ impl Desk {
             ..record.facts
         };
         record.chunks = chunks.len() as u32;
+        self.name_closed(record.id, chunks)?;
         if verdict.state == FileState::Rejected {
-            return self.refuse_rows(record, chunks);
+            (record.facts.rows_rejected, record.facts.rows_accepted) = (reading.counts.total, 0);
+            let nothing = Acceptance::default();
+            return Ok(self.store.conclude(record, BatchEvent::FileRefused, &nothing)?);
         }
-        self.store.put_chunks(record.id, &chunks)?;
         asking.end_holds()?;
         record.closed_at = record.validated_at;
         let acceptance = Acceptance { commands: Some(asking.commands), ..Acceptance::default() };
@@ -136,6 +144,7 @@ impl Desk {
         let reading = Reading {
             facts: reader.finish().map_err(unreadable)?,
             directives,
+            redropped: false,
             refused,
             counts: rows.counts,
             first_error: rows.first_error,

@@ -1,6 +1,7 @@
 //! What a file is, from its folder, its name and the tenant's profiles.
 
 use super::settings::{ProfileSettings, TenantSettings};
+use super::unpack::Packing;
 use crate::codes::ReasonCode;
 use crate::model::Kind;
 
@@ -10,6 +11,9 @@ pub(super) struct Identity<'a> {
     pub(super) kind: Kind,
     pub(super) profile: &'a ProfileSettings,
     pub(super) file_ref: String,
+    pub(super) packing: Option<Packing>,
+    /// The sequence number that the name gives.
+    pub(super) number: Option<u64>,
 }
 
 /// Why a file's kind is not known; the sentence is the partner's.
@@ -28,13 +32,23 @@ pub(super) fn identify<'a>(
     path: &str,
 ) -> Result<Identity<'a>, Unidentified> {
     let (folder, name) = path.rsplit_once('/').unwrap_or(("", path));
+    // What is refused comes back as plain text, whatever it came in.
+    let packing = Packing::of_name(name);
     let mut name = name;
     while let Some(inherited) = name.strip_suffix(".rejected.csv").filter(|n| !n.is_empty()) {
         name = inherited;
     }
-    let parts = name_parts(name);
-    let matching =
-        || tenant.profiles.iter().find(|p| p.matcher.as_ref().is_some_and(|m| m.is_match(name)));
+    let inside = match Packing::of_name(name) {
+        Some(_) => name.rsplit_once('.').map_or(name, |(inside, _)| inside),
+        None => name,
+    };
+    let parts = name_parts(inside);
+    let matching = || {
+        let fits = |p: &&ProfileSettings| {
+            p.matcher.as_ref().is_some_and(|m| m.is_match(name) || m.is_match(inside))
+        };
+        tenant.profiles.iter().find(fits)
+    };
     let named = match parts.profile.filter(|_| parts.kind.is_some()) {
         Some(profile) => Some(tenant.profile(profile).ok_or_else(|| Unidentified {
             code: ReasonCode::FileKindUnknown,
@@ -65,12 +79,18 @@ pub(super) fn identify<'a>(
             message: ReasonCode::FileKindUnknown.meaning().to_owned(),
         });
     };
-    if let Some((code, form)) = unread_form(name) {
+    if let Some((code, form)) = unread_form(inside) {
         let message = format!("this version reads no {form}, send plain CSV");
         return Err(Unidentified { code, message });
     }
     let profile = profile.unwrap_or(&tenant.plain);
-    Ok(Identity { kind, profile, file_ref: parts.file_ref.unwrap_or_default().to_owned() })
+    let file_ref = parts.file_ref.unwrap_or_default().to_owned();
+    let number = numbered(profile, name).or_else(|| numbered(profile, inside)).or(parts.number);
+    Ok(Identity { kind, profile, file_ref, packing, number })
+}
+
+fn numbered(profile: &ProfileSettings, name: &str) -> Option<u64> {
+    profile.matcher.as_ref().and_then(|pattern| pattern.number(name))
 }
 
 /// Forms that are spoken of in the contract and not read yet: named for what they are, since as CSV
@@ -79,7 +99,7 @@ fn unread_form(name: &str) -> Option<(ReasonCode, &'static str)> {
     let (_, ending) = name.rsplit_once('.')?;
     Some(match ending.to_ascii_lowercase().as_str() {
         "pgp" | "gpg" | "asc" => (ReasonCode::FileDecryptFailed, "encrypted files"),
-        "gz" | "zip" => (ReasonCode::FileArchiveInvalid, "archives"),
+        "gz" | "zip" => (ReasonCode::FileArchiveInvalid, "archives in archives"),
         "xlsx" => (ReasonCode::FileNotText, "spreadsheets"),
         "jsonl" => (ReasonCode::FileNotText, "JSON lines"),
         _ => return None,
@@ -90,12 +110,13 @@ struct NameParts<'a> {
     kind: Option<Kind>,
     profile: Option<&'a str>,
     file_ref: Option<&'a str>,
+    number: Option<u64>,
 }
 
 /// Reads `<kind>[.<profile>]_<ref>[_<yyyymmdd>[T<hhmmss>Z]][_s<seq>].csv…`; any other name gives
 /// nothing.
 fn name_parts(name: &str) -> NameParts<'_> {
-    let none = NameParts { kind: None, profile: None, file_ref: None };
+    let none = NameParts { kind: None, profile: None, file_ref: None, number: None };
     let stem = name.split_once(".csv").map_or(name, |(stem, _)| stem);
     // Kinds with an underscore of their own come first.
     let Some(kind) = Kind::ALL
@@ -117,22 +138,24 @@ fn name_parts(name: &str) -> NameParts<'_> {
         }
         None => (None, rest.strip_prefix('_').unwrap_or("")),
     };
-    let mut reference = rest;
-    for is_tail in [is_sequence as fn(&str) -> bool, is_date] {
-        if is_tail(reference) {
-            reference = "";
-        } else if let Some((head, tail)) = reference.rsplit_once('_')
-            && is_tail(tail)
-        {
-            reference = head;
-        }
-    }
+    let (reference, number) = without_tail(rest, sequence);
+    let (reference, _) = without_tail(reference, |text| is_date(text).then_some(()));
     let file_ref = Some(reference).filter(|r| !r.is_empty());
-    NameParts { kind: Some(*kind), profile: profile.filter(|p| !p.is_empty()), file_ref }
+    let profile = profile.filter(|p| !p.is_empty());
+    NameParts { kind: Some(*kind), profile, file_ref, number }
 }
 
-fn is_sequence(text: &str) -> bool {
-    text.strip_prefix('s').is_some_and(|n| !n.is_empty() && n.bytes().all(|b| b.is_ascii_digit()))
+/// A reference without its last part, and what that is; as it is where that is something else.
+fn without_tail<T>(reference: &str, read: impl Fn(&str) -> Option<T>) -> (&str, Option<T>) {
+    let (head, tail) = reference.rsplit_once('_').unwrap_or(("", reference));
+    match read(tail) {
+        Some(found) => (head, Some(found)),
+        None => (reference, None),
+    }
+}
+
+fn sequence(text: &str) -> Option<u64> {
+    text.strip_prefix('s').filter(|n| n.bytes().all(|b| b.is_ascii_digit()))?.parse().ok()
 }
 
 fn is_date(text: &str) -> bool {
@@ -147,6 +170,7 @@ fn is_date(text: &str) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::intake::name_pattern::NamePattern;
     use crate::intake::testing::tenant;
 
     fn check(path: &str, expected: Result<(Kind, &str, &str), ReasonCode>) {
@@ -154,7 +178,7 @@ mod tests {
         let mut billing = tenant.plain.clone();
         billing.name = "billing".to_owned();
         billing.kind = Some(Kind::Messages);
-        billing.matcher = Some(globset::Glob::new("INV_*.csv").unwrap().compile_matcher());
+        billing.matcher = Some(NamePattern::new("INV_*.csv").unwrap());
         tenant.profiles.push(billing);
         let found = identify(&tenant, path);
         let found = match &found {
@@ -184,13 +208,16 @@ mod tests {
     }
 
     #[test]
-    fn encrypted_and_packed_files_are_refused_for_what_they_are() {
+    fn forms_that_are_not_read_are_refused_for_what_they_are() {
         check("inbox/messages_1.csv.gz.pgp", Err(ReasonCode::FileDecryptFailed));
         check("inbox/messages_1.csv.GPG", Err(ReasonCode::FileDecryptFailed));
-        check("inbox/messages_1.csv.gz", Err(ReasonCode::FileArchiveInvalid));
-        check("inbox/messages_1.zip", Err(ReasonCode::FileArchiveInvalid));
+        check("inbox/messages_1.csv.zip.gz", Err(ReasonCode::FileArchiveInvalid));
         check("inbox/messages_1.xlsx", Err(ReasonCode::FileNotText));
         check("inbox/messages/a.jsonl", Err(ReasonCode::FileNotText));
+        check("inbox/messages_1.csv.gz", Ok((Kind::Messages, "", "1")));
+        check("inbox/messages_1.ZIP", Ok((Kind::Messages, "", "1")));
+        check("inbox/INV_7.csv.gz", Ok((Kind::Messages, "billing", "")));
+        check("inbox/INV_7.csv.gz.rejected.csv", Ok((Kind::Messages, "billing", "")));
         check("inbox/a.zip", Err(ReasonCode::FileKindUnknown));
         check("inbox/messages_1.zip.csv", Ok((Kind::Messages, "", "1.zip")));
     }

@@ -4,25 +4,63 @@ use sha2::{Digest, Sha256};
 
 use super::IntakeError;
 use super::concluding::Desk;
+use super::numbering::check_place;
 use super::reading::{Pass, Reading};
 use super::same_again::MarkSorter;
-use crate::batch::{BatchEvent, Counts, Thresholds, judge};
+use crate::batch::{BatchEvent, BatchState, Counts, Thresholds, judge};
 use crate::codes::ReasonCode;
 use crate::model::{BatchId, FileState};
-use crate::store::{Acceptance, BatchRecord, ChunkRecord, Facts};
+use crate::records::FileProblem;
+use crate::store::{Acceptance, BatchRecord, ChunkRecord, Facts, Series};
+
+/// A file whose rows were counted and written.
+struct Weighed {
+    record: BatchRecord,
+    chunks: Vec<ChunkRecord>,
+    /// The scope of the new row ids, and how many there are.
+    row_ids: Option<(String, u64)>,
+}
 
 impl Desk {
-    /// Judges a file that was read to its end.
+    /// Judges a file that was read to its end: the first that holds of duplicate, place in the
+    /// sequence, bad rows, and reasons to wait.
     pub(super) fn judge(
+        &self,
+        pass: Pass<'_>,
+        record: BatchRecord,
+        reading: Reading,
+    ) -> Result<BatchRecord, IntakeError> {
+        let content = content_of(&record, &reading);
+        let same = self.same_content(pass, &record, &content)?;
+        let asked_for = reading.directives.allow_duplicate() || reading.counts.total == 0;
+        if let Some(earlier) = same.filter(|_| !asked_for) {
+            return self.duplicate(pass, record, &reading, earlier);
+        }
+        let series = self.store.series(&record.tenant, &pass.profile.name)?;
+        if let Err(problem) = in_sequence(pass, &record, &series) {
+            drop(reading);
+            return self.refuse(record, &[problem], pass.folder, pass.profile.is_numbered());
+        }
+        let weighed = self.weigh(pass, record, reading)?;
+        if weighed.record.facts.state == Some(FileState::Rejected) {
+            return self.refuse_rows(pass, weighed);
+        }
+        let reasons = self.reasons(&weighed.record, pass.profile, &series);
+        if reasons.is_empty() {
+            return self.accept(pass, weighed, content);
+        }
+        // The file that counts as the first of its content stays so until this one is accepted.
+        let content = same.is_none().then_some(content);
+        self.hold(pass, weighed.record, weighed.chunks, &reasons, content)
+    }
+
+    /// Finds the rows that are the same again, and counts and writes what is there.
+    fn weigh(
         &self,
         pass: Pass<'_>,
         mut record: BatchRecord,
         mut reading: Reading,
-    ) -> Result<BatchRecord, IntakeError> {
-        let content = content_of(&record, &reading);
-        if let Some(earlier) = self.duplicate_of(pass, &record, &reading, &content)? {
-            return self.duplicate(record, &reading, earlier);
-        }
+    ) -> Result<Weighed, IntakeError> {
         let mut marks = MarkSorter::new(pass.folder.scratch().with_extension("marks"));
         let row_ids = self.same_rows(pass, &record, &mut reading, &mut marks)?;
         let duplicate = marks.len();
@@ -36,12 +74,10 @@ impl Desk {
             ..pass.profile.thresholds
         };
         let verdict = judge(counts, thresholds);
-        let problems = reading.writer.problem_lines() + duplicate;
-        let (suppressed, deferred) = (reading.suppressed, reading.deferred);
-        let first_send_at = reading.first_send_at;
-        let marks = if duplicate > 0 { Some(marks.sorted()?) } else { None };
-        let chunks = reading.writer.finish(pass.folder, marks)?;
         let code = verdict.code.or(reading.first_error);
+        // Duplicates were counted as suppressed or deferred when they were read.
+        let suppressed = reading.suppressed.min(counts.accepted);
+        let deferred = reading.deferred.min(counts.accepted - suppressed);
         record.facts = Facts {
             state: Some(verdict.state),
             code,
@@ -50,20 +86,34 @@ impl Desk {
             rows_accepted: counts.accepted,
             rows_rejected: counts.rejected,
             rows_duplicate: counts.duplicate,
-            problems,
+            rows_suppressed: suppressed,
+            rows_deferred: deferred,
+            first_send_at: reading.first_send_at.filter(|_| counts.accepted > suppressed),
+            problems: reading.writer.problem_lines() + duplicate,
             ..record.facts
         };
-        let facts = &mut record.facts;
+        let marks = if duplicate > 0 { Some(marks.sorted()?) } else { None };
+        let chunks = reading.writer.finish(pass.folder, marks)?;
         record.chunks = chunks.len() as u32;
-        if verdict.state == FileState::Rejected {
-            return self.refuse_rows(record, chunks);
-        }
-        // Duplicates were counted as suppressed or deferred when they were read.
-        facts.rows_suppressed = suppressed.min(facts.rows_accepted);
-        facts.rows_deferred = deferred.min(facts.rows_accepted - facts.rows_suppressed);
-        facts.first_send_at = first_send_at.filter(|_| facts.rows_accepted > facts.rows_suppressed);
+        Ok(Weighed { record, chunks, row_ids })
+    }
+
+    fn accept(
+        &self,
+        pass: Pass<'_>,
+        weighed: Weighed,
+        content: [u8; 32],
+    ) -> Result<BatchRecord, IntakeError> {
+        let Weighed { record, chunks, row_ids } = weighed;
         self.store.put_chunks(record.id, &chunks)?;
-        let acceptance = Acceptance { content: Some(content), row_ids, ..Acceptance::default() };
+        let facts = &record.facts;
+        let acceptance = Acceptance {
+            content: Some(content),
+            row_ids,
+            numbered: pass.profile.is_numbered(),
+            usual_rows: Some(facts.rows_total).filter(|_| facts.rows_accepted > 0),
+            ..Acceptance::default()
+        };
         let record = self.store.conclude(record, BatchEvent::FileAccepted, &acceptance)?;
         if chunks.iter().any(|chunk| chunk.open > 0) {
             return Ok(record);
@@ -73,45 +123,45 @@ impl Desk {
     }
 
     /// Refuses a file for its bad rows: every row that is no duplicate counts as rejected.
-    pub(super) fn refuse_rows(
-        &self,
-        mut record: BatchRecord,
-        chunks: Vec<ChunkRecord>,
-    ) -> Result<BatchRecord, IntakeError> {
+    fn refuse_rows(&self, pass: Pass<'_>, weighed: Weighed) -> Result<BatchRecord, IntakeError> {
+        let Weighed { mut record, chunks, .. } = weighed;
         let facts = &mut record.facts;
         facts.rows_rejected = facts.rows_total - facts.rows_duplicate;
-        facts.rows_accepted = 0;
+        (facts.rows_accepted, facts.rows_suppressed, facts.rows_deferred) = (0, 0, 0);
+        facts.first_send_at = None;
         self.remove_row_ids(&record)?;
-        // The rejected file is made from the chunks, so they are named; none of them is due.
-        let closed: Vec<ChunkRecord> = chunks
-            .into_iter()
-            .map(|chunk| ChunkRecord { open: 0, deferred: 0, due: None, ..chunk })
-            .collect();
-        self.store.put_chunks(record.id, &closed)?;
-        Ok(self.store.conclude(record, BatchEvent::FileRefused, &Acceptance::default())?)
+        self.name_closed(record.id, chunks)?;
+        let acceptance =
+            Acceptance { numbered: pass.profile.is_numbered(), ..Acceptance::default() };
+        Ok(self.store.conclude(record, BatchEvent::FileRefused, &acceptance)?)
     }
 
-    fn duplicate_of(
+    /// The file that has the same content and still counts: refused ones do not.
+    fn same_content(
         &self,
         pass: Pass<'_>,
         record: &BatchRecord,
-        reading: &Reading,
         content: &[u8; 32],
     ) -> Result<Option<BatchId>, IntakeError> {
-        if reading.directives.allow_duplicate() || reading.counts.total == 0 {
+        let since = pass.now - pass.profile.duplicate_window;
+        let Some((earlier, at)) = self.store.content(&record.tenant, content)? else {
+            return Ok(None);
+        };
+        if at < since || earlier == record.id {
             return Ok(None);
         }
-        let earlier = self.store.content(&record.tenant, content)?;
-        let since = pass.now - pass.profile.duplicate_window;
-        let Some((batch, _)) = earlier.filter(|(_, at)| *at >= since) else { return Ok(None) };
-        // Of a file that was cancelled before its first message nothing was sent.
-        let earlier = self.store.batch(batch)?;
-        let is_sent = earlier.is_none_or(|earlier| !earlier.control.wholly_cancelled);
-        Ok(Some(batch).filter(|_| is_sent))
+        // Held files count from the moment they came, and no more once they were refused. Of a file
+        // that was cancelled before its first message nothing was sent.
+        let is_void = |earlier: BatchRecord| {
+            earlier.state == BatchState::Refused || earlier.control.wholly_cancelled
+        };
+        let void = self.store.batch(earlier)?.is_some_and(is_void);
+        Ok(Some(earlier).filter(|_| !void))
     }
 
     fn duplicate(
         &self,
+        pass: Pass<'_>,
         mut record: BatchRecord,
         reading: &Reading,
         earlier: BatchId,
@@ -123,7 +173,24 @@ impl Desk {
         facts.duplicate_of = Some(earlier);
         facts.rows_total = reading.counts.total;
         facts.rows_duplicate = reading.counts.total;
-        Ok(self.store.conclude(record, BatchEvent::FileDuplicate, &Acceptance::default())?)
+        let acceptance =
+            Acceptance { numbered: pass.profile.is_numbered(), ..Acceptance::default() };
+        Ok(self.store.conclude(record, BatchEvent::FileDuplicate, &acceptance)?)
+    }
+}
+
+/// Refuses a number that was used, and one that leaves a gap where the profile wants none. A file that
+/// was held has its number, or was let past the gap.
+fn in_sequence(pass: Pass<'_>, record: &BatchRecord, series: &Series) -> Result<(), FileProblem> {
+    let hold = record.hold.as_ref();
+    let Some(number) = record.facts.seq.filter(|_| !hold.is_some_and(|h| h.took_number)) else {
+        return Ok(());
+    };
+    match check_place(number, &series.numbers, pass.profile.sequence) {
+        Err(problem) if hold.is_none() || problem.code == ReasonCode::FileSequenceReused => {
+            Err(problem)
+        }
+        _ => Ok(()),
     }
 }
 

@@ -13,7 +13,7 @@ use super::settings::TenantSettings;
 use crate::batch::BatchEvent;
 use crate::codes::ReasonCode;
 use crate::model::{ControlOp, FileState, FileVersion, Kind, Target};
-use crate::records::{FileProblem, ReadSettings, RecordReader};
+use crate::records::FileProblem;
 use crate::store::{Acceptance, BatchRecord, StoreError};
 
 /// What a marker's name says.
@@ -76,13 +76,8 @@ impl Desk {
         marker: Marker<'_>,
     ) -> Result<BatchRecord, IntakeError> {
         let folder = self.spool.batch(record.id);
-        let input = std::fs::File::open(folder.input());
-        let input = input.map_err(|source| IntakeError::Input { source })?;
-        let read = RecordReader::new(input, ReadSettings::default()).finish();
-        let read = read.map_err(|source| IntakeError::Input { source })?;
         record.facts.kind = Some(Kind::Control);
-        record.facts.bytes = read.bytes;
-        record.facts.sha256 = hex::encode(read.sha256);
+        self.count_bytes(&mut record, &folder)?;
         let asked = match may_not(tenant, &record, marker) {
             Some(refusal) => Err(refusal),
             None => self.carry_out_marker(tenant, &record, marker)?,
@@ -90,8 +85,8 @@ impl Desk {
         match asked {
             Ok(record) => Ok(record),
             Err(Refusal { code, message, hint }) => {
-                let problem = FileProblem { hint, ..FileProblem::new(code, message.clone()) };
-                self.refuse(record, &[problem], &folder, code, message)
+                let problem = FileProblem { hint, ..FileProblem::new(code, message) };
+                self.refuse(record, &[problem], &folder, false)
             }
         }
     }

@@ -4,11 +4,14 @@ use std::fs::File;
 use std::io::{BufRead, BufReader, Read};
 use std::path::Path;
 
+use super::IntakeError;
 use super::concluding::Desk;
 use super::identify::{Unidentified, identify};
 use super::settings::{ProfileSettings, TenantSettings};
+use super::unpack::{Original, Packing, UnpackError, original, unpack};
 use crate::codes::ReasonCode;
 use crate::model::Kind;
+use crate::records::FileProblem;
 use crate::spool::BatchFolder;
 use crate::store::BatchRecord;
 
@@ -19,8 +22,9 @@ impl Desk {
         tenant: &'a TenantSettings,
         record: &mut BatchRecord,
         folder: &BatchFolder,
-    ) -> Result<(&'a ProfileSettings, String), Unidentified> {
-        let refuse = |code: ReasonCode, message: String| Unidentified { code, message };
+    ) -> Result<Prepared<'a>, Unprepared> {
+        let refuse =
+            |code: ReasonCode, message: String| Unprepared::Refused(Unidentified { code, message });
         if tenant.suspended {
             let code = ReasonCode::FileTenantSuspended;
             return Err(refuse(code, code.meaning().to_owned()));
@@ -41,9 +45,13 @@ impl Desk {
                 format!("this version takes messages and control only, not {}", identity.kind);
             return Err(refuse(ReasonCode::FileKindNotAllowed, message));
         }
-        let Some(name) = directive_profile(&folder.input()) else {
-            return Ok((identity.profile, identity.file_ref));
+        let original = match identity.packing {
+            Some(packing) => Some(unpacked(folder, packing, identity.profile)?),
+            None => None,
         };
+        let (profile, file_ref) = (identity.profile, identity.file_ref);
+        let prepared = Prepared { profile, file_ref, original, number: identity.number };
+        let Some(name) = directive_profile(&folder.text()) else { return Ok(prepared) };
         let profile = tenant.profile(&name).ok_or_else(|| {
             let message =
                 format!("the directive asks for the profile \"{name}\", which does not exist");
@@ -54,7 +62,44 @@ impl Desk {
                 let message = format!("the name says {}, the profile says {kind}", identity.kind);
                 Err(refuse(ReasonCode::FileKindConflict, message))
             }
-            None => Ok((profile, identity.file_ref)),
+            None => Ok(Prepared { profile, ..prepared }),
+        }
+    }
+}
+
+/// What is known of a file when its first record is read.
+pub(super) struct Prepared<'a> {
+    pub(super) profile: &'a ProfileSettings,
+    pub(super) file_ref: String,
+    /// Of a packed file, whose text has another size and digest.
+    pub(super) original: Option<Original>,
+    /// The sequence number that the name gives.
+    pub(super) number: Option<u64>,
+}
+
+/// Why no record is read.
+pub(super) enum Unprepared {
+    Refused(Unidentified),
+    Failed(IntakeError),
+}
+
+impl From<Unidentified> for Unprepared {
+    fn from(why: Unidentified) -> Unprepared {
+        Unprepared::Refused(why)
+    }
+}
+
+fn unpacked(
+    folder: &BatchFolder,
+    packing: Packing,
+    profile: &ProfileSettings,
+) -> Result<Original, Unprepared> {
+    let original = original(folder).map_err(Unprepared::Failed)?;
+    match unpack(packing, folder, original.bytes, &profile.read.limits) {
+        Ok(()) => Ok(original),
+        Err(UnpackError::Failed(error)) => Err(Unprepared::Failed(error)),
+        Err(UnpackError::Refused(FileProblem { code, message, .. })) => {
+            Err(Unprepared::Refused(Unidentified { code, message }))
         }
     }
 }

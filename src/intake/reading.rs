@@ -28,6 +28,8 @@ use crate::spool::{BatchFolder, IdSorter, RowHead, RowState, StoredRow};
 pub(super) struct Reading {
     pub(super) facts: Facts,
     pub(super) directives: Directives,
+    /// The file is a corrected `.rejected.csv`.
+    pub(super) redropped: bool,
     /// Whole-file problems; the rows then do not count.
     pub(super) refused: Vec<FileProblem>,
     pub(super) counts: Counts,
@@ -51,6 +53,9 @@ pub(super) struct Pass<'a> {
     pub(super) strong_proof: bool,
     pub(super) folder: &'a BatchFolder,
     pub(super) now: Timestamp,
+    /// When the file was judged first. What was in time then may run out while the file is held, and
+    /// is no mistake of its row.
+    pub(super) judged_at: Timestamp,
 }
 
 /// Reads the file to its end. Only an unreadable disk is an error.
@@ -75,9 +80,11 @@ pub(super) fn read_file(pass: Pass<'_>, input: &Path) -> Result<Reading, IntakeE
         body: BodyCheck::default(),
     };
     let (mut directives, mut refused) = (Directives::default(), Vec::new());
+    let mut redropped = false;
     let read = match reader.open() {
         Ok(opened) => {
             directives = opened.directives.clone();
+            redropped = opened.redropped;
             reading.rows(&mut reader, opened, &settings)
         }
         Err(error) => Err(error.into()),
@@ -95,6 +102,7 @@ pub(super) fn read_file(pass: Pass<'_>, input: &Path) -> Result<Reading, IntakeE
     Ok(Reading {
         facts,
         directives,
+        redropped,
         refused,
         counts: reading.counts,
         first_error: reading.first_error,
@@ -161,7 +169,7 @@ impl Rows<'_> {
             channels: tenant.channels.clone(),
             default_category: self.pass.profile.default_category,
             templates: tenant.templates.clone(),
-            now: self.pass.now,
+            now: self.pass.judged_at,
         };
         let checker = MessageChecker::new(opened.layout, &opened.directives, settings, context);
         let problems = checker.file_problems();

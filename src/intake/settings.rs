@@ -8,7 +8,8 @@ use std::time::Duration;
 use globset::GlobMatcher;
 use jiff::tz::TimeZone;
 
-use crate::batch::Thresholds;
+use super::name_pattern::NamePattern;
+use crate::batch::{Guards, SequenceRule, Thresholds};
 use crate::model::{Category, ChannelKind, Kind, Proof, TenantId};
 use crate::policy::{Consent, MaxAge, Window};
 use crate::records::{Dedupe, ReadSettings, TemplateNeeds};
@@ -63,6 +64,8 @@ pub struct TenantSettings {
     /// When messages of a category may be sent, where the row does not say.
     pub windows: BTreeMap<Category, Window>,
     pub row_id_window: Duration,
+    /// How long a held file waits before it is refused.
+    pub hold_timeout: Duration,
     /// Names that are never taken, beside the well-known temporary ones.
     pub temporary: Vec<GlobMatcher>,
     /// Channels with at least one provider.
@@ -107,7 +110,7 @@ pub struct ControlRights {
 pub struct ProfileSettings {
     /// Empty for the plain one.
     pub name: String,
-    pub matcher: Option<GlobMatcher>,
+    pub matcher: Option<NamePattern>,
     pub kind: Option<Kind>,
     pub read: ReadSettings,
     /// A complete file stays visible this long before it is claimed.
@@ -120,11 +123,22 @@ pub struct ProfileSettings {
     /// The only proof that makes a file ready; `None` takes any (`completeness = "auto"`).
     pub only_proof: Option<Proof>,
     pub thresholds: Thresholds,
+    /// What is asked about before a file is sent.
+    pub guards: Guards,
+    /// What a gap in the sequence numbers means.
+    pub sequence: SequenceRule,
     pub duplicate_window: Duration,
     pub dedupe: Option<Dedupe>,
     pub row_id_scope: RowIdScope,
     /// `None` where the operator gave none: then a message without a category is marketing.
     pub default_category: Option<Category>,
+}
+
+impl ProfileSettings {
+    /// True where the files are counted.
+    pub(super) fn is_numbered(&self) -> bool {
+        self.sequence != SequenceRule::Off
+    }
 }
 
 /// The weakest proof that makes a file ready.

@@ -80,6 +80,8 @@ pub struct Intake {
     /// Files whose names cannot be answered; each is said once.
     unanswerable: HashSet<(TenantId, String)>,
     finished: Vec<Done>,
+    /// The held files are to be looked through.
+    look_at_holds: bool,
     recovered: bool,
     next_rescan: Instant,
 }
@@ -123,6 +125,7 @@ impl Intake {
             strikes: HashMap::new(),
             unanswerable: HashSet::new(),
             finished: Vec::new(),
+            look_at_holds: true,
             recovered: false,
             next_rescan,
         }
@@ -153,6 +156,8 @@ impl Intake {
             self.sightings.sign(&seen.tenant, &seen.path, seen.sign, now);
         }
         for tenant in self.doorbell.take() {
+            // It rings for released files, too.
+            self.look_at_holds = true;
             self.looks.insert((now, tenant), ());
         }
         if self.world.clock.instant() >= self.next_rescan {
@@ -160,8 +165,37 @@ impl Intake {
                 self.looks.insert((now, tenant.clone()), ());
             }
             self.watch.add_all();
+            self.look_at_holds = true;
             self.next_rescan = self.world.clock.instant() + self.settings.rescan;
         }
+    }
+
+    /// Takes up released files and ends waits that are over.
+    async fn take_up_holds(&mut self) -> Result<(), IntakeError> {
+        if !std::mem::take(&mut self.look_at_holds) {
+            return Ok(());
+        }
+        let (desk, tenants) = (self.desk.clone(), self.settings.tenants.clone());
+        let now = self.world.clock.now();
+        let seen = blocking(move || desk.look_at_holds(&tenants, now)).await?;
+        for record in seen.refused {
+            self.tell_of_hold(&record, "held file refused");
+            self.nudges.outbox.notify_one();
+        }
+        for record in seen.released {
+            let waits = self.waiting.iter().any(|(_, waiting)| waiting.id == record.id);
+            // What is being read belongs to a busy tenant; the next look comes when it is done.
+            if !waits && !self.busy.contains(&record.tenant) {
+                self.tell_of_hold(&record, "held file goes on");
+                self.waiting.push_back((now, record));
+            }
+        }
+        Ok(())
+    }
+
+    fn tell_of_hold(&self, record: &BatchRecord, what: &str) {
+        let by = record.hold.as_ref().map_or("", |hold| &hold.ended_by);
+        tracing::info!(tenant = %record.tenant, batch = %record.id, file = record.name(), by, "{what}");
     }
 
     /// Looks through the inboxes that are due and claims at most one file of each idle tenant.
@@ -327,6 +361,7 @@ impl Intake {
         let now = self.world.clock.now();
         self.busy.remove(&done.tenant);
         self.look_again(&done.tenant, now);
+        self.look_at_holds = true;
         let batch = done.batch.id;
         match done.result {
             Ok(record) => {
@@ -359,6 +394,10 @@ impl Intake {
             duplicate = facts.rows_duplicate, "file judged");
         if let Some(code) = facts.code.filter(|code| code.is_limit()) {
             self.metrics.limit_hits.of([code.as_str()]).inc();
+        }
+        // Of a held file the rows are counted when it goes on.
+        if record.state == BatchState::Held {
+            return;
         }
         self.metrics.rows.of(["accepted"]).inc_by(facts.rows_accepted);
         self.metrics.rows.of(["rejected"]).inc_by(facts.rows_rejected);
@@ -469,6 +508,7 @@ impl Worker for Intake {
             self.settle(done)?;
         }
         self.note_signs();
+        self.take_up_holds().await?;
         let claimed = self.look().await?;
         let started = self.start_reading();
         Ok(if claimed || started { Progress::Busy } else { Progress::Idle })

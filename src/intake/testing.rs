@@ -6,7 +6,7 @@ use std::time::Duration;
 use jiff::tz::TimeZone;
 
 use super::settings::{MinProof, ProfileSettings, RowIdScope, TenantSettings};
-use crate::batch::Thresholds;
+use crate::batch::{Guards, SequenceRule, Thresholds};
 use crate::model::{Category, ChannelKind};
 use crate::policy::{Consent, MARKETING_WINDOW, MaxAge};
 use crate::records::ReadSettings;
@@ -23,6 +23,7 @@ pub(super) fn tenant(id: &str) -> TenantSettings {
         max_age: MaxAge::default(),
         windows: BTreeMap::from([(Category::Marketing, MARKETING_WINDOW)]),
         row_id_window: Duration::from_secs(90 * 86_400),
+        hold_timeout: Duration::from_secs(7 * 86_400),
         temporary: Vec::new(),
         channels: vec![ChannelKind::Email, ChannelKind::Sms],
         senders: BTreeMap::from([(ChannelKind::Email, email)]),
@@ -41,6 +42,8 @@ pub(super) fn tenant(id: &str) -> TenantSettings {
             min_proof: MinProof::Weak,
             only_proof: None,
             thresholds: Thresholds { reject_threshold: 0.2, reject_min_rows: 100 },
+            guards: Guards::default(),
+            sequence: SequenceRule::Off,
             duplicate_window: Duration::from_secs(7 * 86_400),
             dedupe: None,
             row_id_scope: RowIdScope::Tenant,

@@ -1,6 +1,6 @@
 //! Progress files: how far each open batch is, rewritten every few seconds.
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 use std::time::Duration;
 
 use jiff::{SignedDuration, Timestamp};
@@ -27,6 +27,8 @@ pub(super) struct ProgressFiles {
     shown: HashMap<BatchId, Shown>,
     /// All batches up to this one have ended and need no look: ids grow with time.
     ended: Option<BatchId>,
+    /// Except these, which are or were held.
+    held: BTreeSet<BatchId>,
 }
 
 #[derive(Debug, Clone, Copy)]
@@ -56,26 +58,57 @@ impl ProgressFiles {
         settings: &Settings,
         now: Timestamp,
     ) -> Result<(), OutboxError> {
+        let mut open = self.show_held(store, spool, settings, now)?;
         let (mut after, mut all_ended) = (self.ended, true);
-        let mut open = Vec::new();
         loop {
             let page = store.batches(after, PAGE)?;
             let Some(last) = page.last() else { break };
             after = Some(last.id);
             for record in page {
-                let is_open = matches!(record.state, BatchState::Claimed | BatchState::Running);
+                if self.held.contains(&record.id) {
+                    continue;
+                }
+                if record.state == BatchState::Held {
+                    self.held.insert(record.id);
+                }
+                let is_open = is_open(record.state);
                 all_ended &= !is_open;
                 if all_ended {
                     self.ended = Some(record.id);
                 }
                 if is_open {
-                    open.push(record.id);
+                    open.insert(record.id);
                     self.show(store, spool, settings, record, now)?;
                 }
             }
         }
-        self.shown.retain(|batch, _| open.binary_search(batch).is_ok());
+        self.shown.retain(|batch, _| open.contains(batch));
         Ok(())
+    }
+
+    /// Shows those that were held and go on, and forgets those that ended. Gives what is open.
+    fn show_held(
+        &mut self,
+        store: &Store,
+        spool: &Spool,
+        settings: &Settings,
+        now: Timestamp,
+    ) -> Result<BTreeSet<BatchId>, OutboxError> {
+        let mut open = BTreeSet::new();
+        for batch in self.held.clone() {
+            let state = store.batch(batch)?.map(|record| (record.state, record));
+            match state {
+                Some((state, record)) if is_open(state) => {
+                    open.insert(batch);
+                    self.show(store, spool, settings, record, now)?;
+                }
+                Some((BatchState::Held, _)) => {}
+                _ => {
+                    self.held.remove(&batch);
+                }
+            }
+        }
+        Ok(open)
     }
 
     fn show(
@@ -178,6 +211,11 @@ impl OpenBatch {
             }
         }
     }
+}
+
+/// Being read, or being sent.
+fn is_open(state: BatchState) -> bool {
+    matches!(state, BatchState::Claimed | BatchState::Released | BatchState::Running)
 }
 
 /// Rows per second since the last look.

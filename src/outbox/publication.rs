@@ -17,6 +17,12 @@ use crate::store::{BatchRecord, Store};
 /// A progress file is one short row: more than this cannot be ours.
 const PROGRESS_MAX_BYTES: u64 = 4096;
 
+/// An ACK is a header and one row: what is looked at to tell whose it is.
+const ACK_MAX_BYTES: u64 = 64 * 1024;
+
+/// Endings of files whose text is another than their bytes.
+const PACKED: [&str; 3] = ["gz", "zip", "xlsx"];
+
 /// A batch and everything needed to publish its answers.
 pub(super) struct OpenBatch {
     pub(super) store: Store,
@@ -45,15 +51,21 @@ impl OpenBatch {
     pub(super) fn perform(&self, publication: Publication) -> Result<bool, OutboxError> {
         match publication {
             Publication::Supersede => self.supersede()?,
-            Publication::Errors if !self.has_errors()? => return Ok(false),
-            Publication::Errors => {
-                self.publish(&self.first_answer("errors")?, |out| self.write_errors(out))?;
+            Publication::Errors if !self.has_errors()? => {
+                self.take_back("errors")?;
+                return Ok(false);
             }
-            Publication::Rejected if !self.has_rejected() => return Ok(false),
+            Publication::Errors => {
+                self.publish(&self.verdict_answer("errors")?, |out| self.write_errors(out))?;
+            }
+            Publication::Rejected if !self.has_rejected() => {
+                self.take_back("rejected")?;
+                return Ok(false);
+            }
             Publication::Rejected => {
                 // Asked for again after the original is gone, there is nothing to write it from.
                 let Some(original) = self.original()? else { return Ok(false) };
-                let name = self.first_answer("rejected")?;
+                let name = self.verdict_answer("rejected")?;
                 self.publish(&name, |out| self.write_rejected(original, out))?;
             }
             Publication::Archive => self.archive()?,
@@ -87,6 +99,27 @@ impl OpenBatch {
         format!("{}.{which}.csv", self.record.name())
     }
 
+    /// True where the file was held and is not any more: its provisional answers are replaced.
+    fn was_held(&self) -> bool {
+        self.record.hold.is_some() && self.record.facts.state != Some(FileState::Held)
+    }
+
+    /// The name of an answer that comes with the ACK. The one after a hold comes late, and so does one
+    /// that was asked for again.
+    fn verdict_answer(&self, which: &str) -> Result<String, OutboxError> {
+        let is_late = self.was_held() || self.record.control.reported;
+        if is_late { self.late_answer(which) } else { Ok(self.answer(which)) }
+    }
+
+    /// Removes an answer that was given while the file was held and that it has no more.
+    fn take_back(&self, which: &str) -> Result<(), OutboxError> {
+        if self.was_held() {
+            let name = self.late_answer(which)?;
+            self.tree.remove_answer(&self.record.answer_folder(), &name)?;
+        }
+        Ok(())
+    }
+
     /// The name of an answer that comes after the ACK: when a newer file has taken the name over, the
     /// batch's id tells whose answer it is.
     fn late_answer(&self, which: &str) -> Result<String, OutboxError> {
@@ -94,12 +127,6 @@ impl OpenBatch {
             return Ok(self.answer(which));
         }
         Ok(format!("{}.{}.{which}.csv", self.record.name(), self.record.id))
-    }
-
-    /// The name of an answer that comes with the ACK. Asked for again it must not stand where a newer
-    /// file's answer stands.
-    fn first_answer(&self, which: &str) -> Result<String, OutboxError> {
-        if self.record.control.reported { self.late_answer(which) } else { Ok(self.answer(which)) }
     }
 
     pub(super) fn owns_name(&self) -> Result<bool, OutboxError> {
@@ -137,11 +164,15 @@ impl OpenBatch {
         Ok(self.tree.supersede(&folder, &late, self.record.id, self.date())?)
     }
 
-    /// The file as it came: in the batch's folder, or in the archive.
+    /// The text of the file: in the batch's folder, or in the archive. What was unpacked is not kept.
     fn original(&self) -> Result<Option<File>, OutboxError> {
-        match File::open(self.folder.input()) {
+        match File::open(self.folder.text()) {
             Err(error) if error.kind() == ErrorKind::NotFound => {}
             result => return Ok(Some(result?)),
+        }
+        let ending = self.record.name().rsplit_once('.').map_or("", |(_, ending)| ending);
+        if PACKED.iter().any(|packed| ending.eq_ignore_ascii_case(packed)) {
+            return Ok(None);
         }
         let state = self.record.facts.state.unwrap_or(FileState::Rejected);
         let (batch, name) = (self.record.id, self.record.name());
@@ -151,17 +182,23 @@ impl OpenBatch {
     fn archive(&self) -> Result<(), OutboxError> {
         let state = self.record.facts.state.unwrap_or(FileState::Rejected);
         let (input, name) = (self.folder.input(), self.record.name());
-        Ok(self.tree.archive_original(&input, state, self.record.id, name, self.date())?)
+        self.tree.archive_original(&input, state, self.record.id, name, self.date())?;
+        Ok(self.folder.remove_unpacked()?)
     }
 
     fn acknowledge(&self) -> Result<(), OutboxError> {
-        let (name, folder) = (self.first_answer("ack")?, self.record.answer_folder());
+        let (name, folder) = (self.verdict_answer("ack")?, self.record.answer_folder());
         let mut bytes = Vec::new();
         self.write_ack(&mut bytes)?;
-        if self.is_duplicate() && !self.record.control.reported {
-            // Of the earlier file only the ACK is replaced; done again, the one there is our own.
-            let there = self.tree.read_answer(&folder, &name, bytes.len() as u64 + 1)?;
-            if there.is_some_and(|there| there != bytes) {
+        if self.is_duplicate() || self.was_held() || self.record.control.reported {
+            // Of the earlier file only the ACK is replaced, and after a hold that of a duplicate that
+            // came meanwhile. Our own, provisional or done before, is simply written anew.
+            let there = self.tree.read_answer(&folder, &name, ACK_MAX_BYTES)?;
+            let is_ours = |there: Vec<u8>| {
+                let text = String::from_utf8_lossy(&there);
+                Ack::is_of(&text, self.record.name(), self.record.id)
+            };
+            if there.is_some_and(|there| !is_ours(there)) {
                 self.tree.supersede(
                     &folder,
                     std::slice::from_ref(&name),
@@ -179,18 +216,20 @@ impl OpenBatch {
 
     fn write_ack(&self, out: &mut dyn Write) -> Result<(), OutboxError> {
         let (record, facts) = (&self.record, &self.record.facts);
-        let named = |which, is_there| match is_there {
-            true => self.first_answer(which),
+        let named = |has: bool, which| match has {
+            true => self.verdict_answer(which),
             false => Ok(String::new()),
         };
-        let errors = named("errors", self.has_errors()?)?;
-        let rejected = named("rejected", self.has_rejected())?;
+        let errors = named(self.has_errors()?, "errors")?;
+        let rejected = named(self.has_rejected(), "rejected")?;
         let ack = Ack {
             file: record.name(),
             batch: record.id,
             kind: facts.kind,
             profile: &facts.profile,
             file_ref: &facts.file_ref,
+            seq: facts.seq,
+            next_seq: facts.next_seq,
             campaign: &facts.campaign,
             state: facts.state,
             code: facts.code,

@@ -9,9 +9,14 @@ use super::problems::{Problems, code_of};
 use super::publication::OpenBatch;
 use super::rows::BatchRows;
 use crate::codes::{ReasonCode, Severity};
+use crate::model::FileState;
 use crate::records::{RejectedRow, write_rejects};
 use crate::spool::{RowState, StoredRow};
 use crate::store::ChunkRecord;
+
+/// Refusals that give every row back.
+const REFUSED_BY_ROW: [ReasonCode; 2] =
+    [ReasonCode::FileTooManyBadRows, ReasonCode::FileApprovalNeeded];
 
 impl OpenBatch {
     /// True where the batch has a rejected file.
@@ -27,12 +32,14 @@ impl OpenBatch {
         let original = BufReader::new(original);
         let mut settings = (self.tenant.read_settings)(&self.record.facts.profile);
         settings.kind = self.record.facts.kind.unwrap_or(settings.kind);
-        let all = self.record.facts.code == Some(ReasonCode::FileTooManyBadRows);
+        let refused = self.record.facts.state == Some(FileState::Rejected);
+        let code = self.record.facts.code.filter(|_| refused);
+        let all_for = code.filter(|code| REFUSED_BY_ROW.contains(code));
         let mut failure = None;
         let rejected = RejectedRows {
             rows: BatchRows::open(&self.store, self.record.id, &self.folder)?,
             problems: Problems::open(&self.folder.problems())?,
-            all,
+            all_for,
             next_chunk: 0,
             page: VecDeque::new(),
             ready: VecDeque::new(),
@@ -48,8 +55,8 @@ impl OpenBatch {
 struct RejectedRows<'a> {
     rows: BatchRows<'a>,
     problems: Problems,
-    /// True where the file was refused for its bad rows: all but duplicates count as rejected.
-    all: bool,
+    /// Set where the file was refused together with its rows: all but duplicates count as rejected.
+    all_for: Option<ReasonCode>,
     next_chunk: u32,
     page: VecDeque<ChunkRecord>,
     ready: VecDeque<RejectedRow>,
@@ -84,9 +91,9 @@ impl RejectedRows<'_> {
         self.next_chunk = record.number + 1;
         let chunk = self.rows.read(&record)?;
         for row in chunk.rows()? {
-            let code = match row.state {
-                RowState::Rejected(code) => code,
-                RowState::Accepted if self.all => ReasonCode::FileTooManyBadRows,
+            let code = match (row.state, self.all_for) {
+                (RowState::Rejected(code), _) => code,
+                (RowState::Accepted, Some(code)) => code,
                 _ => continue,
             };
             let rejected = self.describe(&row, code)?;

@@ -22,6 +22,8 @@ pub enum HeaderMode {
 pub struct Limits {
     /// `file.too_large` above this many bytes as received.
     pub file_max_bytes: u64,
+    /// `file.archive_invalid` where an archive expands to more than so many times its size.
+    pub expansion_max: u64,
     /// `file.too_many_rows` above this many data rows.
     pub rows_max: u64,
     /// `header.too_many_columns` above this many columns.
@@ -38,6 +40,7 @@ impl Default for Limits {
     fn default() -> Limits {
         Limits {
             file_max_bytes: 2 << 30,
+            expansion_max: 100,
             rows_max: 10_000_000,
             columns_max: 512,
             field_max_bytes: 64 << 10,

@@ -4,7 +4,7 @@ use std::io::{self, Write};
 
 use jiff::Timestamp;
 
-use super::csv::{self, Line, SPEC};
+use super::csv;
 use crate::codes::ReasonCode;
 use crate::model::{BatchId, FileState, Kind, Proof};
 
@@ -16,6 +16,9 @@ pub struct Ack<'a> {
     pub kind: Option<Kind>,
     pub profile: &'a str,
     pub file_ref: &'a str,
+    /// The file's sequence number, and the one that is waited for next.
+    pub seq: Option<u64>,
+    pub next_seq: Option<u64>,
     pub campaign: &'a str,
     pub state: Option<FileState>,
     /// The first error's; none on full success.
@@ -96,11 +99,15 @@ impl Ack<'_> {
         let names: Vec<&str> = self.x.iter().map(|(name, _)| name.as_str()).collect();
         let values: Vec<&str> = self.x.iter().map(|(_, value)| value.as_str()).collect();
         csv::header(Ack::COLUMNS, &names, out)?;
-        let mut line = Line::default();
-        line.plain(SPEC).text(self.file).plain(self.batch);
+        let mut line = csv::start(self.file, self.batch);
         line.text(self.kind.map_or("", Kind::as_str)).text(self.profile).text(self.file_ref);
-        // Sequence numbers are not built yet: unknown, hence blank.
-        line.blanks(2).text(self.campaign);
+        for number in [self.seq, self.next_seq] {
+            match number {
+                Some(number) => line.plain(number),
+                None => line.blank(),
+            };
+        }
+        line.text(self.campaign);
         line.text(self.state.map_or("", FileState::as_str));
         line.text(self.code.map_or("", ReasonCode::as_str));
         let meaning = self.code.map_or("", ReasonCode::meaning);
@@ -119,6 +126,11 @@ impl Ack<'_> {
         // rows_new, rows_updated and rows_unchanged belong to contact files.
         line.blanks(3).yes_no(false);
         line.x(values.len(), &values).end(Ack::COLUMNS.len() + values.len(), out)
+    }
+
+    /// True where the text of an ACK is about this batch.
+    pub fn is_of(text: &str, file: &str, batch: BatchId) -> bool {
+        csv::is_of(text, file, batch)
     }
 }
 
@@ -142,6 +154,8 @@ mod tests {
             kind: Some(Kind::Messages),
             profile: "billing",
             file_ref: "r",
+            seq: Some(7),
+            next_seq: Some(8),
             campaign: "c",
             state: Some(FileState::Rejected),
             code: Some(ReasonCode::FileEmpty),
@@ -177,7 +191,7 @@ mod tests {
         assert_eq!(
             row,
             format!(
-                "1,\"a,b.csv\",0000000000001,messages,billing,r,,,c,REJECTED,file.empty,\
+                "1,\"a,b.csv\",0000000000001,messages,billing,r,7,8,c,REJECTED,file.empty,\
                  \"{meaning}\",1970-01-01T00:00:00Z,,rename,0,e3,,UTF-8,\",\",0,0,0,0,0,0,2,,,,,,\
                  \"a,b.csv.errors.csv\",,,,,no,v\n"
             )

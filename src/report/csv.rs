@@ -6,8 +6,25 @@ use std::io::{self, Write};
 use jiff::Timestamp;
 use jiff::fmt::temporal::DateTimePrinter;
 
+use crate::model::BatchId;
+
 /// The version of the column lists, first cell of every line.
 pub(super) const SPEC: u64 = 1;
+
+/// The line that begins with the file's name and its batch, as that of ack and progress.
+pub(super) fn start(file: &str, batch: BatchId) -> Line {
+    let mut line = Line::default();
+    line.plain(SPEC).text(file).plain(batch);
+    line
+}
+
+/// True where the first line of an answer begins so.
+pub(super) fn is_of(text: &str, file: &str, batch: BatchId) -> bool {
+    let row = text.split_once('\n').map_or("", |(_, row)| row);
+    row.as_bytes()
+        .strip_prefix(start(file, batch).bytes())
+        .is_some_and(|rest| rest.first() == Some(&b','))
+}
 
 /// One line under construction. Its buffer is used again for the next line.
 #[derive(Debug, Default, Clone)]

@@ -4,7 +4,7 @@ use std::io::{self, Write};
 
 use jiff::Timestamp;
 
-use super::csv::{self, Line, SPEC};
+use super::csv;
 use crate::model::BatchId;
 
 /// What a file is doing before its result.
@@ -66,7 +66,7 @@ impl Progress<'_> {
     /// Writes the whole file: header and one row.
     pub fn write(&self, out: &mut dyn Write) -> io::Result<()> {
         csv::header(Progress::COLUMNS, &[""; 0], out)?;
-        let mut line = start(self.file, self.batch);
+        let mut line = csv::start(self.file, self.batch);
         line.text(self.state.as_str()).plain(self.total).plain(self.done).plain(self.deferred);
         line.time(self.next_at);
         match self.rate {
@@ -78,17 +78,8 @@ impl Progress<'_> {
 
     /// True where a progress file's text is about this batch.
     pub fn is_of(text: &str, file: &str, batch: BatchId) -> bool {
-        let row = text.split_once('\n').map_or("", |(_, row)| row);
-        row.as_bytes()
-            .strip_prefix(start(file, batch).bytes())
-            .is_some_and(|r| r.first() == Some(&b','))
+        csv::is_of(text, file, batch)
     }
-}
-
-fn start(file: &str, batch: BatchId) -> Line {
-    let mut line = Line::default();
-    line.plain(SPEC).text(file).plain(batch);
-    line
 }
 
 #[cfg(test)]

@@ -82,6 +82,28 @@ impl BatchFolder {
         self.path.join("input")
     }
 
+    /// What was in the claimed file where it came packed.
+    pub fn unpacked(&self) -> PathBuf {
+        self.path.join("unpacked")
+    }
+
+    /// Removes what was unpacked; nothing there is fine.
+    pub fn remove_unpacked(&self) -> Result<(), SpoolError> {
+        let path = self.unpacked();
+        match fs::remove_file(&path) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => {
+                Err(SpoolError::io("remove", &path)(error))
+            }
+            _ => Ok(()),
+        }
+    }
+
+    /// The text of the claimed file: what was in it, or the file itself.
+    pub fn text(&self) -> PathBuf {
+        let unpacked = self.unpacked();
+        if unpacked.exists() { unpacked } else { self.input() }
+    }
+
     pub fn rows(&self) -> PathBuf {
         self.path.join("rows")
     }

@@ -17,6 +17,13 @@ impl Store {
             .collect()
     }
 
+    /// True where nothing of a batch is left to publish.
+    pub fn is_published(&self, batch: BatchId) -> Result<bool, StoreError> {
+        let prefix = keys::batch(batch);
+        let page = self.engine.scan(Space::Publications, &prefix, &after_prefix(&prefix), 1)?;
+        Ok(page.is_empty())
+    }
+
     /// A publication is done: it stands in the tenant's folder, synced.
     pub fn published(&self, batch: BatchId, publication: Publication) -> Result<(), StoreError> {
         let key = keys::publication(batch, publication);

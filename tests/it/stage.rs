@@ -45,6 +45,9 @@ email = ["sim"]
 sms = ["sim"]
 "#;
 
+/// Batches of which something is left to do; a held one is at rest.
+const OPEN: [BatchState; 3] = [BatchState::Claimed, BatchState::Released, BatchState::Running];
+
 /// How often a life is asked whether it is at rest, in its own time.
 const LOOK: Duration = Duration::from_secs(5);
 
@@ -193,7 +196,7 @@ impl Life<'_> {
                 writeln!(left, "in the inbox: {name}").unwrap();
             }
         }
-        for batch in self.store.batches_in(&[BatchState::Claimed, BatchState::Running]).unwrap() {
+        for batch in self.store.batches_in(&OPEN).unwrap() {
             let is_waiting =
                 batch.control.paused && self.store.next_order(batch.id).unwrap().is_none();
             if is_waiting {

@@ -7,6 +7,7 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
+use dropchute::store::Store;
 use jiff::Timestamp;
 
 use crate::stage::{End, Stage, files_below};
@@ -41,10 +42,11 @@ fn answers(stage: &Stage) -> Answers {
         let rows = reader.records().map(|record| {
             let record = record.unwrap();
             let cells = header.iter().zip(&record).filter(|(column, _)| {
-                // The proof, too: a client that heard no success leaves only a quiet file.
+                // The proof, too: a client that heard no success leaves only a quiet file, which comes
+                // later, so that numbers may come in another order.
                 !column.ends_with("_at")
                     && !column.ends_with("_id")
-                    && !["deferred_until", "proof"].contains(column)
+                    && !["deferred_until", "proof", "next_seq"].contains(column)
             });
             cells.map(|(column, cell)| (column.to_owned(), without_id(cell))).collect()
         });
@@ -144,6 +146,68 @@ fn a_store_that_fails_at_any_commit_loses_nothing_and_sends_nothing_twice() {
             });
             live_on(&stage, now, &when);
             check(&stage, &whole, &when);
+        }
+    }
+}
+
+/// Files with several rows wait for approval, a numbered one for the number before it.
+const HOLDING: &str = "tenant.acme.approve_above = 1\ntenant.acme.profile.counted.match = \"N*\"\n\
+                       tenant.acme.profile.counted.sequence = \"hold\"\n";
+
+fn counted_files() -> BTreeMap<String, Vec<u8>> {
+    let counted = [("Na", 1), ("Nb", 3), ("Nc", 2)].map(|(name, number)| {
+        let text = format!("#seq={number}\nphone,text\n0170123400{number},Number {number}\n");
+        (format!("messages/{name}.csv"), text.into_bytes())
+    });
+    files().into_iter().chain(counted).collect()
+}
+
+/// One process: drops files, decides about those that are held, and goes on to rest.
+fn live_with_holds(stage: &Stage, now: Timestamp, drop: bool, release: bool) -> (End, Timestamp) {
+    stage.live(now, async |life| {
+        if drop {
+            life.drop_files(&counted_files(), true);
+        }
+        let mut end = life.rest(PATIENCE).await;
+        if end == End::Rest {
+            life.decide_holds(release);
+            end = life.rest_without_holds(PATIENCE).await;
+        }
+        (end, life.world.clock.now())
+    })
+}
+
+#[test]
+fn a_held_file_is_released_or_refused_once_whatever_commit_fails() {
+    for release in [true, false] {
+        let start = START.parse().unwrap();
+        let first = Stage::new(HOLDING);
+        let (end, _) = live_with_holds(&first, start, true, release);
+        let (whole, commits) = (answers(&first), first.disk.commits());
+        let state = &whole["messages/good.csv.ack.csv"][0]["state"];
+        let expected = if release { "ACCEPTED_WITH_ERRORS" } else { "REJECTED" };
+        assert_eq!((end, state.as_str()), (End::Rest, expected));
+        assert_eq!(whole["messages/Nb.csv.ack.csv"][0]["state"], "ACCEPTED");
+        for applied in [false, true] {
+            for nth in 1..=commits {
+                let when = format!("release: {release}, commit {nth} failed, applied: {applied}");
+                let stage = Stage::new(HOLDING);
+                // The version of the store is written before anything can fail.
+                drop(Store::simulated(&stage.disk).unwrap());
+                stage.disk.fail_commit(nth, applied);
+                let (mut end, mut now) = live_with_holds(&stage, start, true, release);
+                if end != End::Rest {
+                    assert_eq!(end, End::Crash, "{when}");
+                    (end, now) = live_with_holds(&stage, now + PAUSE, false, release);
+                }
+                assert_eq!(end, End::Rest, "{when}");
+                assert!(now > start);
+                if release {
+                    check(&stage, &whole, &when);
+                } else {
+                    assert_eq!(answers(&stage), whole, "{when}");
+                }
+            }
         }
     }
 }

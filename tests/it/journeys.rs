@@ -3,7 +3,7 @@
 //! | in a case's folder | what it is |
 //! |---|---|
 //! | `about.md` | two lines: goal and method |
-//! | `config.toml` | differences to the base configuration; its table `[journey]` is the runner's own: `start` (the time, a Monday morning by default), `seen = false` (no door saw the upload end), `accounts = [...]` (who drops each folder; `erp` by default) |
+//! | `config.toml` | differences to the base configuration; its table `[journey]` is the runner's own: `start` (the time, a Monday morning by default), `seen = false` (no door saw the upload end), `accounts = [...]` (who drops each folder; `erp` by default), `after.1 = "release"` (or `"refuse"`: what the operator does with held files after step 1; `"wait"`: until none is held) |
 //! | `inbox/`, `inbox-2/`, … | files to drop, each folder when the one before is at rest |
 //! | `expected/outbox/` | every answer, byte for byte |
 //! | `expected/archive.txt` | the names in the archive |
@@ -126,6 +126,13 @@ fn play(case: &Path) -> BTreeMap<String, Vec<u8>> {
             let log =
                 || stage.log.lines().iter().map(|line| format!("{line}\n")).collect::<String>();
             assert_eq!(end, End::Rest, "{case:?}, step {step}:\n{}", log());
+            let after = setting("after").and_then(|after| after.get(step.to_string()));
+            let Some(after) = after.and_then(toml::Value::as_str) else { continue };
+            if after != "wait" {
+                life.decide_holds(after == "release");
+            }
+            let end = life.rest_without_holds(PATIENCE).await;
+            assert_eq!(end, End::Rest, "{case:?}, after step {step}:\n{}", log());
         }
         life.stop().await;
     });

@@ -11,7 +11,8 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use dropchute::app::{App, Options};
-use dropchute::batch::BatchState;
+use dropchute::batch::{BatchState, Decider};
+use dropchute::codes::ReasonCode;
 use dropchute::config;
 use dropchute::files::is_temporary_name;
 use dropchute::model::{FileVersion, Proof, UploadEvidence};
@@ -211,6 +212,32 @@ impl Life<'_> {
             writeln!(left, "{batch}: {} is not published", publication.as_str()).unwrap();
         }
         left
+    }
+
+    /// The operator decides about every held file.
+    pub(crate) fn decide_holds(&self, release: bool) {
+        let now = self.world.clock.now();
+        for batch in self.store.holds().unwrap() {
+            let code = ReasonCode::FileApprovalNeeded;
+            let decided = match release {
+                true => self.store.release(batch.id, &Decider::Operator, now),
+                false => self.store.refuse_held(batch.id, &Decider::Operator, code, now),
+            };
+            // A store that fails is a crash; the life then finds it dead.
+            let _failed = decided;
+        }
+    }
+
+    /// Waits until no file is held any more, and for rest.
+    pub(crate) async fn rest_without_holds(&self, patience: Duration) -> End {
+        let deadline = self.world.clock.instant() + patience;
+        while !self.store.health().failed && !self.store.holds().unwrap().is_empty() {
+            if self.world.clock.instant() >= deadline {
+                return End::Late("files are still held".to_owned());
+            }
+            tokio::time::sleep(LOOK).await;
+        }
+        self.rest(patience).await
     }
 
     /// An orderly end.

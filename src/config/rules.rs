@@ -28,6 +28,9 @@ pub struct Rules {
     pub thresholds: Thresholds,
     /// What is asked about before a file is sent.
     pub guards: Guards,
+    /// How many times the usual rows are a spike; unset, the built-in factor for the files of a profile
+    /// and none for others, of which nobody can say what is usual.
+    pub spike_guard: Option<u64>,
     /// What a gap in the sequence numbers of files means.
     pub sequence: SequenceRule,
     /// How long the same content is known again as a duplicate.
@@ -67,6 +70,7 @@ impl Default for Rules {
             quiet: Duration::from_secs(60),
             thresholds: Thresholds { reject_threshold: 0.2, reject_min_rows: 100 },
             guards: Guards::default(),
+            spike_guard: None,
             sequence: SequenceRule::Off,
             duplicate_window: 7 * DAY,
             dedupe: None,
@@ -102,6 +106,11 @@ impl Rules {
             quiet: section.value("quiet", outer.quiet, value::duration),
             thresholds: thresholds(section, outer.thresholds),
             guards: guards(section, outer.guards),
+            spike_guard: section.optional(
+                "spike_guard",
+                outer.spike_guard,
+                value::number(0, 1_000_000),
+            ),
             sequence: section.value(
                 "sequence",
                 outer.sequence,
@@ -155,12 +164,12 @@ fn guards(section: &Section<'_>, outer: Guards) -> Guards {
     Guards {
         first_file_held: section.value("first_file_held", outer.first_file_held, value::switch),
         approve_above: section.optional("approve_above", outer.approve_above, rows()),
-        spike_guard: section.value("spike_guard", outer.spike_guard, value::number(0, 1_000_000)),
         spike_guard_min_rows: section.value(
             "spike_guard_min_rows",
             outer.spike_guard_min_rows,
             rows(),
         ),
+        ..outer
     }
 }
 

@@ -7,6 +7,7 @@ use super::profile::Profile;
 use super::rules::{Completeness, FinalNewline, Rules};
 use super::template::ConfiguredTemplate;
 use super::tenant::{Tenant, TenantSettings};
+use crate::batch::Guards;
 use crate::dispatch::{Route, RouteTemplate};
 use crate::intake;
 use crate::model::{Kind, Proof, TenantId};
@@ -87,15 +88,19 @@ fn plain(settings: &TenantSettings, limits: &Limits) -> intake::ProfileSettings 
         limits: limits.clone(),
         ..ReadSettings::default()
     };
-    ruled(rules, read, settings)
+    let guards = Guards { spike_guard: rules.spike_guard.unwrap_or(0), ..rules.guards };
+    intake::ProfileSettings { guards, ..ruled(rules, read, settings) }
 }
 
 fn declared(profile: &Profile, settings: &TenantSettings) -> intake::ProfileSettings {
+    let (rules, guards) = (&profile.rules, profile.rules.guards);
+    let spike_guard = rules.spike_guard.unwrap_or(guards.spike_guard);
     intake::ProfileSettings {
         name: profile.name.clone(),
         matcher: Some(profile.pattern.clone()),
         kind: profile.kind,
-        ..ruled(&profile.rules, profile.read.clone(), settings)
+        guards: Guards { spike_guard, ..guards },
+        ..ruled(rules, profile.read.clone(), settings)
     }
 }
 

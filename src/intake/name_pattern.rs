@@ -40,22 +40,18 @@ impl NamePattern {
     /// rest of the name fits.
     pub fn number(&self, name: &str) -> Option<u64> {
         let behind = self.behind.as_ref()?;
-        let bytes = name.as_bytes();
-        let mut start = 0;
-        while start < bytes.len() {
-            let digits = bytes[start..].iter().take_while(|b| b.is_ascii_digit()).count();
-            let end = start + digits;
-            if digits > 0
-                && self.before.is_match(&name[..start])
+        let mut from = 0;
+        while let Some(at) = name[from..].find(|c: char| c.is_ascii_digit()) {
+            let start = from + at;
+            let other = name[start..].find(|c: char| !c.is_ascii_digit());
+            let end = other.map_or(name.len(), |digits| start + digits);
+            if self.before.is_match(&name[..start])
                 && behind.is_match(&name[end..])
                 && let Ok(number) = name[start..end].parse()
             {
                 return Some(number);
             }
-            start = end + 1;
-            while !name.is_char_boundary(start) {
-                start += 1;
-            }
+            from = end;
         }
         None
     }

@@ -82,6 +82,8 @@ pub struct Intake {
     finished: Vec<Done>,
     /// The held files are to be looked through.
     look_at_holds: bool,
+    /// A released file waits until another one of its tenant is read.
+    released_waits: bool,
     recovered: bool,
     next_rescan: Instant,
 }
@@ -126,6 +128,7 @@ impl Intake {
             unanswerable: HashSet::new(),
             finished: Vec::new(),
             look_at_holds: true,
+            released_waits: false,
             recovered: false,
             next_rescan,
         }
@@ -184,8 +187,10 @@ impl Intake {
         }
         for record in seen.released {
             let waits = self.waiting.iter().any(|(_, waiting)| waiting.id == record.id);
-            // What is being read belongs to a busy tenant; the next look comes when it is done.
-            if !waits && !self.busy.contains(&record.tenant) {
+            if self.busy.contains(&record.tenant) {
+                // It may be the one that is being read.
+                self.released_waits = true;
+            } else if !waits {
                 self.tell_of_hold(&record, "held file goes on");
                 self.waiting.push_back((now, record));
             }
@@ -361,10 +366,12 @@ impl Intake {
         let now = self.world.clock.now();
         self.busy.remove(&done.tenant);
         self.look_again(&done.tenant, now);
-        self.look_at_holds = true;
+        self.look_at_holds |= std::mem::take(&mut self.released_waits);
         let batch = done.batch.id;
         match done.result {
             Ok(record) => {
+                // It may be the number that a held file waits for.
+                self.look_at_holds |= record.facts.next_seq.is_some();
                 self.strikes.remove(&batch);
                 self.count(&record);
                 if record.facts.kind == Some(Kind::Control) {

@@ -5,6 +5,7 @@
 //! and rows that were on the wire.
 
 use std::collections::BTreeMap;
+use std::sync::Mutex;
 use std::time::Duration;
 
 use dropchute::store::Store;
@@ -17,6 +18,9 @@ const START: &str = "2026-11-23T09:00:00Z";
 const PATIENCE: Duration = Duration::from_secs(3600);
 /// Between the end of a process and the start of the next.
 const PAUSE: Duration = Duration::from_secs(60);
+
+/// Crashes played at once.
+const THREADS: usize = 8;
 
 /// Good rows, a refused one, a duplicate, one that is tried again, one that fails; a file that is refused.
 fn files() -> BTreeMap<String, Vec<u8>> {
@@ -177,38 +181,49 @@ fn live_with_holds(stage: &Stage, now: Timestamp, drop: bool, release: bool) -> 
     })
 }
 
+/// Plays the files with a store that fails at the `nth` commit, and once more.
+fn crash_while_holding(whole: &Answers, release: bool, nth: u64, applied: bool) {
+    let when = format!("release: {release}, commit {nth} failed, applied: {applied}");
+    let stage = Stage::new(HOLDING);
+    // The version of the store is written before anything can fail.
+    drop(Store::simulated(&stage.disk).unwrap());
+    stage.disk.fail_commit(nth, applied);
+    let (mut end, now) = live_with_holds(&stage, START.parse().unwrap(), true, release);
+    if end != End::Rest {
+        assert_eq!(end, End::Crash, "{when}");
+        end = live_with_holds(&stage, now + PAUSE, false, release).0;
+    }
+    assert_eq!(end, End::Rest, "{when}");
+    if release {
+        check(&stage, whole, &when);
+    } else {
+        assert_eq!(&answers(&stage), whole, "{when}");
+    }
+}
+
 #[test]
 fn a_held_file_is_released_or_refused_once_whatever_commit_fails() {
     for release in [true, false] {
-        let start = START.parse().unwrap();
         let first = Stage::new(HOLDING);
-        let (end, _) = live_with_holds(&first, start, true, release);
+        let (end, _) = live_with_holds(&first, START.parse().unwrap(), true, release);
         let (whole, commits) = (answers(&first), first.disk.commits());
         let state = &whole["messages/good.csv.ack.csv"][0]["state"];
         let expected = if release { "ACCEPTED_WITH_ERRORS" } else { "REJECTED" };
         assert_eq!((end, state.as_str()), (End::Rest, expected));
         assert_eq!(whole["messages/Nb.csv.ack.csv"][0]["state"], "ACCEPTED");
-        for applied in [false, true] {
-            for nth in 1..=commits {
-                let when = format!("release: {release}, commit {nth} failed, applied: {applied}");
-                let stage = Stage::new(HOLDING);
-                // The version of the store is written before anything can fail.
-                drop(Store::simulated(&stage.disk).unwrap());
-                stage.disk.fail_commit(nth, applied);
-                let (mut end, mut now) = live_with_holds(&stage, start, true, release);
-                if end != End::Rest {
-                    assert_eq!(end, End::Crash, "{when}");
-                    (end, now) = live_with_holds(&stage, now + PAUSE, false, release);
-                }
-                assert_eq!(end, End::Rest, "{when}");
-                assert!(now > start);
-                if release {
-                    check(&stage, &whole, &when);
-                } else {
-                    assert_eq!(answers(&stage), whole, "{when}");
-                }
+        let crashes = (1..=commits).flat_map(|nth| [(nth, false), (nth, true)]);
+        // They mostly wait for the disk: several at once.
+        let queue = Mutex::new(crashes.collect::<Vec<_>>());
+        std::thread::scope(|threads| {
+            for _ in 0..THREADS {
+                threads.spawn(|| {
+                    loop {
+                        let Some((nth, applied)) = queue.lock().unwrap().pop() else { break };
+                        crash_while_holding(&whole, release, nth, applied);
+                    }
+                });
             }
-        }
+        });
     }
 }
 

@@ -84,7 +84,7 @@ impl Dispatch {
     pub(super) async fn resume_after_order(
         &mut self,
         batch: BatchId,
-        record: Option<BatchRecord>,
+        record: Option<Box<BatchRecord>>,
     ) -> Result<(), DispatchError> {
         let halt = self.stopping.child_token();
         if let Some(entry) = self.batches.get_mut(&batch) {

@@ -37,7 +37,7 @@ pub(super) struct OrderTask {
 impl OrderTask {
     /// Follows the order to its end and strikes it, unless a stop comes first. Returns the batch as it
     /// is now.
-    pub(super) async fn run(self) -> Result<Option<BatchRecord>, DispatchError> {
+    pub(super) async fn run(self) -> Result<Option<Box<BatchRecord>>, DispatchError> {
         let (mut task, mut is_done) = (self, false);
         while !is_done {
             if task.stopping.is_cancelled() {
@@ -56,7 +56,7 @@ impl OrderTask {
         let (act, by) = (order.act.as_str(), &order.by);
         tracing::info!(tenant = %record.tenant, %batch, file = record.name(), act, by,
             rows = order.changed, "order followed");
-        Ok(Some(record))
+        Ok(Some(Box::new(record)))
     }
 
     /// Does the next chunks; true where none is left.

@@ -69,7 +69,7 @@ impl Entry {
 pub(super) enum Ended {
     Chunk(BatchId, u32, Result<ChunkRecord, DispatchError>),
     /// With the batch as it is now; none where a stop came first.
-    Order(BatchId, Result<Option<BatchRecord>, DispatchError>),
+    Order(BatchId, Result<Option<Box<BatchRecord>>, DispatchError>),
 }
 
 /// The station.

@@ -1,5 +1,6 @@
 //! From what a partner names to operations on batches: targets found, rights held, each decided.
 
+use std::collections::hash_map::Entry;
 use std::collections::{HashMap, HashSet};
 
 use jiff::Timestamp;
@@ -227,13 +228,16 @@ impl<'a> Asking<'a> {
         let Some(chunk) = self.desk.store.chunk_of_row(record.id, record.chunks, row)? else {
             return Ok(None);
         };
-        if !self.outcomes.contains_key(&record.id) {
-            let path = self.desk.spool.batch(record.id).outcomes();
-            let log = OutcomeLog::scan(&path, &HashSet::new())?;
-            let reader = if path.exists() { Some(LogReader::open(&path)?) } else { None };
-            self.outcomes.insert(record.id, (log, reader));
-        }
-        let Some((log, Some(reader))) = self.outcomes.get(&record.id) else { return Ok(None) };
+        let (log, reader) = match self.outcomes.entry(record.id) {
+            Entry::Occupied(known) => known.into_mut(),
+            Entry::Vacant(place) => {
+                let path = self.desk.spool.batch(record.id).outcomes();
+                let log = OutcomeLog::scan(&path, &HashSet::new())?;
+                let reader = if path.exists() { Some(LogReader::open(&path)?) } else { None };
+                place.insert((log, reader))
+            }
+        };
+        let Some(reader) = reader else { return Ok(None) };
         Ok(log.latest(reader, chunk.number)?.remove(&((row - chunk.first_row) as u32)))
     }
 

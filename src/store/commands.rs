@@ -1,6 +1,7 @@
 //! Operations on batches: decided one after the other, written in one commit.
 
 use std::collections::BTreeMap;
+use std::collections::btree_map::Entry;
 
 use jiff::Timestamp;
 
@@ -93,13 +94,15 @@ impl Store {
         row: Option<u64>,
     ) -> Result<Result<Effect, Unfit>, StoreError> {
         let Commands { by, at, touched } = commands;
-        if !touched.contains_key(&batch) {
-            let before = self.engine.get(Space::Batches, &keys::batch(batch))?;
-            let before = before.ok_or(StoreError::Conflict)?;
-            let record: BatchRecord = decode("batches", &before)?;
-            touched.insert(batch, Touched { before, record, ops: Vec::new() });
-        }
-        let touched = touched.get_mut(&batch).expect("it was put there above");
+        let touched = match touched.entry(batch) {
+            Entry::Occupied(known) => known.into_mut(),
+            Entry::Vacant(place) => {
+                let before = self.engine.get(Space::Batches, &keys::batch(batch))?;
+                let before = before.ok_or(StoreError::Conflict)?;
+                let record: BatchRecord = decode("batches", &before)?;
+                place.insert(Touched { before, record, ops: Vec::new() })
+            }
+        };
         let standing = self.standing(&touched.record, op)?;
         let effect = match decide(op, row.is_some(), &standing) {
             Ok(effect) => effect,

@@ -129,6 +129,11 @@ fn journey(reopen: &mut dyn FnMut(Option<Store>) -> Store) {
     assert_eq!(store.holds().unwrap(), []);
     assert_eq!(store.series(&upload.tenant, "").unwrap(), Series::default());
 
+    beside(store, reopen);
+}
+
+/// What stands beside the journey of one batch.
+fn beside(store: Store, reopen: &mut dyn FnMut(Option<Store>) -> Store) {
     steer(&store, 30);
     let store = reopen(Some(store));
     assert_eq!(store.orders(10).unwrap(), []);
@@ -235,7 +240,7 @@ fn steer(store: &Store, id: u64) {
     let acts: Vec<OrderAct> = orders.iter().map(|order| order.act).collect();
     assert_eq!(acts, [OrderAct::Look, OrderAct::Cancel, OrderAct::Look]);
     assert_eq!(store.close_batch(record.id, at(7)).unwrap(), None, "a row is open");
-    let done = ChunkRecord { open: 0, resendable: 0, due: None, ..open.clone() };
+    let done = ChunkRecord { open: 0, resendable: 0, due: None, ..open };
     let order = OrderRecord { next_chunk: 1, changed: 4, ..orders[1].clone() };
     store.advance_order(record.id, &order, &[(open, done.clone())]).unwrap();
     assert_eq!(store.close_batch(record.id, at(7)).unwrap(), None, "orders are left");
@@ -245,7 +250,7 @@ fn steer(store: &Store, id: u64) {
     let closed = store.close_batch(record.id, at(7)).unwrap().unwrap();
     assert!(closed.state == BatchState::Closed && closed.control.wholly_cancelled);
 
-    let failed = ChunkRecord { resendable: 1, ..done.clone() };
+    let failed = ChunkRecord { resendable: 1, ..done };
     store.release_windows(record.id, &[], &done, &failed).unwrap();
     assert_eq!(ask(ControlOp::Resend, Some(2)), Ok(Effect::Reopen));
     assert_eq!(ask(ControlOp::Resend, Some(3)), Ok(Effect::Resend));

@@ -80,7 +80,7 @@ impl Desk {
             return self.refuse(record, &reading.refused, &folder, numbered);
         }
         if let Err(conflict) = number {
-            return self.refuse(record, &[conflict], &folder, numbered);
+            return self.refuse(record, &[*conflict], &folder, numbered);
         }
         self.judge(pass, record, reading)
     }

@@ -39,7 +39,7 @@ impl Desk {
         let series = self.store.series(&record.tenant, &pass.profile.name)?;
         if let Err(problem) = in_sequence(pass, &record, &series) {
             drop(reading);
-            return self.refuse(record, &[problem], pass.folder, pass.profile.is_numbered());
+            return self.refuse(record, &[*problem], pass.folder, pass.profile.is_numbered());
         }
         let weighed = self.weigh(pass, record, reading)?;
         if weighed.record.facts.state == Some(FileState::Rejected) {
@@ -181,7 +181,11 @@ impl Desk {
 
 /// Refuses a number that was used, and one that leaves a gap where the profile wants none. A file that
 /// was held has its number, or was let past the gap.
-fn in_sequence(pass: Pass<'_>, record: &BatchRecord, series: &Series) -> Result<(), FileProblem> {
+fn in_sequence(
+    pass: Pass<'_>,
+    record: &BatchRecord,
+    series: &Series,
+) -> Result<(), Box<FileProblem>> {
     let hold = record.hold.as_ref();
     let Some(number) = record.facts.seq.filter(|_| !hold.is_some_and(|h| h.took_number)) else {
         return Ok(());

@@ -5,14 +5,14 @@ use crate::codes::ReasonCode;
 use crate::records::FileProblem;
 
 /// The number of a file from everything that gives it one; all that do must agree.
-pub(super) fn number_of(sources: &[(&str, Option<u64>)]) -> Result<Option<u64>, FileProblem> {
+pub(super) fn number_of(sources: &[(&str, Option<u64>)]) -> Result<Option<u64>, Box<FileProblem>> {
     let mut found: Option<(&str, u64)> = None;
     for (source, number) in sources {
         let Some(number) = *number else { continue };
         match found {
             Some((first, other)) if other != number => {
                 let message = format!("{first} says number {other}, {source} says {number}");
-                return Err(FileProblem::new(ReasonCode::HeaderDirectiveConflict, message));
+                return Err(refusal(ReasonCode::HeaderDirectiveConflict, message));
             }
             _ => found = Some((source, number)),
         }
@@ -26,7 +26,7 @@ pub(super) fn check_place(
     number: u64,
     numbers: &Numbers,
     rule: SequenceRule,
-) -> Result<Option<u64>, FileProblem> {
+) -> Result<Option<u64>, Box<FileProblem>> {
     let place = match rule {
         SequenceRule::Off => return Ok(None),
         SequenceRule::Hold | SequenceRule::Reject => numbers.place(number),
@@ -36,14 +36,17 @@ pub(super) fn check_place(
         NumberPlace::Used => {
             let next = numbers.next.unwrap_or(number);
             let message = format!("the number {number} was used before; the next one is {next}");
-            Err(FileProblem::new(ReasonCode::FileSequenceReused, message))
+            Err(refusal(ReasonCode::FileSequenceReused, message))
         }
         NumberPlace::Gap { missing } if rule == SequenceRule::Reject => {
-            let message = gap(missing, number);
-            Err(FileProblem::new(ReasonCode::FileSequenceGap, message))
+            Err(refusal(ReasonCode::FileSequenceGap, gap(missing, number)))
         }
         NumberPlace::Gap { missing } => Ok(Some(missing)),
     }
+}
+
+fn refusal(code: ReasonCode, message: String) -> Box<FileProblem> {
+    Box::new(FileProblem::new(code, message))
 }
 
 /// The sentence about a gap.

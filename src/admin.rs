@@ -12,7 +12,7 @@ mod routes;
 
 pub use client::{ClientError, ask, tell};
 pub use listen::{Admin, AdminError, Settings};
-pub use routes::{BatchQuery, SessionQuery, Views};
+pub use routes::{BatchCommand, BatchQuery, CommandAnswer, SessionQuery, Views};
 
 #[cfg(test)]
 mod tests;

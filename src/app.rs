@@ -6,6 +6,7 @@
 //! into each room's settings.
 
 mod bans;
+mod commands;
 mod drive;
 mod error;
 mod run;

@@ -4,12 +4,14 @@
 //! Pure: no clock, disk, socket or dice; what it needs is an argument, what it wants is returned.
 //! Never publishes, stores or sends anything itself. Start reading at `state.rs`.
 
+mod command;
 mod hold;
 mod numbers;
 mod row;
 mod state;
 mod verdict;
 
+pub use command::{Effect, Standing, Unfit, decide};
 pub use hold::{Decider, Guards, HoldReason, USUAL_FILES, reasons_to_hold, usual_rows};
 pub use numbers::{NumberPlace, Numbers, SequenceRule};
 pub use row::{NextStep, after_attempt};

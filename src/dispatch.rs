@@ -9,8 +9,10 @@
 mod attempt;
 mod chunk;
 mod error;
+mod heed;
 mod live;
 mod message;
+mod order;
 mod provider;
 mod recover;
 mod settings;

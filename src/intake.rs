@@ -8,7 +8,9 @@
 mod attempt;
 mod body;
 mod claim;
+mod commanding;
 mod concluding;
+mod control;
 mod earlier;
 mod error;
 mod expected;
@@ -20,6 +22,7 @@ mod inbox;
 mod judging;
 mod late;
 mod longer;
+mod marker;
 mod name_pattern;
 mod numbering;
 mod pairs;
@@ -42,7 +45,7 @@ pub use error::IntakeError;
 pub use name_pattern::NamePattern;
 pub use ready::Doorbell;
 pub use settings::{
-    Expected, MinProof, ProfileSettings, RowIdScope, SentinelPattern, Settings, TenantSettings,
-    Tenants,
+    ControlRights, Expected, MinProof, ProfileSettings, RowIdScope, SentinelPattern, Settings,
+    TenantSettings, Tenants,
 };
 pub use station::{Intake, Nudges};

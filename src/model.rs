@@ -9,6 +9,7 @@ mod ids;
 mod message;
 mod name;
 mod notice;
+mod target;
 mod upload;
 mod words;
 
@@ -17,5 +18,8 @@ pub use ids::{BatchId, InvalidId, TenantId};
 pub use message::{OutgoingMessage, message_id_for};
 pub use name::normalise_name;
 pub use notice::Notice;
+pub use target::Target;
 pub use upload::{CutUpload, FileVersion, UploadEvidence};
-pub use words::{Category, ChannelKind, FileForm, FileState, Kind, Proof, Status, Stream};
+pub use words::{
+    Category, ChannelKind, ControlOp, FileForm, FileState, Kind, Proof, Status, Stream,
+};

@@ -52,6 +52,8 @@ mod checker;
 
 mod recipient;
 
+mod control;
+
 mod rejects;
 
 mod manifest;
@@ -76,6 +78,7 @@ mod speed;
 
 pub use archive::{UnpackError, unpack};
 pub use checker::MessageChecker;
+pub use control::{ControlChecker, ControlRow};
 pub use digest_note::{DIGEST_NOTE_MAX_BYTES, noted_digest};
 pub use directives::{Dedupe, Directives};
 pub use encoding::TextEncoding;

@@ -7,6 +7,7 @@
 //! Start reading at `engine.rs`, then `records.rs`.
 
 mod chunks;
+mod commands;
 #[cfg(test)]
 mod conformance;
 mod cut_uploads;
@@ -17,6 +18,7 @@ mod holds;
 mod intake;
 mod keys;
 mod names;
+mod orders;
 mod publications;
 mod records;
 mod row_ids;
@@ -24,12 +26,17 @@ mod series;
 mod simulated;
 mod sled_engine;
 mod streams;
+mod targets;
 
+pub use commands::Commands;
 pub use dump::DumpError;
 pub use engine::{Health, StoreError};
 pub use guard::{AccountSources, SourceRecord};
 pub use intake::Acceptance;
-pub use records::{BatchRecord, ChunkRecord, Facts, HoldRecord, Tally, WindowRecord};
+pub use orders::{OrderAct, OrderRecord};
+pub use records::{
+    BatchRecord, ChunkRecord, ControlRecord, Facts, HoldRecord, Tally, WindowRecord,
+};
 pub use row_ids::RowIdFile;
 pub use series::Series;
 pub use simulated::SimulatedDisk;

@@ -13,6 +13,7 @@ use axum::routing::{get, post};
 use percent_encoding::percent_decode_str;
 use serde_json::{Value, json};
 
+use crate::model::ControlOp;
 use crate::worker::blocking;
 
 const OPENMETRICS: HeaderValue =
@@ -21,12 +22,14 @@ const JSON: HeaderValue = HeaderValue::from_static("application/json");
 
 const LIMIT_DEFAULT: usize = 50;
 const LIMIT_MAX: usize = 1000;
+const REASON_MAX_CHARS: usize = 200;
 
 type View<T> = Arc<dyn Fn() -> T + Send + Sync>;
 type BatchesView = Arc<dyn Fn(BatchQuery) -> Value + Send + Sync>;
 type RemoveView = Arc<dyn Fn(Option<IpAddr>) -> Value + Send + Sync>;
 type SessionsView = Arc<dyn Fn(SessionQuery) -> Value + Send + Sync>;
 type BatchView = Arc<dyn Fn(&str) -> Option<Value> + Send + Sync>;
+type CommandView = Arc<dyn Fn(&BatchCommand) -> CommandAnswer + Send + Sync>;
 
 /// What the rest of the program shows; each view may block, and is called off the async workers.
 #[derive(Clone)]
@@ -41,6 +44,8 @@ pub struct Views {
     pub batches: BatchesView,
     /// One batch by its id, where there is one.
     pub batch: BatchView,
+    /// Does something with one batch.
+    pub command: CommandView,
     /// The sources that are banned or have a score.
     pub bans: View<Value>,
     /// Lifts the ban of an address, or all bans, and says how many.
@@ -66,6 +71,26 @@ pub struct BatchQuery {
     pub state: Option<String>,
     /// At most so many.
     pub limit: usize,
+}
+
+/// What is to be done with one batch.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct BatchCommand {
+    /// Its id, as it was given.
+    pub batch: String,
+    pub op: ControlOp,
+    /// Why, for the log; empty where none is given.
+    pub reason: String,
+}
+
+/// What came of it.
+#[derive(Debug, Clone, PartialEq)]
+pub enum CommandAnswer {
+    Done(Value),
+    /// There is no such batch.
+    Unknown,
+    /// The batch is in no state for this; a sentence.
+    Refused(String),
 }
 
 /// Which sessions to list or to end; what is `None` holds for all.
@@ -139,6 +164,7 @@ pub(super) fn control(views: Views) -> Router {
         .route("/status", get(status))
         .route("/batches", get(batches))
         .route("/batches/{id}", get(batch))
+        .route("/batches/{id}/{op}", post(command))
         .route("/bans", get(bans))
         .route("/bans/{address}/remove", post(remove_bans))
         .route("/sessions", get(sessions))
@@ -175,6 +201,31 @@ async fn batch(State(views): State<Views>, Path(id): Path<String>) -> Response {
     match blocking(move || (views.batch)(&id)).await {
         Some(batch) => answer(StatusCode::OK, &batch),
         None => problem(StatusCode::NOT_FOUND, "no such batch"),
+    }
+}
+
+/// `pause`, `resume`, `cancel`, `approve`, `resend`, `resend_report`; the query may give a `reason`.
+async fn command(
+    State(views): State<Views>,
+    Path((batch, op)): Path<(String, String)>,
+    RawQuery(query): RawQuery,
+) -> Response {
+    let Some(op) = ControlOp::from_text(&op) else {
+        return problem(StatusCode::NOT_FOUND, "no such operation");
+    };
+    let query = query.unwrap_or_default();
+    let reason = match pairs(&query).as_deref() {
+        Ok([]) => String::new(),
+        Ok([("reason", reason)]) if reason.chars().count() <= REASON_MAX_CHARS => reason.clone(),
+        Ok([("reason", _)]) => return problem(StatusCode::BAD_REQUEST, "the reason is too long"),
+        Ok(_) => return problem(StatusCode::BAD_REQUEST, "nothing but a reason can be given"),
+        Err(error) => return problem(StatusCode::BAD_REQUEST, error),
+    };
+    let asked = BatchCommand { batch, op, reason };
+    match blocking(move || (views.command)(&asked)).await {
+        CommandAnswer::Done(done) => answer(StatusCode::OK, &done),
+        CommandAnswer::Unknown => problem(StatusCode::NOT_FOUND, "no such batch"),
+        CommandAnswer::Refused(why) => problem(StatusCode::CONFLICT, &why),
     }
 }
 

@@ -12,7 +12,8 @@ use tokio::net::TcpStream;
 use tokio::task::{JoinHandle, spawn_blocking};
 use tokio_util::sync::CancellationToken;
 
-use super::{Admin, AdminError, ClientError, Settings, Views, ask};
+use super::{Admin, AdminError, ClientError, CommandAnswer, Settings, Views, ask, tell};
+use crate::model::ControlOp;
 
 struct Running {
     address: std::net::SocketAddr,
@@ -41,6 +42,11 @@ fn views(ready: Arc<AtomicBool>) -> Views {
         remove_bans: Arc::new(|address| json!({ "removed": address })),
         sessions: Arc::new(|query| json!({ "sessions": [{ "tenant": query.tenant }] })),
         kill_sessions: Arc::new(|query| json!({ "killed": query.id })),
+        command: Arc::new(|asked| match (asked.batch.as_str(), asked.op) {
+            ("b1", ControlOp::Pause) => CommandAnswer::Done(json!({ "reason": asked.reason })),
+            ("b1", _) => CommandAnswer::Refused("a.csv has nothing left to send".to_owned()),
+            _ => CommandAnswer::Unknown,
+        }),
         batch: Arc::new(|id| (id == "b1").then(|| json!({ "batch": id }))),
     }
 }
@@ -161,6 +167,26 @@ async fn the_control_socket_answers_its_owner_in_json() {
     }
     let socket = running.data_dir.path().join("control.sock");
     assert_eq!(socket.metadata().unwrap().permissions().mode() & 0o777, 0o600);
+}
+
+#[tokio::test]
+async fn commands_on_a_batch_are_posts_and_refusals_say_why() {
+    let running = start().await;
+    let tell = async |path: &'static str| {
+        let data_dir = running.data_dir.path().to_owned();
+        spawn_blocking(move || tell(&data_dir, path)).await.unwrap()
+    };
+    let done = tell("/batches/b1/pause?reason=wrong%20price").await.unwrap();
+    assert_eq!(done, json!({ "reason": "wrong price" }));
+    for (path, refusal) in [
+        ("/batches/b2/pause", "the daemon answers 404: no such batch"),
+        ("/batches/b1/stop", "the daemon answers 404: no such operation"),
+        ("/batches/b1/cancel", "the daemon answers 409: a.csv has nothing left to send"),
+        ("/batches/b1/pause?by=me", "the daemon answers 400: nothing but a reason can be given"),
+    ] {
+        assert_eq!(tell(path).await.unwrap_err().to_string(), refusal);
+    }
+    assert!(control(&running, "/batches/b1/pause").await.is_err(), "a question changes nothing");
 }
 
 #[tokio::test]

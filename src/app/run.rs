@@ -128,7 +128,7 @@ mod tests {
     use crate::app::Options;
     use crate::batch::{BatchEvent, BatchState};
     use crate::model::BatchId;
-    use crate::store::{Acceptance, BatchRecord, Facts, Store};
+    use crate::store::{Acceptance, BatchRecord, ControlRecord, Facts, Store};
     use crate::world::World;
 
     const CONFIG: &str = r#"
@@ -179,6 +179,7 @@ listen = "127.0.0.1:0"
             facts: Facts::default(),
             chunks: 0,
             hold: None,
+            control: ControlRecord::default(),
         }
     }
 }

@@ -9,6 +9,7 @@ use tokio::sync::Notify;
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
+use super::commands::Controls;
 use super::drive::drive;
 use super::error::AppError;
 use super::views::Sights;
@@ -159,12 +160,13 @@ impl App {
             running: HashMap::new(),
             stages: STAGES.map(|names| (names, CancellationToken::new())),
         };
-        let stations = app.stations(&ground, options)?;
+        let nudges = Nudges::default();
+        let stations = app.stations(&ground, &nudges, options)?;
         let admin_address = app.admin_address.map(|address| ("admin", address));
         for (door, address) in app.addresses.iter().copied().chain(admin_address) {
             tracing::info!(door, %address, "listening");
         }
-        let views = app.sights(&ground, &doors).views();
+        let views = app.sights(&ground, nudges, &doors).views();
         ground.metrics.start_time_seconds.set(ground.world.clock.now().as_second());
         let token = app.stages[DOORS].1.clone();
         app.spawn("doors", async move {
@@ -184,7 +186,13 @@ impl App {
         Ok(app)
     }
 
-    fn sights(&self, ground: &Ground, doors: &Doors) -> Sights {
+    fn sights(&self, ground: &Ground, nudges: Nudges, doors: &Doors) -> Sights {
+        let controls = Controls {
+            store: ground.store.clone(),
+            world: Arc::clone(&ground.world),
+            nudges,
+            doorbell: Arc::clone(&self.replaceable.doorbell),
+        };
         Sights {
             store: ground.store.clone(),
             world: Arc::clone(&ground.world),
@@ -196,14 +204,19 @@ impl App {
             disk_reserve: self.config.disk_reserve,
             addresses: self.addresses.clone(),
             started_at: ground.world.clock.now(),
+            controls: Arc::new(controls),
             shown: Mutex::new(None),
         }
     }
 
     /// Builds the stations, with the stage in which each stops.
-    fn stations(&self, ground: &Ground, options: Options) -> Result<[Station; 3], AppError> {
+    fn stations(
+        &self,
+        ground: &Ground,
+        nudges: &Nudges,
+        options: Options,
+    ) -> Result<[Station; 3], AppError> {
         let Ground { store, spool, world, metrics } = ground;
-        let nudges = Nudges::default();
         let both = || (store.clone(), spool.clone());
         let intake = Intake::new(
             intake::Settings {

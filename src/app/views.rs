@@ -6,6 +6,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use jiff::Timestamp;
 use serde_json::{Value, json};
 
+use super::commands::Controls;
 use super::{bans, sessions};
 use crate::admin::{BatchQuery, Views};
 use crate::batch::BatchState;
@@ -29,6 +30,7 @@ pub(super) struct Sights {
     pub(super) disk_reserve: f64,
     pub(super) addresses: Vec<(&'static str, std::net::SocketAddr)>,
     pub(super) started_at: Timestamp,
+    pub(super) controls: Arc<Controls>,
     /// What the doors had counted when metrics were shown last.
     pub(super) shown: Mutex<Option<CountersSnapshot>>,
 }
@@ -42,6 +44,7 @@ impl Sights {
         let (a, b, c, d, e) =
             (sights.clone(), sights.clone(), sights.clone(), sights.clone(), sights.clone());
         let (f, g) = (sights.doors.clone(), sights.doors.clone());
+        let controls = Arc::clone(&sights.controls);
         let (listed, pardoning) = (sights.guard.clone(), sights.guard.clone());
         Views {
             readiness: Arc::new(move || a.readiness()),
@@ -49,6 +52,7 @@ impl Sights {
             status: Arc::new(move || c.status()),
             batches: Arc::new(move |query| d.batches(&query)),
             batch: Arc::new(move |id| e.batch(id)),
+            command: Arc::new(move |asked| controls.command(asked)),
             bans: Arc::new(move || bans::list(&listed)),
             remove_bans: Arc::new(move |address| bans::remove(&pardoning, address)),
             sessions: Arc::new(move |query| sessions::list(&f, query)),
@@ -162,7 +166,7 @@ impl Sights {
                 };
                 let state = batch.facts.state.map_or("", FileState::as_str);
                 word(&query.tenant, batch.tenant.as_str())
-                    && (word(&query.state, batch.state.as_str()) || word(&query.state, state))
+                    && (word(&query.state, stage(batch)) || word(&query.state, state))
             };
             found.extend(page.iter().filter(fits).map(|batch| self.batch_line(batch)));
         }
@@ -178,6 +182,8 @@ impl Sights {
         let more = json!({
             "path": batch.path,
             "account": batch.account,
+            "cancelled": batch.control.cancelled,
+            "reopened_at": batch.control.reopened_at.map(|t| t.to_string()),
             "proof": batch.proof.map_or("", Proof::as_str),
             "received_at": batch.received_at.to_string(),
             "validated_at": batch.validated_at.map(|t| t.to_string()),
@@ -218,7 +224,7 @@ impl Sights {
             "tenant": batch.tenant.as_str(),
             "file": batch.name(),
             "kind": facts.kind.map_or("", Kind::as_str),
-            "stage": batch.state.as_str(),
+            "stage": stage(batch),
             "state": facts.state.map_or("", FileState::as_str),
             "code": facts.code.map_or("", ReasonCode::as_str),
             "rows_total": facts.rows_total,
@@ -239,6 +245,14 @@ impl Sights {
             open += page.iter().map(|chunk| u64::from(chunk.open)).sum::<u64>();
         }
         open
+    }
+}
+
+/// Where a batch stands, as people say it.
+fn stage(batch: &BatchRecord) -> &'static str {
+    match batch.state {
+        BatchState::Running if batch.control.paused => "paused",
+        state => state.as_str(),
     }
 }
 

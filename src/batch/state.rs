@@ -56,6 +56,12 @@ pub enum BatchEvent {
     FileAccepted,
     /// The last row became final.
     RowsSettled,
+    /// A file that sends nothing was taken, and all it asks for is done.
+    FileCarriedOut,
+    /// The same of a marker, which has no rows.
+    MarkerCarriedOut,
+    /// Rows that had ended are sent again.
+    Reopened,
 }
 
 /// One thing to be done in the tenant's folders, in this order. Each can be done twice without harm.
@@ -72,10 +78,13 @@ pub enum Publication {
     Final,
     /// The summary, and the end of the progress file.
     Summary,
+    /// Result, final and summary of a batch that was opened again go to the archive. The batch is not
+    /// closed before that is done.
+    Recall,
 }
 
 impl Publication {
-    pub const ALL: [Publication; 8] = [
+    pub const ALL: [Publication; 9] = [
         Publication::Supersede,
         Publication::Errors,
         Publication::Rejected,
@@ -84,6 +93,7 @@ impl Publication {
         Publication::Result,
         Publication::Final,
         Publication::Summary,
+        Publication::Recall,
     ];
 
     pub const fn as_str(self) -> &'static str {
@@ -96,6 +106,7 @@ impl Publication {
             Publication::Result => "result",
             Publication::Final => "final",
             Publication::Summary => "summary",
+            Publication::Recall => "recall",
         }
     }
 }
@@ -113,7 +124,7 @@ pub fn apply(
     state: BatchState,
     event: BatchEvent,
 ) -> Result<(BatchState, &'static [Publication]), IllegalMove> {
-    use Publication::{Ack, Archive, Errors, Final, Rejected, Result, Summary, Supersede};
+    use Publication::{Ack, Archive, Errors, Final, Recall, Rejected, Result, Summary, Supersede};
     match (state, event) {
         (BatchState::Claimed, BatchEvent::FileRefused) => {
             Ok((BatchState::Refused, &[Supersede, Errors, Rejected, Archive, Ack]))
@@ -144,6 +155,14 @@ pub fn apply(
         (BatchState::Running, BatchEvent::RowsSettled) => {
             Ok((BatchState::Closed, &[Result, Final, Summary]))
         }
+        (BatchState::Claimed, BatchEvent::FileCarriedOut) => Ok((
+            BatchState::Closed,
+            &[Supersede, Errors, Rejected, Archive, Ack, Result, Final, Summary],
+        )),
+        (BatchState::Claimed, BatchEvent::MarkerCarriedOut) => {
+            Ok((BatchState::Closed, &[Supersede, Archive, Ack]))
+        }
+        (BatchState::Closed, BatchEvent::Reopened) => Ok((BatchState::Running, &[Recall])),
         _ => Err(IllegalMove { state, event }),
     }
 }
@@ -162,7 +181,11 @@ mod tests {
             BatchEvent::HoldRefused,
             BatchEvent::FileAccepted,
             BatchEvent::RowsSettled,
+            BatchEvent::FileCarriedOut,
+            BatchEvent::MarkerCarriedOut,
+            BatchEvent::Reopened,
         ];
+        let without_ack = [BatchEvent::HoldReleased, BatchEvent::RowsSettled, BatchEvent::Reopened];
         let mut legal = 0;
         for state in BatchState::ALL {
             for event in events {
@@ -170,11 +193,12 @@ mod tests {
                 legal += 1;
                 assert_ne!(next, state);
                 assert!(publications.is_sorted(), "publications are done in the order of the list");
-                if ![BatchEvent::HoldReleased, BatchEvent::RowsSettled].contains(&event) {
-                    assert_eq!(publications.last(), Some(&Publication::Ack));
+                if !without_ack.contains(&event) {
+                    let last = publications.iter().rfind(|p| **p <= Publication::Ack);
+                    assert_eq!(last, Some(&Publication::Ack));
                 }
             }
         }
-        assert_eq!(legal, 10);
+        assert_eq!(legal, 13);
     }
 }

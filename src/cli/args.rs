@@ -8,6 +8,7 @@ use clap_complete::Shell;
 
 use super::outcome::{Failure, exit_with};
 use super::{ban, batch, check, demo, manual, password, policy, serve, session, status, store};
+use crate::model::ControlOp;
 use crate::transfer::AlgorithmPolicy;
 
 /// File-drop messaging daemon: CSV in over SFTP, FTPS or FTP; messages out; answers back as files.
@@ -48,7 +49,7 @@ enum Command {
     HashPassword,
     /// Show the state of the running daemon.
     Status,
-    /// Look at batches of the running daemon.
+    /// Look at batches of the running daemon, or steer them.
     #[command(subcommand)]
     Batch(BatchCommand),
     /// Look at the sources that are banned, or on the way there, or let them in again.
@@ -76,7 +77,8 @@ enum BatchCommand {
         /// Only this tenant's.
         #[arg(long)]
         tenant: Option<String>,
-        /// Only those in this state: claimed, running, closed, refused, duplicate, or as the ACK says it.
+        /// Only those in this state: claimed, held, running, paused, closed, refused, duplicate, or as the
+        /// ACK says it.
         #[arg(long)]
         state: Option<String>,
         /// At most so many (1 to 1000).
@@ -88,6 +90,23 @@ enum BatchCommand {
         /// The batch_id, as the ACK gives it.
         batch_id: String,
     },
+    /// Follow one batch until nothing of it is left to send.
+    Watch {
+        /// The batch_id, as the ACK gives it.
+        batch_id: String,
+    },
+    /// Send nothing more of a batch until it is resumed.
+    Pause(batch::Act),
+    /// Go on with a batch that is paused.
+    Resume(batch::Act),
+    /// End all rows of a batch that are not sent yet, or refuse a held one.
+    Cancel(batch::Act),
+    /// Let a held batch go on.
+    Approve(batch::Act),
+    /// Send the rows of a closed batch again that ended failed, expired or unknown.
+    Resend(batch::Act),
+    /// Write the answers of a batch again.
+    ResendReport(batch::Act),
 }
 
 #[derive(Debug, Subcommand)]
@@ -153,10 +172,7 @@ pub fn run() -> ExitCode {
         Command::Check => check::check(&global),
         Command::HashPassword => password::hash_password(),
         Command::Status => status::status(&global),
-        Command::Batch(BatchCommand::List { tenant, state, limit }) => {
-            batch::list(&global, tenant.as_deref(), state.as_deref(), limit)
-        }
-        Command::Batch(BatchCommand::Show { batch_id }) => batch::show(&global, &batch_id),
+        Command::Batch(command) => batch_command(&global, command),
         Command::Ban(BanCommand::List) => ban::list(&global),
         Command::Ban(BanCommand::Remove { address }) => ban::remove(&global, &address),
         Command::Session(SessionCommand::List(whose)) => session::list(&global, &whose),
@@ -168,6 +184,22 @@ pub fn run() -> ExitCode {
         Command::Completions { shell } => manual::completions(shell, Cli::command()),
         Command::Man => manual::man(Cli::command()),
     })
+}
+
+fn batch_command(global: &Global, command: BatchCommand) -> Result<(), Failure> {
+    match command {
+        BatchCommand::List { tenant, state, limit } => {
+            batch::list(global, tenant.as_deref(), state.as_deref(), limit)
+        }
+        BatchCommand::Show { batch_id } => batch::show(global, &batch_id),
+        BatchCommand::Watch { batch_id } => batch::watch(global, &batch_id),
+        BatchCommand::Pause(act) => batch::act(global, ControlOp::Pause, &act),
+        BatchCommand::Resume(act) => batch::act(global, ControlOp::Resume, &act),
+        BatchCommand::Cancel(act) => batch::act(global, ControlOp::Cancel, &act),
+        BatchCommand::Approve(act) => batch::act(global, ControlOp::Approve, &act),
+        BatchCommand::Resend(act) => batch::act(global, ControlOp::Resend, &act),
+        BatchCommand::ResendReport(act) => batch::act(global, ControlOp::ResendReport, &act),
+    }
 }
 
 fn store_command(global: &Global, command: StoreCommand) -> Result<(), Failure> {

@@ -1,13 +1,32 @@
-//! `batch`: what the running daemon does and did.
+//! `batch`: what the running daemon does and did, and what it is asked to do.
 
 use std::fmt::Write as _;
+use std::time::Duration;
 
+use anyhow::Context;
+use clap::Args;
 use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
 
 use super::args::Global;
+use super::check::load;
 use super::outcome::{Failure, print};
 use super::status::ask;
 use super::table::{columns, pairs, text_of};
+use crate::admin;
+use crate::model::ControlOp;
+
+/// How often `watch` looks.
+const LOOK: Duration = Duration::from_secs(1);
+
+/// One batch, and why it is acted on.
+#[derive(Debug, Clone, Args)]
+pub(super) struct Act {
+    /// The batch_id, as the ACK gives it.
+    batch_id: String,
+    /// Why, for the log.
+    #[arg(long, value_name = "TEXT")]
+    reason: Option<String>,
+}
 
 pub(super) fn list(
     global: &Global,
@@ -59,4 +78,48 @@ pub(super) fn show(global: &Global, batch_id: &str) -> Result<(), Failure> {
         .map(|(key, value)| (key.as_str(), text_of(value)))
         .collect();
     print(format_args!("{}", pairs(&rows)))
+}
+
+/// Asks the running daemon to do something with one batch.
+pub(super) fn act(global: &Global, op: ControlOp, act: &Act) -> Result<(), Failure> {
+    let config = load(global)?;
+    let id = utf8_percent_encode(&act.batch_id, NON_ALPHANUMERIC);
+    let mut path = format!("/batches/{id}/{op}");
+    if let Some(reason) = &act.reason {
+        let reason = utf8_percent_encode(reason, NON_ALPHANUMERIC);
+        write!(path, "?reason={reason}").expect("writing to a string does not fail");
+    }
+    let answer = admin::tell(&config.data_dir, &path).context("tell the daemon")?;
+    if global.json {
+        return print(format_args!("{answer:#}"));
+    }
+    let (file, batch) = (text_of(&answer["file"]), text_of(&answer["batch_id"]));
+    let so = if answer["changed"] == true { "done" } else { "was so already" };
+    print(format_args!("{op} {file} (batch {batch}): {so}"))
+}
+
+/// Prints a line whenever a batch has come on, until nothing of it is left to send.
+pub(super) fn watch(global: &Global, batch_id: &str) -> Result<(), Failure> {
+    let config = load(global)?;
+    let path = format!("/batches/{}", utf8_percent_encode(batch_id, NON_ALPHANUMERIC));
+    let mut last = String::new();
+    loop {
+        let batch = admin::ask(&config.data_dir, &path).context("ask the daemon")?;
+        let line = match global.json {
+            true => batch.to_string(),
+            false => {
+                let keys = ["file", "stage", "state", "rows_total", "rows_open"];
+                keys.map(|key| format!("{key} {}", text_of(&batch[key]))).join("  ")
+            }
+        };
+        if line != last {
+            print(format_args!("{line}"))?;
+            last = line;
+        }
+        let open = ["claimed", "held", "released", "running", "paused"];
+        if !open.iter().any(|stage| batch["stage"] == *stage) {
+            return Ok(());
+        }
+        std::thread::sleep(LOOK);
+    }
 }

@@ -51,8 +51,9 @@ impl Profile {
         }
         not_yet(section);
         let rules = Rules::read(section, outer);
-        let read = read_settings(section, &rules, limits);
         let kind = section.optional("kind", None, kind);
+        let mut read = read_settings(section, &rules, limits);
+        read.kind = kind.unwrap_or(read.kind);
         let pattern = section.required("match", "a pattern such as \"INV_*.csv\"", pattern)?;
         let expected =
             expected(&section.section("expected"), section.optional("match", None, value::word));
@@ -69,6 +70,8 @@ fn read_settings(section: &Section<'_>, rules: &Rules, limits: &Limits) -> ReadS
     let built_in = ReadSettings::default();
     let (header, columns) = header(section);
     ReadSettings {
+        // The kind is the profile's, where it names one.
+        kind: built_in.kind,
         delimiter: section.optional("delimiter", built_in.delimiter, delimiter),
         quote: section.value("quote", built_in.quote, quote),
         encoding: section.optional("encoding", built_in.encoding, encoding),

@@ -50,6 +50,12 @@ impl Config {
             .filter(|account| account.tenant == tenant.id)
             .map(|account| (account.name.clone(), account.kinds.clone()))
             .collect();
+        let rights = |account: &transfer::Account| {
+            let transfer::Rights { control, approve, .. } = account.rights;
+            (account.name.clone(), intake::ControlRights { control, approve })
+        };
+        let of_tenant = self.accounts.iter().filter(|account| account.tenant == tenant.id);
+        let account_rights = of_tenant.map(rights).collect();
         let served = settings.channels.iter().filter(|(_, providers)| !providers.is_empty());
         intake::TenantSettings {
             id: tenant.id.clone(),
@@ -66,6 +72,8 @@ impl Config {
             senders: settings.senders.clone(),
             templates: settings.templates.iter().map(needs).collect(),
             account_kinds,
+            account_rights,
+            four_eyes: settings.four_eyes,
             plain: plain(settings, &self.limits),
             profiles: settings.profiles.iter().map(|profile| declared(profile, settings)).collect(),
         }

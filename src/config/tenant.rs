@@ -29,6 +29,8 @@ pub struct Tenant {
 pub struct TenantSettings {
     /// A suspended tenant's files are refused and nothing of it is sent.
     pub suspended: bool,
+    /// The account that approves a file must not be the one that dropped it.
+    pub four_eyes: bool,
     /// Sessions of all its accounts together; unset, as many as the doors take.
     pub sessions_max: Option<usize>,
     /// Bytes a second of all its sessions together, in each direction; unset, unlimited.
@@ -80,6 +82,7 @@ impl Default for TenantSettings {
         const HOUR: Duration = Duration::from_secs(3600);
         TenantSettings {
             suspended: false,
+            four_eyes: false,
             sessions_max: None,
             bandwidth: None,
             timezone: TimeZone::UTC,
@@ -116,6 +119,7 @@ impl TenantSettings {
         not_yet(section);
         TenantSettings {
             suspended: section.value("suspended", outer.suspended, value::switch),
+            four_eyes: section.value("four_eyes", outer.four_eyes, value::switch),
             sessions_max: section.optional(
                 "sessions_max",
                 outer.sessions_max,
@@ -209,7 +213,6 @@ fn not_yet(section: &Section<'_>) {
     section.not_yet("answers", None);
     section.not_yet("pgp", None);
     section.not_yet("day_end", Some("00:00"));
-    section.not_yet("four_eyes", Some("false"));
     section.not_yet("out_sentinel", Some("none"));
     section.not_yet("phone_check", Some("valid"));
     section.not_yet("receipt_window", Some("72h"));

@@ -42,6 +42,8 @@ pub(super) struct ChunkTask {
     pub(super) window_rows: usize,
     pub(super) boot_id: String,
     pub(super) stopping: CancellationToken,
+    /// When the batch was opened again: its rows then have their whole time once more.
+    pub(super) reopened_at: Option<Timestamp>,
 }
 
 /// What is to be done with a chunk's open rows.
@@ -128,7 +130,7 @@ impl ChunkTask {
             plan.settled.push(settle(Status::Failed, ReasonCode::RowChannelUnavailable));
             return;
         };
-        let expires_at = row.expires_at.unwrap_or(Timestamp::MAX);
+        let expires_at = self.expires_at(row);
         let question = Question {
             category: row.category.unwrap_or(Category::Marketing),
             consent: self.route.consent,
@@ -175,6 +177,15 @@ impl ChunkTask {
                 }
             }
         }
+    }
+
+    fn expires_at(&self, row: &StoredRow<'_>) -> Timestamp {
+        let expires_at = row.expires_at.unwrap_or(Timestamp::MAX);
+        let accepted = self.live.record.validated_at;
+        let (Some(again), Some(accepted)) = (self.reopened_at, accepted) else { return expires_at };
+        let due = row.send_at.map_or(accepted, |at| at.max(accepted));
+        let lifetime = expires_at.duration_since(due);
+        expires_at.max(again.saturating_add(lifetime).unwrap_or(Timestamp::MAX))
     }
 
     /// The channel's providers, in order of failover.
@@ -247,10 +258,15 @@ pub(super) fn remaining(
     waiting: &HashMap<u32, Timestamp>,
     now: Timestamp,
 ) -> ChunkRecord {
-    let mut after = ChunkRecord { open: 0, deferred: 0, due: None, ..before.clone() };
+    let none = ChunkRecord { open: 0, deferred: 0, resendable: 0, due: None, ..before.clone() };
+    let mut after = none;
     for (index, row) in (0..).zip(rows) {
         let outcome = latest.get(&index);
-        if row.state != RowState::Accepted || outcome.is_some_and(RowOutcome::is_settled) {
+        if row.state != RowState::Accepted {
+            continue;
+        }
+        after.resendable += u32::from(outcome.is_some_and(RowOutcome::is_resendable));
+        if outcome.is_some_and(RowOutcome::is_settled) {
             continue;
         }
         let deferred_until = outcome.and_then(|o| o.deferred_until);

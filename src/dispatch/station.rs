@@ -18,42 +18,78 @@ use super::live::LiveBatch;
 use super::provider::Provider;
 use super::recover::recover;
 use super::settings::Settings;
-use crate::batch::{BatchEvent, BatchState};
+use crate::batch::BatchState;
 use crate::channel::{Channel, ProviderSettings};
 use crate::model::{BatchId, TenantId};
 use crate::spool::Spool;
-use crate::store::{Acceptance, ChunkRecord, Store, StoreError};
+use crate::store::{BatchRecord, ChunkRecord, Store, StoreError};
 use crate::telemetry::Metrics;
 use crate::worker::{Progress, Worker, blocking};
 use crate::world::World;
 
 /// A batch with open rows.
-struct Entry {
-    live: Arc<LiveBatch>,
+pub(super) struct Entry {
+    pub(super) live: Arc<LiveBatch>,
     /// Chunks that have a task.
-    active: BTreeSet<u32>,
+    pub(super) active: BTreeSet<u32>,
     /// When its next idle chunk is due; `None` where that must be asked of the store.
-    next_due: Option<Timestamp>,
+    pub(super) next_due: Option<Timestamp>,
+    /// Cancelled: no new attempt of the batch begins.
+    pub(super) halt: CancellationToken,
+    /// An order is being followed: nothing else happens to the batch meanwhile.
+    pub(super) ordered: bool,
+    paused: bool,
+    reopened_at: Option<Timestamp>,
 }
 
-type ChunkResult = (BatchId, u32, Result<ChunkRecord, DispatchError>);
+impl Entry {
+    fn new(live: Arc<LiveBatch>, halt: CancellationToken) -> Entry {
+        let (paused, reopened_at) = (false, None);
+        let active = BTreeSet::new();
+        let mut entry =
+            Entry { live, active, next_due: None, halt, ordered: false, paused, reopened_at };
+        let live = Arc::clone(&entry.live);
+        entry.heed(&live.record);
+        entry
+    }
+
+    /// Takes over what was asked of the batch.
+    pub(super) fn heed(&mut self, record: &BatchRecord) {
+        self.paused = record.control.paused;
+        self.reopened_at = record.control.reopened_at;
+    }
+
+    /// True where a chunk may begin.
+    fn may_start(&self) -> bool {
+        !self.paused && !self.ordered && !self.halt.is_cancelled()
+    }
+}
+
+/// A task that ended.
+pub(super) enum Ended {
+    Chunk(BatchId, u32, Result<ChunkRecord, DispatchError>),
+    /// With the batch as it is now; none where a stop came first.
+    Order(BatchId, Result<Option<Box<BatchRecord>>, DispatchError>),
+}
 
 /// The station.
 pub struct Dispatch {
     settings: Settings,
-    store: Store,
+    pub(super) store: Store,
     spool: Spool,
-    world: Arc<World>,
-    metrics: Arc<Metrics>,
+    pub(super) world: Arc<World>,
+    pub(super) metrics: Arc<Metrics>,
     providers: Providers,
-    batches: BTreeMap<BatchId, Entry>,
+    pub(super) batches: BTreeMap<BatchId, Entry>,
+    /// Of these no row is open, but they cannot be closed yet.
+    lingering: BTreeSet<BatchId>,
     /// Tenants with batches, the one served longest ago first; each with its batches likewise.
     rota: VecDeque<(TenantId, VecDeque<BatchId>)>,
-    tasks: JoinSet<ChunkResult>,
-    ended: Vec<Result<ChunkResult, JoinError>>,
+    pub(super) tasks: JoinSet<Ended>,
+    ended: Vec<Result<Ended, JoinError>>,
     nudge: Arc<Notify>,
     outbox: Arc<Notify>,
-    stopping: CancellationToken,
+    pub(super) stopping: CancellationToken,
     recovered: bool,
 }
 
@@ -88,6 +124,7 @@ impl Dispatch {
             metrics,
             providers: Arc::new(built),
             batches: BTreeMap::new(),
+            lingering: BTreeSet::new(),
             rota: VecDeque::new(),
             tasks: JoinSet::new(),
             ended: Vec::new(),
@@ -118,23 +155,29 @@ impl Dispatch {
         .await?;
         self.recovered = true;
         for record in running {
-            let (id, tenant) = (record.id, record.tenant.clone());
-            let (store, spool) = (self.store.clone(), self.spool.clone());
-            let (boot, providers) = (self.settings.boot_id.clone(), Arc::clone(&self.providers));
-            let world = Arc::clone(&self.world);
-            let (live, unknown) =
-                blocking(move || recover((&store, &spool), record, &boot, &providers, &world))
-                    .await?;
-            if unknown > 0 {
-                tracing::warn!(%tenant, batch = %id, rows = unknown,
-                    "rows were on the wire when the process ended; their outcome is unknown");
-            }
-            self.batches.insert(id, Entry { live, active: BTreeSet::new(), next_due: None });
-            match self.rota.iter_mut().find(|(of, _)| *of == tenant) {
-                Some((_, batches)) => batches.push_back(id),
-                None => self.rota.push_front((tenant, VecDeque::from([id]))),
-            }
+            let id = record.id;
+            self.open(record).await?;
             self.close_if_done(id).await?;
+        }
+        Ok(())
+    }
+
+    /// Opens a running batch, with what a crash left in it.
+    pub(super) async fn open(&mut self, record: BatchRecord) -> Result<(), DispatchError> {
+        let (id, tenant) = (record.id, record.tenant.clone());
+        let (store, spool) = (self.store.clone(), self.spool.clone());
+        let (boot, providers) = (self.settings.boot_id.clone(), Arc::clone(&self.providers));
+        let world = Arc::clone(&self.world);
+        let (live, unknown) =
+            blocking(move || recover((&store, &spool), record, &boot, &providers, &world)).await?;
+        if unknown > 0 {
+            tracing::warn!(%tenant, batch = %id, rows = unknown,
+                "rows were on the wire when the process ended; their outcome is unknown");
+        }
+        self.batches.insert(id, Entry::new(live, self.stopping.child_token()));
+        match self.rota.iter_mut().find(|(of, _)| *of == tenant) {
+            Some((_, batches)) => batches.push_back(id),
+            None => self.rota.push_front((tenant, VecDeque::from([id]))),
         }
         self.metrics.batches_open.set(self.batches.len() as i64);
         Ok(())
@@ -147,8 +190,13 @@ impl Dispatch {
         }
         let any = !self.ended.is_empty();
         for ended in std::mem::take(&mut self.ended) {
-            let (batch, chunk, result) = ended.map_err(|_| DispatchError::TaskLost)?;
-            let after = result?;
+            let (batch, chunk, after) = match ended.map_err(|_| DispatchError::TaskLost)? {
+                Ended::Chunk(batch, chunk, result) => (batch, chunk, result?),
+                Ended::Order(batch, result) => {
+                    self.resume_after_order(batch, result?).await?;
+                    continue;
+                }
+            };
             if let Some(entry) = self.batches.get_mut(&batch) {
                 entry.active.remove(&chunk);
                 entry.next_due = None;
@@ -161,24 +209,22 @@ impl Dispatch {
     }
 
     /// Closes a batch of which no row is open.
-    async fn close_if_done(&mut self, batch: BatchId) -> Result<(), DispatchError> {
-        let Some(entry) = self.batches.get(&batch).filter(|e| e.active.is_empty()) else {
+    pub(super) async fn close_if_done(&mut self, batch: BatchId) -> Result<(), DispatchError> {
+        let is_idle = |entry: &&Entry| entry.active.is_empty() && !entry.ordered;
+        if self.batches.get(&batch).filter(is_idle).is_none() {
             return Ok(());
-        };
-        let mut record = entry.live.record.clone();
-        record.closed_at = Some(self.world.clock.now());
-        let store = self.store.clone();
-        let closed = blocking(move || {
-            if !store.timers(batch, 1)?.is_empty() {
-                return Ok(None);
-            }
-            match store.conclude(record.clone(), BatchEvent::RowsSettled, &Acceptance::default()) {
-                // Intake closes batches without an open row itself, and may have been quicker.
-                Err(StoreError::Conflict) => Ok(Some(record)),
-                result => result.map(Some),
-            }
+        }
+        let (store, now) = (self.store.clone(), self.world.clock.now());
+        let (closed, is_open) = blocking(move || {
+            let closed = store.close_batch(batch, now)?;
+            Ok::<_, StoreError>((closed, !store.timers(batch, 1)?.is_empty()))
         })
         .await?;
+        if closed.is_some() || is_open {
+            self.lingering.remove(&batch);
+        } else {
+            self.lingering.insert(batch);
+        }
         if let Some(record) = closed {
             tracing::info!(tenant = %record.tenant, %batch, file = record.name(), "batch done");
             self.batches.remove(&batch);
@@ -236,9 +282,10 @@ impl Dispatch {
                 metrics: Arc::clone(&self.metrics),
                 window_rows: self.settings.window_rows,
                 boot_id: self.settings.boot_id.clone(),
-                stopping: self.stopping.clone(),
+                stopping: entry.halt.clone(),
+                reopened_at: entry.reopened_at,
             };
-            self.tasks.spawn(async move { (batch, number, task.run().await) });
+            self.tasks.spawn(async move { Ended::Chunk(batch, number, task.run().await) });
             return Ok(true);
         }
         Ok(false)
@@ -248,7 +295,8 @@ impl Dispatch {
     fn due_chunk(&mut self, batch: BatchId) -> Result<Option<u32>, DispatchError> {
         let now = self.world.clock.now();
         let Some(entry) = self.batches.get_mut(&batch) else { return Ok(None) };
-        if entry.active.len() >= self.settings.chunks_per_batch
+        if !entry.may_start()
+            || entry.active.len() >= self.settings.chunks_per_batch
             || entry.next_due.is_some_and(|due| due > now)
         {
             return Ok(None);
@@ -269,8 +317,12 @@ impl Worker for Dispatch {
     async fn work(&mut self) -> Result<Progress, Box<dyn Error + Send + Sync>> {
         let reaped = self.reap().await?;
         self.discover().await?;
+        let heeded = self.heed().await?;
+        for batch in self.lingering.clone() {
+            self.close_if_done(batch).await?;
+        }
         let started = self.start_chunks()?;
-        Ok(if reaped || started { Progress::Busy } else { Progress::Idle })
+        Ok(if reaped || heeded || started { Progress::Busy } else { Progress::Idle })
     }
 
     async fn wait_for_work(&mut self) {
@@ -278,12 +330,13 @@ impl Worker for Dispatch {
         let next = self
             .batches
             .values()
-            .filter(|e| e.active.len() < self.settings.chunks_per_batch)
+            .filter(|e| e.may_start() && e.active.len() < self.settings.chunks_per_batch)
             .filter_map(|e| e.next_due)
             .min();
+        let rest = if self.lingering.is_empty() { REST } else { LINGER };
         let wake = match next {
-            Some(due) => clock.instant() + clock.until(due).clamp(MOMENT, REST),
-            None => clock.instant() + REST,
+            Some(due) => clock.instant() + clock.until(due).clamp(MOMENT, rest),
+            None => clock.instant() + rest,
         };
         let wake: Instant = wake;
         tokio::select! {
@@ -315,5 +368,7 @@ impl Worker for Dispatch {
 /// Wake-ups are at least this far apart: what is due and cannot start, because its tenant is suspended
 /// or at a limit, must not keep a processor busy.
 const MOMENT: Duration = Duration::from_millis(50);
+/// How soon a batch is looked at again that cannot be closed yet.
+const LINGER: Duration = Duration::from_secs(1);
 /// Without anything due the station looks up this often all the same: the wall clock may jump.
 const REST: Duration = Duration::from_secs(30);

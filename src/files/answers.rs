@@ -115,7 +115,6 @@ impl AnswerTree {
         name: &str,
         date: Date,
     ) -> io::Result<()> {
-        let taken = matches!(state, FileState::Accepted | FileState::AcceptedWithErrors);
         let (Some(parent), Some(input_name)) = (input.parent(), input.file_name()) else {
             return Err(io::Error::new(ErrorKind::InvalidInput, "the original has no folder"));
         };
@@ -125,7 +124,7 @@ impl AnswerTree {
             Err(error) if error.kind() != ErrorKind::PermissionDenied => return Err(error),
             _ => file.sync_all()?,
         }
-        let folder = dated(if taken { "archive/accepted" } else { "archive/rejected" }, date);
+        let folder = dated(archive_of(state), date);
         self.root.create_folders(&folder)?;
         let batch_folder = Root::open(parent)?;
         let from = RelPath::root().join(input_name.as_encoded_bytes());
@@ -133,6 +132,18 @@ impl AnswerTree {
         batch_folder.rename(&from, &self.root, &to, true)?;
         self.root.sync_folder(&folder)?;
         batch_folder.sync_folder(&RelPath::root())
+    }
+
+    /// An original that was archived before; `None` where it is not there (any more).
+    pub fn archived_original(
+        &self,
+        state: FileState,
+        batch: BatchId,
+        name: &str,
+        date: Date,
+    ) -> io::Result<Option<File>> {
+        let folder = dated(archive_of(state), date);
+        found(self.root.read_file(&folder.join(format!("{batch}_{name}").as_bytes())))
     }
 
     /// Moves those of earlier files' answers that are there to the archive, as `<batch>_<answer>` with
@@ -185,6 +196,13 @@ fn hidden(name: &str) -> String {
 
 fn answer(folder: &str, name: &str) -> RelPath {
     RelPath::of(folder).join(name.as_bytes())
+}
+
+fn archive_of(state: FileState) -> &'static str {
+    match state {
+        FileState::Accepted | FileState::AcceptedWithErrors => "archive/accepted",
+        _ => "archive/rejected",
+    }
 }
 
 fn dated(folder: &str, date: Date) -> RelPath {

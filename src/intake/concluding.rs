@@ -10,6 +10,7 @@ use jiff::Timestamp;
 use super::IntakeError;
 use super::facts::{cut, fill};
 use super::identify::identify;
+use super::marker::Marker;
 use super::numbering::number_of;
 use super::prepare::{Prepared, Unprepared};
 use super::reading::{Pass, read_file};
@@ -19,7 +20,7 @@ use super::vouchers::Vouchers;
 use super::writer::RowWriter;
 use crate::batch::{BatchEvent, BatchState, Decider};
 use crate::codes::ReasonCode;
-use crate::model::{FileState, Proof};
+use crate::model::{FileState, Kind, Proof};
 use crate::records::{FileProblem, ReadSettings, RecordReader};
 use crate::spool::{BatchFolder, Spool};
 use crate::store::{Acceptance, BatchRecord, Facts, HoldRecord, Store, StoreError};
@@ -52,6 +53,9 @@ impl Desk {
         if before.code.is_some() && record.state == BatchState::Claimed {
             return self.conclude_unread(tenant, record, before, &vouchers);
         }
+        if let Some(marker) = Marker::of(&record.path.clone()) {
+            return self.conclude_marker(tenant, record, marker);
+        }
         let prepared = match self.prepare(tenant, &mut record, &folder, vouchers.manifest()) {
             Err(Unprepared::Failed(error)) => return Err(error),
             // Whoever still writes into the file may yet make it what it should be.
@@ -82,6 +86,9 @@ impl Desk {
             now,
             judged_at: record.hold.as_ref().map_or(now, |hold| hold.since),
         };
+        if record.facts.kind == Some(Kind::Control) {
+            return self.conclude_control(pass, record, laid.original, &vouchers, is_unchanged);
+        }
         let mut reading = read_file(pass, &folder.text())?;
         if !is_unchanged()? {
             return Err(IntakeError::StillWritten);
@@ -199,7 +206,7 @@ impl Desk {
 
 /// What is found in a file, at its end, proves more than how it came; size and digest are those of what
 /// was received.
-fn note_proof(record: &mut BatchRecord, original: Option<Original>, has_trailer: bool) {
+pub(super) fn note_proof(record: &mut BatchRecord, original: Option<Original>, has_trailer: bool) {
     let found = match &original {
         Some(_) => Some(Proof::Archive),
         None => Some(Proof::Trailer).filter(|_| has_trailer),

@@ -240,7 +240,7 @@ mod tests {
     use crate::intake::writer::RowWriter;
     use crate::model::ChannelKind;
     use crate::spool::{RowHead, Spool};
-    use crate::store::{Acceptance, BatchRecord, Facts, SimulatedDisk};
+    use crate::store::{Acceptance, BatchRecord, ControlRecord, Facts, SimulatedDisk};
 
     fn row<'a>(row: u64, row_id: &'a str, to: &'a str, text: &'a str) -> StoredRow<'a> {
         let channel = Some(ChannelKind::Email);
@@ -275,6 +275,7 @@ mod tests {
             facts: Facts::default(),
             chunks: chunks.len() as u32,
             hold: None,
+            control: ControlRecord::default(),
         };
         let record = desk.store.open_batch(record).unwrap();
         desk.store.put_chunks(record.id, chunks).unwrap();

@@ -175,7 +175,7 @@ mod tests {
     use crate::intake::testing::tenant;
     use crate::model::{FileState, TenantId};
     use crate::spool::Spool;
-    use crate::store::{Facts, SimulatedDisk, Store};
+    use crate::store::{ControlRecord, Facts, SimulatedDisk, Store};
 
     fn claimed(tenant: &TenantId, now: Timestamp) -> BatchRecord {
         BatchRecord {
@@ -192,6 +192,7 @@ mod tests {
             facts: Facts::default(),
             chunks: 0,
             hold: None,
+            control: ControlRecord::default(),
         }
     }
 

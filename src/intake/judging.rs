@@ -11,7 +11,7 @@ use crate::batch::{BatchEvent, BatchState, Counts, Thresholds, judge};
 use crate::codes::ReasonCode;
 use crate::model::{BatchId, FileState};
 use crate::records::FileProblem;
-use crate::store::{Acceptance, BatchRecord, ChunkRecord, Facts, Series, StoreError};
+use crate::store::{Acceptance, BatchRecord, ChunkRecord, Facts, Series};
 
 /// A file whose rows were counted and written.
 struct Weighed {
@@ -120,17 +120,14 @@ impl Desk {
             row_ids,
             numbered: pass.profile.is_numbered(),
             usual_rows: Some(facts.rows_total).filter(|_| facts.rows_accepted > 0),
+            ..Acceptance::default()
         };
         let record = self.store.conclude(record, BatchEvent::FileAccepted, &acceptance)?;
         if chunks.iter().any(|chunk| chunk.open > 0) {
             return Ok(record);
         }
-        let closed = BatchRecord { closed_at: record.validated_at, ..record };
-        match self.store.conclude(closed.clone(), BatchEvent::RowsSettled, &Acceptance::default()) {
-            // Dispatch looks for such batches at start, and may have been quicker.
-            Err(StoreError::Conflict) => Ok(closed),
-            result => Ok(result?),
-        }
+        let at = record.validated_at.unwrap_or(record.claimed_at);
+        Ok(self.store.close_batch(record.id, at)?.unwrap_or(record))
     }
 
     /// Refuses a file for its bad rows: every row that is no duplicate counts as rejected.
@@ -173,9 +170,13 @@ impl Desk {
         if at < since || earlier == record.id {
             return Ok(None);
         }
-        // Held files count from the moment they came, and no more once they were refused.
-        let refused = self.store.batch(earlier)?.is_some_and(|b| b.state == BatchState::Refused);
-        Ok(Some(earlier).filter(|_| !refused))
+        // Held files count from the moment they came, and no more once they were refused. Of a file
+        // that was cancelled before its first message nothing was sent.
+        let is_void = |earlier: BatchRecord| {
+            earlier.state == BatchState::Refused || earlier.control.wholly_cancelled
+        };
+        let void = self.store.batch(earlier)?.is_some_and(is_void);
+        Ok(Some(earlier).filter(|_| !void))
     }
 
     fn duplicate(

@@ -48,7 +48,9 @@ impl Desk {
             let may_be_cut = matches!(earlier.proof, Some(Proof::Close | Proof::Quiet));
             let is_young =
                 earlier.validated_at.is_some_and(|at| now.duration_since(at) <= LONGER_WITHIN);
-            may_be_cut && is_young && !earlier.facts.lead_sha256.is_empty()
+            // Of a file that was cancelled before its first message nothing was sent.
+            let is_void = earlier.control.wholly_cancelled;
+            may_be_cut && is_young && !is_void && !earlier.facts.lead_sha256.is_empty()
         }))
     }
 

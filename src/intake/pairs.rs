@@ -2,6 +2,7 @@
 
 use std::collections::HashMap;
 
+use super::marker::Marker;
 use super::settings::{SentinelPattern, TenantSettings};
 use crate::model::{FileVersion, UploadEvidence};
 
@@ -99,7 +100,8 @@ pub(super) fn kind_of<'n>(
         // A pattern that is too wide must not swallow the files themselves.
         let is_file = || profiles().any(|p| p.matcher.as_ref().is_some_and(|m| m.is_match(name)));
         let base = profiles().find_map(|p| p.sentinel.as_ref()?.base_of(name));
-        base.filter(|_| !is_file())
+        // What asks for something stands for itself, however wide the pattern is.
+        base.filter(|_| !is_file() && Marker::of(name).is_none())
     };
     known.or_else(|| Some((SidecarKind::Sentinel, own()?)))
 }
@@ -171,7 +173,9 @@ impl Bases {
             let path = &group.file.path;
             bases.entry((Reason::Name, path.clone())).or_insert(at);
             bases.entry((Reason::NameInAnyCase, path.to_lowercase())).or_insert(at);
-            for stem in stems(path) {
+            // The sidecar of a file that is not there yet does not belong to the file's marker.
+            let is_marker = Marker::of(path).is_some();
+            for stem in stems(path).into_iter().filter(|_| !is_marker) {
                 bases.entry((Reason::Stem, stem.to_owned())).or_insert(at);
                 bases.entry((Reason::StemInAnyCase, stem.to_lowercase())).or_insert(at);
             }
@@ -249,6 +253,10 @@ mod tests {
             // A marker is empty; what holds something is a file.
             (&["a.csv+", "a.ok+"], &["a.csv: ", "a.ok: "]),
             (&[".done", "b.ok"], &[".done: ", "- b.ok"]),
+            // Markers that ask for something are files of their own.
+            (&["a.csv+", "a.csv.approve"], &["a.csv: ", "a.csv.approve: "]),
+            (&["a.csv.pause", "a.csv.ok"], &["a.csv.pause: ", "- a.csv.ok"]),
+            (&["a.csv.pause", "a.csv.pause.ok"], &["a.csv.pause: a.csv.pause.ok"]),
             // The profile's own pattern; it never swallows the files themselves.
             (&["KD1.TXT+", "ready_KD1.txt+"], &["KD1.TXT: ready_KD1.txt"]),
             (&["KD1.TXT+", "READY_KD2.TXT"], &["KD1.TXT: ", "- READY_KD2.TXT"]),

@@ -59,8 +59,13 @@ impl Desk {
             let message = format!("this account may not drop {}", identity.kind);
             return Err(refuse(ReasonCode::FileKindNotAllowed, message));
         }
-        if identity.kind != Kind::Messages {
-            let message = format!("this version takes messages only, not {}", identity.kind);
+        if identity.kind == Kind::Control && !tenant.may(&record.account).control {
+            let message = "this account may not drop control: it lacks the right \"control\"";
+            return Err(refuse(ReasonCode::FileKindNotAllowed, message.to_owned()));
+        }
+        if !matches!(identity.kind, Kind::Messages | Kind::Control) {
+            let message =
+                format!("this version takes messages and control only, not {}", identity.kind);
             return Err(refuse(ReasonCode::FileKindNotAllowed, message));
         }
         let mut prepared = Prepared {

@@ -76,15 +76,34 @@ pub struct TenantSettings {
     pub templates: Vec<TemplateNeeds>,
     /// Kinds each account may drop; an account that is not named may drop all.
     pub account_kinds: BTreeMap<String, Vec<Kind>>,
+    /// What each account may ask for; an account that is not named may ask for all.
+    pub account_rights: BTreeMap<String, ControlRights>,
+    /// The account that approves a file must not be the one that dropped it.
+    pub four_eyes: bool,
     /// How a file is treated that no profile matches.
     pub plain: ProfileSettings,
     pub profiles: Vec<ProfileSettings>,
 }
 
 impl TenantSettings {
+    /// What an account may ask for.
+    pub(super) fn may(&self, account: &str) -> ControlRights {
+        let all = ControlRights { control: true, approve: true };
+        self.account_rights.get(account).copied().unwrap_or(all)
+    }
+
     pub fn profile(&self, name: &str) -> Option<&ProfileSettings> {
         self.profiles.iter().find(|p| p.name == name)
     }
+}
+
+/// What an account may ask for beside dropping files.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct ControlRights {
+    /// To cancel, pause, resume and resend.
+    pub control: bool,
+    /// To approve what is held.
+    pub approve: bool,
 }
 
 /// How files of one pattern are taken; every value is resolved from profile, tenant and defaults.

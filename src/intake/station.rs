@@ -18,16 +18,17 @@ use super::attempt::{Done, STRIKES_MAX, read};
 use super::concluding::Desk;
 use super::expected::Settled;
 use super::inbox::{Inbox, profile_of};
+use super::marker::{acts_on_others, is_marker, let_markers_wait};
 use super::pairs::{Group, Sidecar, pair_up};
 use super::ready::{Doorbell, Readiness, Sightings};
-use super::settings::{Settings, TenantSettings};
+use super::settings::{MinProof, ProfileSettings, Settings, TenantSettings};
 use super::watch::InboxWatch;
 use crate::batch::BatchState;
 use crate::codes::ReasonCode;
 use crate::files::Root;
-use crate::model::{BatchId, FileState, TenantId};
+use crate::model::{BatchId, FileState, Kind, TenantId};
 use crate::spool::Spool;
-use crate::store::{BatchRecord, Facts, Store};
+use crate::store::{BatchRecord, ControlRecord, Facts, Store};
 use crate::telemetry::Metrics;
 use crate::worker::{Progress, Worker, blocking};
 use crate::world::World;
@@ -297,6 +298,7 @@ impl Intake {
             facts: Facts::default(),
             chunks: 0,
             hold: None,
+            control: ControlRecord::default(),
         }
     }
 
@@ -357,8 +359,14 @@ impl Intake {
         self.sightings.keep_only(&tenant.id, &paths);
         let paired = pair_up(tenant, inbox.files);
         let mut files = Vec::new();
+        // An empty file is whole however its end was seen.
+        let marker =
+            ProfileSettings { min_proof: MinProof::Weak, only_proof: None, ..tenant.plain.clone() };
         for group in paired.groups {
-            let profile = profile_of(tenant, &group.file.path);
+            let profile = match is_marker(&group.file) {
+                true => &marker,
+                false => profile_of(tenant, &group.file.path),
+            };
             let ready = self.sightings.readiness(&tenant.id, &group, profile, now);
             files.push((group, ready));
         }
@@ -376,8 +384,10 @@ impl Intake {
         for path in self.settle_late(tenant, late, now).await? {
             files.retain(|(group, _)| group.file.path != path);
         }
-        files.sort_by(|a, b| (a.1.ready_at, &a.0.file.path).cmp(&(b.1.ready_at, &b.0.file.path)));
-        Ok(files.into_iter().next())
+        let_markers_wait(&mut files);
+        Ok(files.into_iter().min_by_key(|(group, ready)| {
+            (ready.ready_at, acts_on_others(tenant, &group.file.path), group.file.path.clone())
+        }))
     }
 
     /// Settles sidecars whose file was taken before they came; returns the paths that are gone.
@@ -456,6 +466,10 @@ impl Intake {
                 self.strikes.remove(&batch);
                 self.count(&record);
                 self.untidy.insert(done.tenant);
+                if record.facts.kind == Some(Kind::Control) {
+                    // A held file that was let go on is read again.
+                    self.doorbell.ring(&record.tenant);
+                }
                 self.nudges.outbox.notify_one();
                 self.nudges.dispatch.notify_one();
             }

@@ -11,7 +11,7 @@ use crate::batch::{BatchState, Guards, SequenceRule, Thresholds};
 use crate::model::{BatchId, Category, ChannelKind};
 use crate::policy::{Consent, MARKETING_WINDOW, MaxAge};
 use crate::records::ReadSettings;
-use crate::store::{BatchRecord, Facts};
+use crate::store::{BatchRecord, ControlRecord, Facts};
 
 /// A tenant with the built-in defaults, email and sms, and no template.
 pub(super) fn tenant(id: &str) -> TenantSettings {
@@ -31,6 +31,8 @@ pub(super) fn tenant(id: &str) -> TenantSettings {
         senders: BTreeMap::from([(ChannelKind::Email, email)]),
         templates: Vec::new(),
         account_kinds: BTreeMap::new(),
+        account_rights: BTreeMap::new(),
+        four_eyes: false,
         plain: ProfileSettings {
             name: String::new(),
             matcher: None,
@@ -73,5 +75,6 @@ pub(super) fn claimed() -> BatchRecord {
         facts: Facts::default(),
         chunks: 0,
         hold: None,
+        control: ControlRecord::default(),
     }
 }

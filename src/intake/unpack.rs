@@ -25,6 +25,7 @@ pub(super) struct Laid {
 }
 
 /// The file as received, whose text has another size and digest.
+#[derive(Debug, Clone)]
 pub(super) struct Original {
     pub(super) bytes: u64,
     pub(super) sha256: String,

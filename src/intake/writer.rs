@@ -80,6 +80,7 @@ impl RowWriter {
             duplicates: None,
             open: std::mem::take(&mut self.open),
             deferred: std::mem::take(&mut self.deferred),
+            resendable: 0,
             due: self.due.take(),
         });
         Ok(())

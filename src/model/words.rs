@@ -171,6 +171,18 @@ words! {
     }
 }
 
+words! {
+    /// What somebody asks of a batch or a row, by control file, marker or command.
+    ControlOp {
+        Cancel = "cancel",
+        Pause = "pause",
+        Resume = "resume",
+        Approve = "approve",
+        Resend = "resend",
+        ResendReport = "resend_report",
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

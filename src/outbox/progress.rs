@@ -45,6 +45,11 @@ struct Sums {
 }
 
 impl ProgressFiles {
+    /// A batch that had ended is open again.
+    pub(super) fn reopened(&mut self, batch: BatchId) {
+        self.ended = self.ended.filter(|ended| *ended < batch);
+    }
+
     /// Writes what is due. A file that cannot be written is left for the next time.
     pub(super) fn tick(
         &mut self,
@@ -172,7 +177,12 @@ impl OpenBatch {
         let done = total.saturating_sub(sums.open);
         let rate = before.map(|shown| rate(shown, done, now));
         let all_wait = sums.open > 0 && sums.deferred == sums.open;
-        let state = if all_wait { ProgressState::Scheduled } else { ProgressState::Running };
+        let is_paused = self.record.control.paused;
+        let state = match (is_paused, all_wait) {
+            (true, _) => ProgressState::Paused,
+            (false, true) => ProgressState::Scheduled,
+            (false, false) => ProgressState::Running,
+        };
         let first = self.store.timers(self.record.id, 1)?.first().map(|(due, _)| *due);
         Ok(Progress {
             state,
@@ -180,9 +190,11 @@ impl OpenBatch {
             done,
             deferred: sums.deferred,
             // A time that has passed tells nobody anything.
-            next_at: first.filter(|due| *due > now),
+            next_at: first.filter(|due| *due > now && !is_paused),
             rate,
-            eta: rate.filter(|_| !all_wait).and_then(|rate| eta(sums.open, rate, now)),
+            eta: rate
+                .filter(|_| !all_wait && !is_paused)
+                .and_then(|rate| eta(sums.open, rate, now)),
             ..self.validating(now)
         })
     }

@@ -1,6 +1,7 @@
 //! One publication of one batch, done. Each can be done twice.
 
-use std::io::Write;
+use std::fs::File;
+use std::io::{ErrorKind, Write};
 
 use jiff::civil::Date;
 
@@ -18,6 +19,9 @@ const PROGRESS_MAX_BYTES: u64 = 4096;
 
 /// An ACK is a header and one row: what is looked at to tell whose it is.
 const ACK_MAX_BYTES: u64 = 64 * 1024;
+
+/// Endings of files whose text is another than their bytes.
+const PACKED: [&str; 3] = ["gz", "zip", "xlsx"];
 
 /// A batch and everything needed to publish its answers.
 pub(super) struct OpenBatch {
@@ -59,7 +63,10 @@ impl OpenBatch {
                 return Ok(false);
             }
             Publication::Rejected => {
-                self.publish(&self.verdict_answer("rejected")?, |out| self.write_rejected(out))?;
+                // Asked for again after the original is gone, there is nothing to write it from.
+                let Some(original) = self.original()? else { return Ok(false) };
+                let name = self.verdict_answer("rejected")?;
+                self.publish(&name, |out| self.write_rejected(original, out))?;
             }
             Publication::Archive => self.archive()?,
             Publication::Ack => self.acknowledge()?,
@@ -74,8 +81,10 @@ impl OpenBatch {
             Publication::Summary => {
                 self.publish(&self.late_answer("summary")?, |out| self.write_summary(out))?;
             }
+            Publication::Recall => self.recall()?,
         }
-        Ok(!matches!(publication, Publication::Supersede | Publication::Archive))
+        let moves = [Publication::Supersede, Publication::Archive, Publication::Recall];
+        Ok(!moves.contains(&publication))
     }
 
     fn publish(
@@ -95,9 +104,11 @@ impl OpenBatch {
         self.record.hold.is_some() && self.record.facts.state != Some(FileState::Held)
     }
 
-    /// The name of an answer that comes with the ACK. The one after a hold comes late.
+    /// The name of an answer that comes with the ACK. The one after a hold comes late, and so does one
+    /// that was asked for again.
     fn verdict_answer(&self, which: &str) -> Result<String, OutboxError> {
-        if self.was_held() { self.late_answer(which) } else { Ok(self.answer(which)) }
+        let is_late = self.was_held() || self.record.control.reported;
+        if is_late { self.late_answer(which) } else { Ok(self.answer(which)) }
     }
 
     /// Removes an answer that was given while the file was held and that it has no more.
@@ -149,6 +160,33 @@ impl OpenBatch {
         Ok(())
     }
 
+    /// The batch runs again: what was said of its end goes to the archive.
+    fn recall(&self) -> Result<(), OutboxError> {
+        let late = ["result", "final", "summary"]
+            .map(|which| self.late_answer(which).map(|name| (name, self.record.id)));
+        let late = late.into_iter().collect::<Result<Vec<_>, _>>()?;
+        Ok(self.tree.supersede(&self.record.answer_folder(), &late, self.date())?)
+    }
+
+    /// The text of the file: in the batch's folder, or in the archive. What was unpacked is not kept.
+    fn original(&self) -> Result<Option<File>, OutboxError> {
+        match File::open(self.folder.text()) {
+            Err(error) if error.kind() == ErrorKind::NotFound => {}
+            result => return Ok(Some(result?)),
+        }
+        let ending = self.record.name().rsplit_once('.').map_or("", |(_, ending)| ending);
+        if PACKED.iter().any(|packed| ending.eq_ignore_ascii_case(packed)) {
+            return Ok(None);
+        }
+        self.archived(self.record.name())
+    }
+
+    /// The file, or one that came with it, out of the archive.
+    pub(super) fn archived(&self, name: &str) -> Result<Option<File>, OutboxError> {
+        let state = self.record.facts.state.unwrap_or(FileState::Rejected);
+        Ok(self.tree.archived_original(state, self.record.id, name, self.date())?)
+    }
+
     fn archive(&self) -> Result<(), OutboxError> {
         let state = self.record.facts.state.unwrap_or(FileState::Rejected);
         let (input, name) = (self.folder.input(), self.record.name());
@@ -164,7 +202,7 @@ impl OpenBatch {
         let (name, folder) = (self.verdict_answer("ack")?, self.record.answer_folder());
         let mut bytes = Vec::new();
         self.write_ack(&mut bytes)?;
-        if self.is_duplicate() || self.was_held() {
+        if self.is_duplicate() || self.was_held() || self.record.control.reported {
             // Of the earlier file only the ACK is replaced, and after a hold that of a duplicate that
             // came meanwhile. Our own, provisional or done before, is simply written anew.
             let there = self.tree.read_answer(&folder, &name, ACK_MAX_BYTES)?;

@@ -86,7 +86,12 @@ impl Worker for Publisher {
         let (press, held_up) = (self.press.clone(), Arc::clone(&self.held_up));
         match worker::blocking(move || press.next(&held_up)).await? {
             Step::Nothing => Ok(worker::Progress::Idle),
-            Step::Done => Ok(worker::Progress::Busy),
+            Step::Done(batch, publication) => {
+                if publication == Publication::Recall {
+                    self.progress.reopened(batch);
+                }
+                Ok(worker::Progress::Busy)
+            }
             Step::HeldUp(name) => {
                 Arc::make_mut(&mut self.held_up).insert(name);
                 Ok(worker::Progress::Busy)
@@ -115,7 +120,7 @@ impl Worker for Publisher {
 /// What one look at the store's orders led to.
 enum Step {
     Nothing,
-    Done,
+    Done(BatchId, Publication),
     HeldUp(AnswerName),
 }
 
@@ -136,7 +141,7 @@ impl Press {
         let (tenant, batch) = (record.tenant.clone(), record.id);
         let answer = publication.as_str();
         match self.perform(record, publication) {
-            Ok(()) => Ok(Step::Done),
+            Ok(()) => Ok(Step::Done(batch, publication)),
             Err(OutboxError::Store(error)) => Err(error.into()),
             Err(error) => {
                 let error = &error as &dyn Error;

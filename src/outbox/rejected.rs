@@ -2,7 +2,7 @@
 
 use std::collections::VecDeque;
 use std::fs::File;
-use std::io::{BufReader, Read, Write};
+use std::io::{BufReader, Read, Seek, Write};
 
 use super::OutboxError;
 use super::problems::{Problems, code_of};
@@ -28,20 +28,29 @@ impl OpenBatch {
     fn manifest(&self) -> Result<Option<Manifest>, OutboxError> {
         let sidecars = self.folder.sidecars()?;
         let is_manifest = |name: &&String| name.to_ascii_lowercase().ends_with(".manifest.json");
-        let Some(name) = sidecars.iter().find(is_manifest) else { return Ok(None) };
+        let file = match sidecars.iter().find(is_manifest) {
+            Some(name) => Some(File::open(self.folder.sidecar(name))?),
+            None => self.archived(&format!("{}.manifest.json", self.record.name()))?,
+        };
+        let Some(file) = file else { return Ok(None) };
         let mut json = Vec::new();
-        File::open(self.folder.sidecar(name))?.take(MANIFEST_MAX_BYTES).read_to_end(&mut json)?;
+        file.take(MANIFEST_MAX_BYTES).read_to_end(&mut json)?;
         Ok(Manifest::parse(&json, self.record.name()).ok())
     }
 
-    pub(super) fn write_rejected(&self, out: &mut dyn Write) -> Result<(), OutboxError> {
-        let text = self.folder.text();
+    pub(super) fn write_rejected(
+        &self,
+        mut original: File,
+        out: &mut dyn Write,
+    ) -> Result<(), OutboxError> {
         let mut settings = (self.tenant.read_settings)(&self.record.facts.profile);
+        settings.kind = self.record.facts.kind.unwrap_or(settings.kind);
         if let Some(manifest) = self.manifest()? {
             manifest.announce(&mut settings);
         }
-        let settings = settings.for_form(self.record.facts.form, File::open(&text)?)?;
-        let original = BufReader::new(File::open(text)?);
+        let settings = settings.for_form(self.record.facts.form, &original)?;
+        original.rewind()?;
+        let original = BufReader::new(original);
         let refused = self.record.facts.state == Some(FileState::Rejected);
         let code = self.record.facts.code.filter(|_| refused);
         let all_for = code.filter(|code| REFUSED_BY_ROW.contains(code));

@@ -7,7 +7,7 @@ use super::OutboxError;
 use super::publication::OpenBatch;
 use super::rows::{BatchRows, open_log};
 use crate::codes::ReasonCode;
-use crate::model::{Status, message_id_for};
+use crate::model::{Kind, Status, message_id_for};
 use crate::report::{ResultFile, ResultLine, Summary};
 use crate::spool::{OutcomeLog, RowOutcome, RowState, StoredRow};
 use crate::store::Tally;
@@ -27,7 +27,7 @@ impl OpenBatch {
         let rows = BatchRows::open(&self.store, self.record.id, &self.folder)?;
         let (mut tally, mut parts) = (Tally::default(), 0);
         self.each_outcome(&rows, |row, outcome| {
-            let status = status_of(row, outcome).0;
+            let status = self.status_of(row, outcome).0;
             tally.add(status);
             parts += parts_of(row, status);
             Ok(())
@@ -58,13 +58,31 @@ impl OpenBatch {
         })
     }
 
+    /// The row's word in the result, and why.
+    fn status_of(
+        &self,
+        row: &StoredRow<'_>,
+        outcome: Option<&RowOutcome>,
+    ) -> (Status, Option<ReasonCode>) {
+        match (row.state, outcome) {
+            (RowState::Rejected(code), _) => (Status::Rejected, Some(code)),
+            (RowState::Duplicate(code), _) => (Status::Duplicate, Some(code)),
+            (RowState::Accepted, Some(outcome)) => (outcome.status, outcome.code),
+            // What sends nothing has reached its end when it is carried out.
+            (RowState::Accepted, None) if self.record.facts.kind == Some(Kind::Control) => {
+                (Status::Delivered, None)
+            }
+            (RowState::Accepted, None) => (Status::Accepted, None),
+        }
+    }
+
     fn with_line(
         &self,
         row: &StoredRow<'_>,
         outcome: Option<&RowOutcome>,
         then: impl FnOnce(&ResultLine<'_>) -> Result<(), OutboxError>,
     ) -> Result<(), OutboxError> {
-        let (status, code) = status_of(row, outcome);
+        let (status, code) = self.status_of(row, outcome);
         let is_accepted = row.state == RowState::Accepted;
         let message_id = match row.channel {
             Some(channel) if is_accepted => {
@@ -102,16 +120,6 @@ impl OpenBatch {
             ended_at: outcome.and_then(|o| o.ended_at),
             x: &row.x,
         })
-    }
-}
-
-/// The row's word in the result, and why.
-fn status_of(row: &StoredRow<'_>, outcome: Option<&RowOutcome>) -> (Status, Option<ReasonCode>) {
-    match (row.state, outcome) {
-        (RowState::Rejected(code), _) => (Status::Rejected, Some(code)),
-        (RowState::Duplicate(code), _) => (Status::Duplicate, Some(code)),
-        (RowState::Accepted, Some(outcome)) => (outcome.status, outcome.code),
-        (RowState::Accepted, None) => (Status::Accepted, None),
     }
 }
 

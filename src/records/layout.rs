@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 
 use crate::codes::ReasonCode;
-use crate::model::normalise_name;
+use crate::model::{Kind, normalise_name};
 
 use super::address;
 use super::directives::Directives;
@@ -15,7 +15,7 @@ use super::settings::ReadSettings;
 /// Gives each standard column its name, from one table.
 macro_rules! columns {
     ($($variant:ident $text:literal,)+) => {
-        /// A standard column of `messages` files.
+        /// A standard column of `messages` and `control` files.
         #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
         pub enum Column { $($variant,)+ }
 
@@ -27,7 +27,7 @@ macro_rules! columns {
             }
 
             /// The column of this normalised name; aliases are resolved before.
-            pub fn from_text(text: &str) -> Option<Column> {
+            fn from_text(text: &str) -> Option<Column> {
                 match text { $($text => Some(Column::$variant),)+ _ => None }
             }
         }
@@ -69,6 +69,9 @@ columns! {
     ConsentMethod "consent_method",
     ConsentPurpose "consent_purpose",
     ConsentProof "consent_proof",
+    Op "op",
+    Target "target",
+    Reason "reason",
 }
 
 impl Column {
@@ -85,6 +88,18 @@ impl Column {
     ];
 
     const BODIES: [Column; 3] = [Column::Template, Column::Text, Column::Html];
+
+    /// The columns of `control` files; those of `messages` are all others.
+    const CONTROL: [Column; 3] = [Column::Op, Column::Target, Column::Reason];
+
+    /// The column of this normalised name in files of a kind; aliases are resolved before.
+    fn of_kind(name: &str, kind: Kind) -> Option<Column> {
+        Column::from_text(name).filter(|column| column.is_of(kind))
+    }
+
+    fn is_of(self, kind: Kind) -> bool {
+        Column::CONTROL.contains(&self) == (kind == Kind::Control)
+    }
 }
 
 /// The standard name that common exports use another word for.
@@ -152,7 +167,7 @@ impl Layout {
     /// The columns that can give a template's variable: standard columns, `x_*` and `_*` keep their
     /// own meaning, so only `var_…` gives a variable of such a name.
     pub fn columns_for(variable: &str) -> String {
-        if is_known(variable) {
+        if is_known(variable, Kind::Messages) {
             format!("var_{variable}")
         } else {
             format!("{variable} or var_{variable}")
@@ -200,6 +215,7 @@ impl Layout {
                 extras: Vec::new(),
                 variables: Vec::new(),
             },
+            kind: settings.kind,
             taken: HashMap::new(),
             warnings: Vec::new(),
             problems: Vec::new(),
@@ -253,15 +269,15 @@ pub(super) fn standard_name(cell: &str, mapping: &[(String, String)]) -> String 
 }
 
 /// True for a name that has a meaning of its own: what tells a header from data.
-pub(super) fn is_known(name: &str) -> bool {
-    Column::from_text(name).is_some()
+pub(super) fn is_known(name: &str, kind: Kind) -> bool {
+    Column::of_kind(name, kind).is_some()
         || ["x_", "var_", "_"]
             .iter()
             .any(|prefix| name.len() > prefix.len() && name.starts_with(prefix))
 }
 
 /// A header cell that is an address or a number rather than a name.
-pub(super) fn looks_like_data(cells: &[String]) -> Option<usize> {
+pub(super) fn looks_like_data(cells: &[String], kind: Kind) -> Option<usize> {
     let digits = |cell: &str| cell.bytes().filter(u8::is_ascii_digit).count();
     let is_address = |cell: &String| {
         let cell = unwrapped(cell.trim());
@@ -274,7 +290,7 @@ pub(super) fn looks_like_data(cells: &[String]) -> Option<usize> {
         let cell = cell.trim();
         digits(cell) >= 1 && cell.bytes().all(|b| b.is_ascii_digit() || b".,-/ ".contains(&b))
     };
-    let known = cells.iter().any(|cell| is_known(alias(&normalise_name(cell))));
+    let known = cells.iter().any(|cell| is_known(alias(&normalise_name(cell)), kind));
     cells
         .iter()
         .position(is_address)
@@ -284,6 +300,7 @@ pub(super) fn looks_like_data(cells: &[String]) -> Option<usize> {
 /// A layout under construction.
 struct Building {
     layout: Layout,
+    kind: Kind,
     /// Standard name to the position that has it.
     taken: HashMap<String, usize>,
     warnings: Vec<FileProblem>,
@@ -302,7 +319,7 @@ impl Building {
                 .hint("name the column or remove it");
             return self.warnings.push(warning);
         }
-        let known = is_known(name);
+        let known = is_known(name, self.kind);
         let variable = if known { name.strip_prefix("var_") } else { Some(name) };
         // A column `city` and a column `var_city` are the same variable; `email` and `var_email` are
         // not.
@@ -314,9 +331,9 @@ impl Building {
             return self.problems.push(problem.at_column(position, cell));
         }
         if !known {
-            self.warnings.push(unknown(position, cell, name));
+            self.warnings.push(unknown(position, cell, name, self.kind));
         }
-        match (Column::from_text(name), variable) {
+        match (Column::of_kind(name, self.kind), variable) {
             (Some(column), _) => self.layout.positions[column as usize] = Some(position),
             (None, Some(variable)) => self.layout.variables.push(Variable {
                 name: variable.to_owned(),
@@ -353,7 +370,8 @@ impl Building {
         }
     }
 
-    /// A messages file needs an address column, and something to say.
+    /// A messages file needs an address column, and something to say; a control file what to do, and
+    /// on what.
     fn require(&mut self, settings: &ReadSettings, directives: &Directives) {
         let given = |column: &Column| {
             let named = |pairs: &[(String, String)]| {
@@ -364,6 +382,27 @@ impl Building {
                 || named(&settings.values)
                 || named(&settings.defaults)
         };
+        let mut missing = Vec::new();
+        if self.kind == Kind::Control {
+            if !given(&Column::Op) {
+                missing.push(("nothing says what to do", "add the column op"));
+            }
+            if !given(&Column::Target) {
+                missing.push(("nothing says what to act on", "add the column target"));
+            }
+        } else {
+            missing.extend(self.missing_of_messages(given));
+        }
+        for (message, hint) in missing {
+            let problem = FileProblem::new(ReasonCode::HeaderColumnMissing, message);
+            self.problems.push(problem.hint(hint));
+        }
+    }
+
+    fn missing_of_messages(
+        &self,
+        given: impl Fn(&Column) -> bool + Copy,
+    ) -> Vec<(&'static str, &'static str)> {
         let mut missing = Vec::new();
         if !Column::ADDRESSES.iter().any(given) {
             missing.push((
@@ -377,16 +416,16 @@ impl Building {
                 "add the column template, text or html, or the line #template=<name> before the header",
             ));
         }
-        for (message, hint) in missing {
-            let problem = FileProblem::new(ReasonCode::HeaderColumnMissing, message);
-            self.problems.push(problem.hint(hint));
-        }
+        missing
     }
 }
 
-fn unknown(position: usize, cell: &str, name: &str) -> FileProblem {
+fn unknown(position: usize, cell: &str, name: &str, kind: Kind) -> FileProblem {
     let message = format!("the column {:?} is not known", cell.trim());
-    let hint = match nearest(name, Column::ALL.iter().map(|column| column.as_str())) {
+    let columns = Column::ALL.iter().filter(|column| column.is_of(kind));
+    let hint = match nearest(name, columns.map(|column| column.as_str())) {
+        Some(known) if kind == Kind::Control => format!("did you mean {known}? It is ignored"),
+        None if kind == Kind::Control => "it is ignored".to_owned(),
         Some(known) => format!("did you mean {known}? As it is, it is the variable {name}"),
         None => format!("it can be used as the template variable {name}"),
     };
@@ -463,7 +502,7 @@ mod tests {
             ("phone,text,2024", None),
         ] {
             let cells: Vec<String> = line.split(',').map(str::to_owned).collect();
-            assert_eq!(looks_like_data(&cells), expected, "{line}");
+            assert_eq!(looks_like_data(&cells, Kind::Messages), expected, "{line}");
         }
     }
 }

@@ -261,11 +261,12 @@ fn detect<R: Read>(cursor: &mut Cursor<R>, settings: &ReadSettings) -> Result<u8
                 continue;
             }
         };
-        if let Some(at) = looks_like_data(&cells) {
+        if let Some(at) = looks_like_data(&cells, settings.kind) {
             data.get_or_insert((at, cells[at].clone()));
         }
-        let known =
-            cells.iter().filter(|cell| is_known(&standard_name(cell, &settings.columns))).count();
+        let is_known =
+            |cell: &&String| is_known(&standard_name(cell, &settings.columns), settings.kind);
+        let known = cells.iter().filter(is_known).count();
         if known > 0 && best.is_none_or(|(most, width, _)| (known, cells.len()) > (most, width)) {
             best = Some((known, cells.len(), delimiter));
         }
@@ -322,7 +323,7 @@ fn read_header<R: Read>(
         let message = "the header line names no column";
         return Err(FileProblem::new(ReasonCode::HeaderMissing, message).at_line(line).into());
     }
-    if let Some(at) = looks_like_data(&cells).filter(|_| !preamble.redropped) {
+    if let Some(at) = looks_like_data(&cells, settings.kind).filter(|_| !preamble.redropped) {
         return Err(data_as_header(line, at, &cells[at]));
     }
     preamble.cells = cells;

@@ -4,6 +4,8 @@ use crate::model::FileForm;
 
 use super::encoding::TextEncoding;
 
+use crate::model::Kind;
+
 /// Delimiters a file may use; the order breaks ties when a header fits several.
 pub(super) const DELIMITERS: [u8; 4] = [b',', b';', b'\t', b'|'];
 
@@ -53,6 +55,8 @@ impl Default for Limits {
 /// A profile's dialect, mapping, fixed values and defaults.
 #[derive(Debug, Clone)]
 pub struct ReadSettings {
+    /// What the file holds: it says which columns are known.
+    pub kind: Kind,
     /// Declared delimiter; `None` finds it from the header.
     pub delimiter: Option<u8>,
     /// The quote; `None` reads quotes as text.
@@ -84,6 +88,7 @@ pub struct ReadSettings {
 impl Default for ReadSettings {
     fn default() -> ReadSettings {
         ReadSettings {
+            kind: Kind::Messages,
             delimiter: None,
             quote: Some(b'"'),
             encoding: None,

@@ -16,6 +16,8 @@ pub enum ProgressState {
     Scheduled,
     /// Rows are being sent.
     Running,
+    /// Nothing is sent until it is resumed.
+    Paused,
 }
 
 impl ProgressState {
@@ -24,6 +26,7 @@ impl ProgressState {
             ProgressState::Validating => "VALIDATING",
             ProgressState::Scheduled => "SCHEDULED",
             ProgressState::Running => "RUNNING",
+            ProgressState::Paused => "PAUSED",
         }
     }
 }

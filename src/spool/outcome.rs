@@ -44,6 +44,11 @@ impl RowOutcome {
         !matches!(self.status, Status::Deferred | Status::Accepted)
     }
 
+    /// True where the partner may ask for the row to be sent again.
+    pub fn is_resendable(&self) -> bool {
+        matches!(self.status, Status::Failed | Status::Expired | Status::Unknown)
+    }
+
     fn put(&self, out: &mut Vec<u8>) {
         put_u64(out, u64::from(self.index));
         out.push(self.status.index());

@@ -3,9 +3,9 @@
 use jiff::Timestamp;
 
 use super::*;
-use crate::batch::{BatchEvent, BatchState, Decider, Publication};
+use crate::batch::{BatchEvent, BatchState, Decider, Effect, Publication};
 use crate::codes::ReasonCode;
-use crate::model::{BatchId, FileVersion, Proof, UploadEvidence};
+use crate::model::{BatchId, ControlOp, FileVersion, Proof, UploadEvidence};
 
 fn at(seconds: i64) -> Timestamp {
     Timestamp::from_second(1_780_000_000 + seconds).unwrap()
@@ -26,6 +26,7 @@ fn claimed(id: u64) -> BatchRecord {
         facts: Facts::default(),
         chunks: 0,
         hold: None,
+        control: ControlRecord::default(),
     }
 }
 
@@ -39,6 +40,7 @@ fn chunk(number: u32, due: Option<Timestamp>) -> ChunkRecord {
         duplicates: None,
         open: 4,
         deferred: 0,
+        resendable: 0,
         due,
     }
 }
@@ -127,6 +129,15 @@ fn journey(reopen: &mut dyn FnMut(Option<Store>) -> Store) {
     let store = reopen(Some(store));
     assert_eq!(store.holds().unwrap(), []);
     assert_eq!(store.series(&upload.tenant, "").unwrap(), Series::default());
+
+    beside(store, reopen);
+}
+
+/// What stands beside the journey of one batch.
+fn beside(store: Store, reopen: &mut dyn FnMut(Option<Store>) -> Store) {
+    steer(&store, 30);
+    let store = reopen(Some(store));
+    assert_eq!(store.orders(10).unwrap(), []);
 
     guard(&store);
     let store = reopen(Some(store));
@@ -234,6 +245,79 @@ fn hold(store: &Store, id: u64) {
     assert_eq!(other.hold.unwrap().ended_by, "account boss");
     publish_all();
     assert_eq!(store.holds().unwrap(), []);
+}
+
+/// A batch that is paused, cancelled and closed; one that is closed and opened again.
+fn steer(store: &Store, id: u64) {
+    let mut record = store.open_batch(claimed(id)).unwrap();
+    record.facts = Facts { rows_accepted: 4, campaign: "may".to_owned(), ..Facts::default() };
+    record.chunks = 1;
+    let open = chunk(0, Some(at(5)));
+    store.put_chunks(record.id, std::slice::from_ref(&open)).unwrap();
+    store.conclude(record.clone(), BatchEvent::FileAccepted, &Acceptance::default()).unwrap();
+    let tenant = &record.tenant;
+    assert_eq!(store.campaign(tenant, "may", 9).unwrap(), [record.id]);
+    assert_eq!(store.campaign(tenant, "ma", 9).unwrap(), []);
+    assert_eq!(store.newest_named(tenant, None, "a.csv").unwrap(), Some(record.id));
+    assert_eq!(store.newest_named(tenant, Some("messages"), "a.csv").unwrap(), None);
+    assert_eq!(store.chunk_of_row(record.id, 1, 4).unwrap(), Some(open.clone()));
+    assert_eq!(store.chunk_of_row(record.id, 1, 5).unwrap(), None);
+
+    let ask = |op, row| {
+        let mut commands = Commands::new("operator".to_owned(), at(6));
+        let effect = store.command(&mut commands, op, record.id, row).unwrap();
+        store.carry_out(&commands).unwrap();
+        effect
+    };
+    assert_eq!(ask(ControlOp::Pause, None), Ok(Effect::Pause));
+    assert_eq!(ask(ControlOp::Pause, None), Ok(Effect::Nothing));
+    assert_eq!(ask(ControlOp::Cancel, None), Ok(Effect::Cancel));
+    assert!(ask(ControlOp::Resend, None).is_err());
+    // Two that were decided on the same state: the second finds it changed.
+    let mut late = Commands::new("operator".to_owned(), at(6));
+    store.command(&mut late, ControlOp::Resume, record.id, None).unwrap().unwrap();
+    assert_eq!(ask(ControlOp::Resume, None), Ok(Effect::Resume));
+    assert_eq!(store.carry_out(&late), Err(StoreError::Conflict));
+
+    let orders: Vec<OrderRecord> =
+        store.orders(10).unwrap().into_iter().map(|(_, order)| order).collect();
+    let acts: Vec<OrderAct> = orders.iter().map(|order| order.act).collect();
+    assert_eq!(acts, [OrderAct::Look, OrderAct::Cancel, OrderAct::Look]);
+    assert_eq!(store.close_batch(record.id, at(7)).unwrap(), None, "a row is open");
+    let done = ChunkRecord { open: 0, resendable: 0, due: None, ..open };
+    let order = OrderRecord { next_chunk: 1, changed: 4, ..orders[1].clone() };
+    store.advance_order(record.id, &order, &[(open, done.clone())]).unwrap();
+    assert_eq!(store.close_batch(record.id, at(7)).unwrap(), None, "orders are left");
+    for order in [&orders[0], &order, &orders[2]] {
+        store.end_order(record.id, order).unwrap();
+    }
+    let closed = store.close_batch(record.id, at(7)).unwrap().unwrap();
+    assert!(closed.state == BatchState::Closed && closed.control.wholly_cancelled);
+
+    let failed = ChunkRecord { resendable: 1, ..done };
+    store.release_windows(record.id, &[], &done, &failed).unwrap();
+    assert_eq!(ask(ControlOp::Resend, Some(2)), Ok(Effect::Reopen));
+    assert_eq!(ask(ControlOp::Resend, Some(3)), Ok(Effect::Resend));
+    let ordered = || {
+        let all = store.publications(99).unwrap().into_iter();
+        all.filter(|(batch, _)| *batch == record.id).map(|(_, p)| p).collect::<Vec<_>>()
+    };
+    assert!(!ordered().contains(&Publication::Result), "it is written when nothing is open");
+    while let Some(order) = store.next_order(record.id).unwrap() {
+        store.end_order(record.id, &order).unwrap();
+    }
+    assert_eq!(
+        store.close_batch(record.id, at(9)).unwrap(),
+        None,
+        "earlier answers are in the way"
+    );
+    store.published(record.id, Publication::Recall).unwrap();
+    let closed = store.close_batch(record.id, at(9)).unwrap().unwrap();
+    assert_eq!((closed.state, closed.control.wholly_cancelled), (BatchState::Closed, false));
+    assert!(ordered().ends_with(&[Publication::Result, Publication::Final, Publication::Summary]));
+    for publication in ordered() {
+        store.published(record.id, publication).unwrap();
+    }
 }
 
 fn guard(store: &Store) {

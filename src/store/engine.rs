@@ -51,10 +51,12 @@ pub(super) enum Space {
     Noted,
     Taken,
     CutUploads,
+    Orders,
+    Campaigns,
 }
 
 impl Space {
-    pub(super) const ALL: [Space; 18] = [
+    pub(super) const ALL: [Space; 20] = [
         Space::Meta,
         Space::Batches,
         Space::Chunks,
@@ -73,6 +75,8 @@ impl Space {
         Space::Noted,
         Space::Taken,
         Space::CutUploads,
+        Space::Orders,
+        Space::Campaigns,
     ];
 
     pub(super) const fn as_str(self) -> &'static str {
@@ -95,6 +99,8 @@ impl Space {
             Space::Noted => "noted",
             Space::Taken => "taken",
             Space::CutUploads => "cut_uploads",
+            Space::Orders => "orders",
+            Space::Campaigns => "campaigns",
         }
     }
 }

@@ -4,14 +4,16 @@ use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
 use super::Store;
+use super::commands::Commands;
 use super::engine::{Expect, KeyValue, Op, Space, StoreError, after_prefix};
 use super::keys;
 use super::records::{
     BatchRecord, ChunkRecord, RECORD_VERSION, batch_text, decode, encode, proof_text, tenant_text,
 };
 use super::row_ids::RowIdFile;
+use super::targets::campaign_prefix;
 use crate::batch::{BatchEvent, BatchState, Publication, apply};
-use crate::model::{BatchId, FileVersion, Proof, TenantId, UploadEvidence};
+use crate::model::{BatchId, FileState, FileVersion, Proof, TenantId, UploadEvidence};
 
 /// What concluding a file writes beside the batch itself, in the same commit.
 #[derive(Debug, Clone, Default)]
@@ -24,6 +26,8 @@ pub struct Acceptance {
     pub numbered: bool,
     /// Rows of a file that says what is usual for its profile.
     pub usual_rows: Option<u64>,
+    /// What a control file or marker asks of other batches.
+    pub commands: Option<Commands>,
 }
 
 /// Files of one stem that are looked at to find the one a sidecar belongs to.
@@ -280,7 +284,19 @@ impl Store {
                 ops.push(Op::Delete(Space::Uploads, used_up.clone()));
                 expected.push(Expect::Value(Space::Uploads, used_up, evidence));
             }
-            match self.commit(ops, expected) {
+            if let Some(commands) = &acceptance.commands {
+                ops.extend(commands.ops());
+                expected.extend(commands.expected());
+            }
+            let result = self.commit(ops, expected);
+            if result == Err(StoreError::Conflict)
+                && let Some(commands) = &acceptance.commands
+                && !self.still_holds(commands)?
+            {
+                // A batch that they speak to changed: they are to be decided anew.
+                return result.map(|()| record);
+            }
+            match result {
                 // Something beside the batch changed: a newer upload of the name came in between, or
                 // another file of the series was decided.
                 Err(StoreError::Conflict)
@@ -342,14 +358,18 @@ fn consequences(
     publications: &[Publication],
     acceptance: &Acceptance,
 ) -> Vec<Op> {
-    let order = |publication: &Publication| {
-        let key = keys::publication(record.id, *publication);
-        Op::Put(Space::Publications, key, vec![RECORD_VERSION])
-    };
-    let mut ops: Vec<Op> = publications.iter().map(order).collect();
+    let mut ops: Vec<Op> = publications.iter().map(|p| order_of(record.id, *p)).collect();
     if before == BatchState::Claimed {
         let path = keys::named(&record.tenant, record.path.as_bytes());
         ops.push(Op::Put(Space::Taken, path, encode(&StoredTaken { batch: record.id })));
+    }
+    // A file that was held unread tells its campaign when it is released.
+    let is_judged = matches!(before, BatchState::Claimed | BatchState::Released);
+    let is_duplicate = record.facts.state == Some(FileState::Duplicate);
+    if is_judged && !is_duplicate && !record.facts.campaign.is_empty() {
+        let mut key = campaign_prefix(&record.tenant, &record.facts.campaign);
+        key.extend_from_slice(&keys::batch(record.id));
+        ops.push(Op::Put(Space::Campaigns, key, vec![RECORD_VERSION]));
     }
     match (before, record.state) {
         (_, BatchState::Held) => {
@@ -373,4 +393,9 @@ fn consequences(
         ops.push(file.put(&record.tenant, scope));
     }
     ops
+}
+
+/// Something is to be done in the tenant's folders.
+pub(super) fn order_of(batch: BatchId, publication: Publication) -> Op {
+    Op::Put(Space::Publications, keys::publication(batch, publication), vec![RECORD_VERSION])
 }

@@ -10,10 +10,10 @@ use crate::batch::{BatchEvent, BatchState};
 use crate::model::BatchId;
 
 #[derive(Serialize, Deserialize)]
-struct StoredName {
+pub(super) struct StoredName {
     /// The newest file of the name that was no DUPLICATE.
     #[serde(with = "batch_text")]
-    batch: BatchId,
+    pub(super) batch: BatchId,
     /// Whose ACK stands under the name.
     #[serde(default, with = "optional_batch")]
     ack: Option<BatchId>,

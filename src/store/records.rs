@@ -5,6 +5,7 @@ use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
 use super::engine::StoreError;
+use super::orders::OrderAct;
 use crate::batch::{BatchState, Counts};
 use crate::codes::ReasonCode;
 use crate::model::{BatchId, FileForm, FileState, Kind, Proof, Status, TenantId};
@@ -64,6 +65,8 @@ stored_as_text! {
     tenant_text: TenantId, |v| v.to_string(), |t| t.parse().ok();
     batch_text: BatchId, |v| v.to_string(), |t| t.parse().ok();
     code_text: ReasonCode, |v| v.to_string(), ReasonCode::from_text;
+    act_text: OrderAct, |v| v.as_str().to_owned(),
+        |t| OrderAct::ALL.into_iter().find(|a| a.as_str() == t);
     proof_text: Proof, |v| v.to_string(), Proof::from_text;
     state_text: BatchState, |v| v.as_str().to_owned(),
         |t| BatchState::ALL.into_iter().find(|s| s.as_str() == t);
@@ -112,6 +115,26 @@ pub struct BatchRecord {
     /// Why and until when the file waits or waited; none where it never did.
     #[serde(default)]
     pub hold: Option<HoldRecord>,
+    /// What was asked of the batch since it was judged.
+    #[serde(default)]
+    pub control: ControlRecord,
+}
+
+/// What somebody asked of one batch, by control file, marker or command.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ControlRecord {
+    /// Nothing is sent until it is resumed.
+    pub paused: bool,
+    /// All rows that were open were cancelled.
+    pub cancelled: bool,
+    /// No accepted row was attempted before: the file does not count as sent.
+    pub wholly_cancelled: bool,
+    /// When rows that had ended were opened again, the last time that the batch was closed before.
+    pub reopened_at: Option<Timestamp>,
+    /// The answers were asked for again: where a newer file has the name, they bear the batch's id.
+    pub reported: bool,
+    /// The number of the last order.
+    pub orders: u32,
 }
 
 /// The wait of one file for somebody's word.
@@ -260,6 +283,9 @@ pub struct ChunkRecord {
     /// Of these, rows that wait for a time, a window or a retry.
     #[serde(default)]
     pub deferred: u32,
+    /// Rows that ended failed, expired or unknown: `resend` opens them again.
+    #[serde(default)]
+    pub resendable: u32,
     /// When the next open row is due; none when no row is open.
     pub due: Option<Timestamp>,
 }
@@ -328,6 +354,7 @@ mod tests {
             facts: Facts::default(),
             chunks: 0,
             hold: None,
+            control: ControlRecord::default(),
         };
         assert_eq!((record.name(), &*record.answer_folder()), ("A.csv", "outbox/contacts"));
         record.path = "inbox/B.csv".to_owned();

@@ -3,7 +3,7 @@
 //! | in a case's folder | what it is |
 //! |---|---|
 //! | `about.md` | two lines: goal and method |
-//! | `config.toml` | differences to the base configuration; its table `[journey]` is the runner's own: `start` (the time, a Monday morning by default), `pause` (before each further folder, as `25h`), `seen = false` (no door saw the upload end), `proof` (what the door saw, `close` by default), `after.1 = "release"` (or `"refuse"`: what the operator does with held files after step 1; `"wait"`: until none is held) |
+//! | `config.toml` | differences to the base configuration; its table `[journey]` is the runner's own: `start` (the time, a Monday morning by default), `pause` (before each further folder, as `25h`), `seen = false` (no door saw the upload end), `proof` (what the door saw, `close` by default), `accounts = [...]` (who drops each folder; `erp` by default), `after.1 = "release"` (or `"refuse"`: what the operator does with held files after step 1; `"wait"`: until none is held) |
 //! | `inbox/`, `inbox-2/`, … | files to drop, each folder when the one before is at rest |
 //! | `expected/outbox/` | every answer, byte for byte |
 //! | `expected/archive.txt` | the names in the archive |
@@ -109,6 +109,9 @@ fn play(case: &Path) -> BTreeMap<String, Vec<u8>> {
     let setting = |name: &str| own.as_ref().and_then(|own| own.get(name));
     let start = setting("start").and_then(toml::Value::as_str).unwrap_or(START);
     let seen = setting("seen").and_then(toml::Value::as_bool).unwrap_or(true);
+    let accounts = setting("accounts").and_then(toml::Value::as_array);
+    let accounts: Vec<&str> =
+        accounts.into_iter().flatten().filter_map(toml::Value::as_str).collect();
     let start: Timestamp = start.parse().unwrap();
     let pause: SignedDuration =
         setting("pause").and_then(toml::Value::as_str).unwrap_or("0s").parse().unwrap();
@@ -125,7 +128,8 @@ fn play(case: &Path) -> BTreeMap<String, Vec<u8>> {
             if step > 1 {
                 tokio::time::sleep(pause.unsigned_abs()).await;
             }
-            life.drop_files(&files, seen);
+            let account = accounts.get(step - 1).copied().unwrap_or("erp");
+            life.drop_files_as(account, &files, seen);
             let end = life.rest(PATIENCE).await;
             let log =
                 || stage.log.lines().iter().map(|line| format!("{line}\n")).collect::<String>();

@@ -15,3 +15,4 @@ mod notices;
 mod old_stores;
 mod service;
 mod stage;
+mod steering;

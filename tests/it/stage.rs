@@ -142,22 +142,31 @@ impl Life<'_> {
     /// Drops files as a partner does whose upload the door saw end; `seen` false: as a local writer,
     /// whose close nobody saw.
     pub(crate) fn drop_files(&self, files: &BTreeMap<String, Vec<u8>>, seen: bool) {
+        self.drop_files_as("erp", files, seen);
+    }
+
+    pub(crate) fn drop_files_as(
+        &self,
+        account: &str,
+        files: &BTreeMap<String, Vec<u8>>,
+        seen: bool,
+    ) {
         for (name, bytes) in files {
             let path = self.stage.tenant("inbox").join(name);
             std::fs::write(&path, bytes).unwrap();
             if seen {
                 // Where the store fails the client hears no success, and the file waits to be quiet.
-                let _failed = self.store.record_upload(&self.evidence(name, &path));
+                let _failed = self.store.record_upload(&self.evidence(account, name, &path));
             }
         }
     }
 
-    fn evidence(&self, name: &str, path: &Path) -> UploadEvidence {
+    fn evidence(&self, account: &str, name: &str, path: &Path) -> UploadEvidence {
         let facts = std::fs::metadata(path).unwrap();
         UploadEvidence {
             tenant: "acme".parse().unwrap(),
             path: format!("inbox/{name}"),
-            account: "erp".to_owned(),
+            account: account.to_owned(),
             protocol: "sftp",
             proof: self.proof,
             weak: false,
@@ -172,7 +181,7 @@ impl Life<'_> {
         }
     }
 
-    /// Waits until every file is answered and nothing is left to do.
+    /// Waits until every file is answered and nothing is left to do; what is paused is at rest.
     pub(crate) async fn rest(&self, patience: Duration) -> End {
         let deadline = self.world.clock.instant() + patience;
         loop {
@@ -200,6 +209,11 @@ impl Life<'_> {
             }
         }
         for batch in self.store.batches_in(&OPEN).unwrap() {
+            let is_waiting =
+                batch.control.paused && self.store.next_order(batch.id).unwrap().is_none();
+            if is_waiting {
+                continue;
+            }
             writeln!(left, "{}: {} {:?}", batch.id, batch.name(), batch.state).unwrap();
             for (due, chunk) in self.store.timers(batch.id, 10).unwrap() {
                 writeln!(left, "  chunk {chunk} is due at {due}").unwrap();

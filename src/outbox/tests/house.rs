@@ -16,7 +16,9 @@ use crate::spool::{
     ChunkBuilder, DuplicateMark, LogWriter, OutcomeRecord, RowHead, RowOutcome, Spool,
     StoredProblem, StoredRow,
 };
-use crate::store::{Acceptance, BatchRecord, ChunkRecord, Facts, SimulatedDisk, Store};
+use crate::store::{
+    Acceptance, BatchRecord, ChunkRecord, ControlRecord, Facts, SimulatedDisk, Store,
+};
 use crate::telemetry::Metrics;
 use crate::worker::{Progress, Worker};
 use crate::world::World;
@@ -100,6 +102,7 @@ impl House {
             facts: Facts::default(),
             chunks: 0,
             hold: None,
+            control: ControlRecord::default(),
         };
         let record = self.store.open_batch(record).unwrap();
         let folder = self.spool.batch(record.id);
@@ -138,6 +141,7 @@ impl House {
                 duplicates: marks,
                 open: count,
                 deferred: 0,
+                resendable: 0,
                 due: Some(record.claimed_at),
             });
         }

@@ -1,0 +1,184 @@
+//! An order, followed: rows that end without an attempt, or are open again.
+//!
+//! The outcomes are synced before the commit that says what is left of their chunks and how far the
+//! order is. After a crash the last page is done again, which changes nothing twice.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use jiff::Timestamp;
+use tokio_util::sync::CancellationToken;
+
+use super::chunk::{remaining, untried};
+use super::error::DispatchError;
+use super::live::LiveBatch;
+use crate::codes::ReasonCode;
+use crate::model::Status;
+use crate::spool::{RowOutcome, RowState};
+use crate::store::{BatchRecord, ChunkRecord, OrderAct, OrderRecord, Store};
+use crate::telemetry::Metrics;
+use crate::worker::blocking;
+use crate::world::World;
+
+/// Chunks that share a sync and a commit.
+const CHUNKS_AT_ONCE: usize = 64;
+
+/// What following an order works with. No task of a chunk runs beside it.
+#[derive(Debug, Clone)]
+pub(super) struct OrderTask {
+    pub(super) live: Arc<LiveBatch>,
+    pub(super) order: OrderRecord,
+    pub(super) store: Store,
+    pub(super) world: Arc<World>,
+    pub(super) metrics: Arc<Metrics>,
+    pub(super) stopping: CancellationToken,
+}
+
+impl OrderTask {
+    /// Follows the order to its end and strikes it, unless a stop comes first. Returns the batch as it
+    /// is now.
+    pub(super) async fn run(self) -> Result<Option<Box<BatchRecord>>, DispatchError> {
+        let (mut task, mut is_done) = (self, false);
+        while !is_done {
+            if task.stopping.is_cancelled() {
+                return Ok(None);
+            }
+            (task, is_done) = blocking(move || {
+                let is_done = task.page()?;
+                Ok::<_, DispatchError>((task, is_done))
+            })
+            .await?;
+        }
+        let (batch, order) = (task.live.record.id, task.order);
+        let store = task.store;
+        let (record, order) =
+            blocking(move || store.end_order(batch, &order).map(|record| (record, order))).await?;
+        let (act, by) = (order.act.as_str(), &order.by);
+        tracing::info!(tenant = %record.tenant, %batch, file = record.name(), act, by,
+            rows = order.changed, "order followed");
+        Ok(Some(Box::new(record)))
+    }
+
+    /// Does the next chunks; true where none is left.
+    fn page(&mut self) -> Result<bool, DispatchError> {
+        let (batch, order) = (self.live.record.id, &self.order);
+        let chunks = match (order.act, order.row) {
+            (OrderAct::Look, _) => return Ok(true),
+            (_, None) => self.store.chunks(batch, order.next_chunk, CHUNKS_AT_ONCE)?,
+            (_, Some(_)) if order.next_chunk > 0 => return Ok(true),
+            (_, Some(row)) => {
+                let found = self.store.chunk_of_row(batch, self.live.record.chunks, row)?;
+                found.into_iter().collect()
+            }
+        };
+        let Some(last) = chunks.last() else { return Ok(true) };
+        self.order.next_chunk = last.number + 1;
+        let mut done = Vec::new();
+        for before in chunks {
+            let after = self.chunk(&before)?;
+            if after != before {
+                done.push((before, after));
+            }
+        }
+        self.live.sync()?;
+        self.store.advance_order(batch, &self.order, &done)?;
+        Ok(false)
+    }
+
+    fn chunk(&mut self, before: &ChunkRecord) -> Result<ChunkRecord, DispatchError> {
+        let is_concerned = match self.order.act {
+            OrderAct::Resend => before.resendable > 0,
+            _ => before.open > 0,
+        };
+        if !is_concerned {
+            return Ok(before.clone());
+        }
+        let (chunk, mut latest) = (self.live.chunk(before)?, self.live.latest(before.number)?);
+        let (rows, now) = (chunk.rows()?, self.world.clock.now());
+        let mut changed = Vec::new();
+        for (index, row) in (0..).zip(&rows) {
+            let is_meant = self.order.row.is_none_or(|only| only == row.row);
+            if row.state == RowState::Accepted && is_meant {
+                let outcome = latest.get(&index);
+                changed.extend(match self.order.act {
+                    OrderAct::Resend => reopened(index, outcome, self.order.at),
+                    _ => cancelled(index, outcome, now),
+                });
+            }
+        }
+        for row in changed.iter().filter(|row| row.is_settled()) {
+            self.metrics.rows_settled.of([row.status.as_str()]).inc();
+        }
+        latest.extend(changed.iter().map(|row| (row.index, row.clone())));
+        // Counted from what stands there now: the same number where a crash made it the second time.
+        let is_done = |row: &&RowOutcome| match self.order.act {
+            OrderAct::Resend => row.status == Status::Accepted,
+            _ => row.status == Status::Cancelled,
+        };
+        self.order.changed += latest.values().filter(is_done).count() as u64;
+        if !changed.is_empty() {
+            self.live.append(before.number, 0, changed)?;
+        }
+        Ok(remaining(before, &rows, &latest, &HashMap::new(), now))
+    }
+}
+
+/// A row that nobody will send any more.
+fn cancelled(index: u32, outcome: Option<&RowOutcome>, now: Timestamp) -> Option<RowOutcome> {
+    let mut row = match outcome {
+        Some(outcome) if outcome.is_settled() => return None,
+        Some(outcome) => outcome.clone(),
+        None => untried(index),
+    };
+    // A row that waits to be sent again although it may have gone out stays in doubt.
+    let in_doubt = row.attempts > 0 && row.code == Some(ReasonCode::DeliveryOutcomeUnknown);
+    (row.status, row.code) = if in_doubt {
+        (Status::Unknown, row.code)
+    } else {
+        (Status::Cancelled, Some(ReasonCode::PolicyCancelled))
+    };
+    row.deferred_until = None;
+    row.ended_at = Some(now);
+    Some(row)
+}
+
+/// A row that begins anew.
+fn reopened(index: u32, outcome: Option<&RowOutcome>, at: Timestamp) -> Option<RowOutcome> {
+    outcome.filter(|outcome| outcome.is_resendable())?;
+    Some(RowOutcome { deferred_until: Some(at), ..untried(index) })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn row(status: Status, attempts: u32, code: Option<ReasonCode>) -> RowOutcome {
+        RowOutcome { status, attempts, code, ..untried(3) }
+    }
+
+    #[test]
+    fn only_what_is_open_is_cancelled_and_doubt_stays_doubt() {
+        let at = Timestamp::UNIX_EPOCH;
+        let status = |outcome: Option<&RowOutcome>| cancelled(3, outcome, at).map(|row| row.status);
+        assert_eq!(status(None), Some(Status::Cancelled));
+        let network = row(Status::Deferred, 1, Some(ReasonCode::DeliveryNetwork));
+        assert_eq!(status(Some(&network)), Some(Status::Cancelled));
+        let doubt = row(Status::Deferred, 1, Some(ReasonCode::DeliveryOutcomeUnknown));
+        assert_eq!(status(Some(&doubt)), Some(Status::Unknown));
+        for ended in [Status::Sent, Status::Failed, Status::Unknown, Status::Cancelled] {
+            assert_eq!(status(Some(&row(ended, 1, None))), None, "{ended}");
+        }
+    }
+
+    #[test]
+    fn only_what_failed_expired_or_is_unknown_begins_anew() {
+        let at = Timestamp::UNIX_EPOCH;
+        for status in Status::ALL {
+            let anew = reopened(3, Some(&row(*status, 2, None)), at);
+            let expected = matches!(status, Status::Failed | Status::Expired | Status::Unknown);
+            assert_eq!(anew.is_some(), expected, "{status}");
+            assert!(anew.is_none_or(|row| row.attempts == 0 && !row.is_settled()));
+        }
+        assert_eq!(reopened(3, None, at), None);
+    }
+}

@@ -1,0 +1,296 @@
+//! From what a partner names to operations on batches: targets found, rights held, each decided.
+
+use std::collections::hash_map::Entry;
+use std::collections::{HashMap, HashSet};
+
+use jiff::Timestamp;
+
+use super::IntakeError;
+use super::concluding::Desk;
+use super::same_again::digest_of;
+use super::settings::TenantSettings;
+use crate::batch::{Decider, Effect, Unfit};
+use crate::codes::ReasonCode;
+use crate::model::{BatchId, ControlOp, Target};
+use crate::spool::{LogReader, OutcomeLog, RowOutcome};
+use crate::store::{BatchRecord, Commands, StoreError};
+
+/// Batches of a campaign that one row may act on.
+const CAMPAIGN_MAX: usize = 100;
+
+/// Why an operation is not possible; the sentences are the partner's.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Refusal {
+    pub(super) code: ReasonCode,
+    pub(super) message: String,
+    pub(super) hint: String,
+}
+
+impl Refusal {
+    pub(super) fn new(code: ReasonCode, message: impl Into<String>, hint: &str) -> Refusal {
+        Refusal { code, message: message.into(), hint: hint.to_owned() }
+    }
+}
+
+/// What one file asks for, so far as it was decided.
+pub(super) struct Asking<'a> {
+    desk: &'a Desk,
+    tenant: &'a TenantSettings,
+    /// The account that dropped the file; empty where it came another road.
+    account: &'a str,
+    now: Timestamp,
+    pub(super) commands: Commands,
+    /// Held files that are let go on, or refused.
+    held: Vec<(BatchRecord, Effect)>,
+    /// The outcomes of batches of which single rows are meant.
+    outcomes: HashMap<BatchId, (OutcomeLog, Option<LogReader>)>,
+}
+
+/// A batch, or one row of it.
+type Spot = (BatchRecord, Option<u64>);
+
+impl<'a> Asking<'a> {
+    pub(super) fn new(
+        desk: &'a Desk,
+        tenant: &'a TenantSettings,
+        account: &'a str,
+        now: Timestamp,
+    ) -> Asking<'a> {
+        let commands = Commands::new(decider(account).to_string(), now);
+        let (held, outcomes) = (Vec::new(), HashMap::new());
+        Asking { desk, tenant, account, now, commands, held, outcomes }
+    }
+
+    /// Decides one operation; `folder` is looked in first where a file is named. Returns what it acts
+    /// on, as a sentence names it.
+    pub(super) fn ask(
+        &mut self,
+        op: ControlOp,
+        target: &Target,
+        folder: Option<&str>,
+    ) -> Result<Result<String, Refusal>, IntakeError> {
+        let spots = match self.find(target, folder)? {
+            Ok(spots) => spots,
+            Err(refusal) => return Ok(Err(refusal)),
+        };
+        let mut refused = None;
+        let mut done = Vec::new();
+        for (record, row) in spots {
+            match self.ask_one(op, &record, row)? {
+                Ok(()) => done.push(record),
+                Err(refusal) => refused = Some(refusal),
+            }
+        }
+        // Of a campaign those batches are meant that can take it.
+        Ok(match (done.as_slice(), refused) {
+            ([], Some(refusal)) => Err(refusal),
+            ([record], _) => Ok(named(record, None)),
+            (batches, _) => Ok(format!("{} batches", batches.len())),
+        })
+    }
+
+    fn ask_one(
+        &mut self,
+        op: ControlOp,
+        record: &BatchRecord,
+        row: Option<u64>,
+    ) -> Result<Result<(), Refusal>, IntakeError> {
+        if op == ControlOp::Approve
+            && let Some(refusal) = self.may_not_approve(record)
+        {
+            return Ok(Err(refusal));
+        }
+        if let Some(row) = row
+            && let Some(refusal) = self.row_is_over(op, record, row)?
+        {
+            return Ok(Err(refusal));
+        }
+        match self.desk.store.command(&mut self.commands, op, record.id, row)? {
+            Err(Unfit(why)) => {
+                let code = ReasonCode::RowTargetState;
+                let message = format!("{} {why}", named(record, row));
+                Ok(Err(Refusal::new(code, message, code.advice())))
+            }
+            Ok(effect @ (Effect::Release | Effect::RefuseHeld)) => {
+                if self.held.iter().all(|(held, _)| held.id != record.id) {
+                    self.held.push((record.clone(), effect));
+                }
+                Ok(Ok(()))
+            }
+            Ok(_) => Ok(Ok(())),
+        }
+    }
+
+    fn may_not_approve(&self, record: &BatchRecord) -> Option<Refusal> {
+        let code = ReasonCode::RowValueNotAllowed;
+        if !self.tenant.may(self.account).approve {
+            let message = "this account may not approve: it lacks the right \"approve\"";
+            return Some(Refusal::new(code, message, "let an account that has it approve"));
+        }
+        if self.tenant.four_eyes && record.account == self.account {
+            let message = format!("{} was dropped by the same account", named(record, None));
+            let hint = "let another account approve: this tenant asks for four eyes";
+            return Some(Refusal::new(code, message, hint));
+        }
+        None
+    }
+
+    fn find(
+        &self,
+        target: &Target,
+        folder: Option<&str>,
+    ) -> Result<Result<Vec<Spot>, Refusal>, IntakeError> {
+        let (store, tenant) = (&self.desk.store, &self.tenant.id);
+        let found: Vec<(BatchId, Option<u64>)> = match target {
+            Target::Batch(batch) => vec![(*batch, None)],
+            Target::File(path) => {
+                let (given, name) = match path.rsplit_once('/') {
+                    Some((given, name)) => (Some(given), name),
+                    None => (None, path.as_str()),
+                };
+                let own = match given.or(folder) {
+                    Some(folder) => store.newest_named(tenant, Some(folder), name)?,
+                    None => None,
+                };
+                let any = match (own, given) {
+                    (None, None) => store.newest_named(tenant, None, name)?,
+                    _ => own,
+                };
+                any.into_iter().map(|batch| (batch, None)).collect()
+            }
+            Target::Campaign(campaign) => {
+                let batches = store.campaign(tenant, campaign, CAMPAIGN_MAX + 1)?;
+                if batches.len() > CAMPAIGN_MAX {
+                    let message = format!("more than {CAMPAIGN_MAX} files have this campaign");
+                    let hint = "name the files or batches one by one";
+                    return Ok(Err(Refusal::new(ReasonCode::RowTargetState, message, hint)));
+                }
+                batches.into_iter().map(|batch| (batch, None)).collect()
+            }
+            Target::Row(row_id) => {
+                let found = self.find_row(row_id)?;
+                found.into_iter().map(|(batch, row)| (batch, Some(row))).collect()
+            }
+        };
+        let mut spots = Vec::new();
+        for (batch, row) in found {
+            let record = store.batch(batch)?.filter(|record| record.tenant == *tenant);
+            spots.extend(record.map(|record| (record, row)));
+        }
+        if spots.is_empty() {
+            return Ok(Err(unknown(target)));
+        }
+        Ok(Ok(spots))
+    }
+
+    /// The row of a `row_id`, in every scope that names rows beyond their file.
+    fn find_row(&self, row_id: &str) -> Result<Option<(BatchId, u64)>, IntakeError> {
+        let since = self.now - self.tenant.row_id_window;
+        let profiles = self.tenant.profiles.iter().map(|p| p.name.as_str()).chain([""]);
+        let profiles: HashSet<String> = profiles.map(|name| format!("profile:{name}")).collect();
+        let digest = digest_of([row_id]);
+        for scope in ["tenant".to_owned()].into_iter().chain(profiles) {
+            let (memory, oldest) = self.desk.row_memory(&self.tenant.id, &scope, since)?;
+            if let Some(found) = memory.find(&[(digest, 0)], oldest)?.pop().flatten() {
+                return Ok(Some(found));
+            }
+        }
+        Ok(None)
+    }
+
+    /// Why the row itself cannot take it, where its batch could.
+    fn row_is_over(
+        &mut self,
+        op: ControlOp,
+        record: &BatchRecord,
+        row: u64,
+    ) -> Result<Option<Refusal>, IntakeError> {
+        let outcome = self.outcome(record, row)?;
+        let settled = outcome.filter(RowOutcome::is_settled);
+        let why = match (op, settled) {
+            (ControlOp::Cancel, Some(outcome)) => format!("is {} already", outcome.status),
+            (ControlOp::Resend, Some(outcome)) if !outcome.is_resendable() => {
+                format!("is {}: only what failed, expired or is unknown is resent", outcome.status)
+            }
+            _ => return Ok(None),
+        };
+        let code = ReasonCode::RowTargetState;
+        let message = format!("{} {why}", named(record, Some(row)));
+        Ok(Some(Refusal::new(code, message, code.advice())))
+    }
+
+    fn outcome(
+        &mut self,
+        record: &BatchRecord,
+        row: u64,
+    ) -> Result<Option<RowOutcome>, IntakeError> {
+        let Some(chunk) = self.desk.store.chunk_of_row(record.id, record.chunks, row)? else {
+            return Ok(None);
+        };
+        let (log, reader) = match self.outcomes.entry(record.id) {
+            Entry::Occupied(known) => known.into_mut(),
+            Entry::Vacant(place) => {
+                let path = self.desk.spool.batch(record.id).outcomes();
+                let log = OutcomeLog::scan(&path, &HashSet::new())?;
+                let reader = if path.exists() { Some(LogReader::open(&path)?) } else { None };
+                place.insert((log, reader))
+            }
+        };
+        let Some(reader) = reader else { return Ok(None) };
+        Ok(log.latest(reader, chunk.number)?.remove(&((row - chunk.first_row) as u32)))
+    }
+
+    /// Ends the holds that were decided on. Each is a commit of its own: done again after a crash, it
+    /// is so already.
+    pub(super) fn end_holds(&self) -> Result<(), IntakeError> {
+        let (store, by) = (&self.desk.store, decider(self.account));
+        for (record, effect) in &self.held {
+            let waits_for = record.hold.as_ref().map(|hold| hold.code);
+            let ended = match effect {
+                Effect::Release => store.release(record.id, &by, self.now),
+                _ => {
+                    let code = waits_for.filter(|code| *code == ReasonCode::FileIncomplete);
+                    let code = code.unwrap_or(ReasonCode::FileApprovalNeeded);
+                    store.refuse_held(record.id, &by, code, self.now)
+                }
+            };
+            match ended {
+                // Somebody else was quicker; whoever came first holds.
+                Ok(_) | Err(StoreError::Conflict) => {}
+                Err(error) => return Err(error.into()),
+            }
+        }
+        Ok(())
+    }
+}
+
+/// Who decides by dropping a file; one that came another road is the operator's.
+fn decider(account: &str) -> Decider {
+    match account {
+        "" => Decider::Operator,
+        account => Decider::Account(account.to_owned()),
+    }
+}
+
+fn named(record: &BatchRecord, row: Option<u64>) -> String {
+    let row = row.map_or(String::new(), |row| format!("row {row} of "));
+    format!("{row}{} (batch {})", record.name(), record.id)
+}
+
+fn unknown(target: &Target) -> Refusal {
+    let (message, hint) = match target {
+        Target::File(name) => (
+            format!("no file {name:?} was taken yet"),
+            "check the name; a file can be acted on once it has its ACK",
+        ),
+        Target::Batch(batch) => (format!("there is no batch {batch}"), "take it from the ACK"),
+        Target::Campaign(campaign) => {
+            (format!("no file says #campaign={campaign}"), "check the campaign, or name the files")
+        }
+        Target::Row(row_id) => (
+            format!("no row with the row_id {row_id:?} was accepted"),
+            "check the row_id; where it is unique within a file only, name the file",
+        ),
+    };
+    Refusal::new(ReasonCode::RowTargetUnknown, message, hint)
+}

@@ -1,0 +1,205 @@
+//! Operations on batches: decided one after the other, written in one commit.
+
+use std::collections::BTreeMap;
+use std::collections::btree_map::Entry;
+
+use jiff::Timestamp;
+
+use super::Store;
+use super::engine::{Expect, Op, Space, StoreError};
+use super::keys;
+use super::orders::{OrderAct, OrderRecord};
+use super::records::{BatchRecord, RECORD_VERSION, decode, encode};
+use crate::batch::{BatchEvent, BatchState, Effect, Publication, Standing, Unfit, apply, decide};
+use crate::model::{BatchId, ControlOp};
+
+/// What somebody asks of some batches, so far as it was decided. Nothing of it is written yet.
+#[derive(Debug, Clone)]
+pub struct Commands {
+    /// Who asks, as the orders keep it.
+    by: String,
+    at: Timestamp,
+    touched: BTreeMap<BatchId, Touched>,
+}
+
+/// One batch as it was, as it is to be, and what goes with it.
+#[derive(Debug, Clone)]
+struct Touched {
+    before: Vec<u8>,
+    record: BatchRecord,
+    ops: Vec<Op>,
+}
+
+impl Commands {
+    pub fn new(by: String, at: Timestamp) -> Commands {
+        Commands { by, at, touched: BTreeMap::new() }
+    }
+
+    /// Changes that the commit will hold.
+    pub fn len(&self) -> usize {
+        self.changed().map(|touched| touched.ops.len() + 1).sum()
+    }
+
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    fn changed(&self) -> impl Iterator<Item = &Touched> {
+        self.touched.values().filter(|touched| !touched.ops.is_empty())
+    }
+
+    pub(super) fn ops(&self) -> impl Iterator<Item = Op> + '_ {
+        self.changed().flat_map(|touched| {
+            let (key, value) = (keys::batch(touched.record.id), encode(&touched.record));
+            touched.ops.iter().cloned().chain([Op::Put(Space::Batches, key, value)])
+        })
+    }
+
+    pub(super) fn expected(&self) -> impl Iterator<Item = Expect> + '_ {
+        self.changed().map(|touched| {
+            let key = keys::batch(touched.record.id);
+            Expect::Value(Space::Batches, key, touched.before.clone())
+        })
+    }
+}
+
+impl Touched {
+    /// Orders dispatch to do something, or only to look at the record again.
+    fn order(&mut self, act: OrderAct, row: Option<u64>, by: &str, at: Timestamp) {
+        self.record.control.orders += 1;
+        let number = self.record.control.orders;
+        let by = by.to_owned();
+        let order = OrderRecord { number, act, row, next_chunk: 0, changed: 0, at, by };
+        let key = keys::numbered(self.record.id, number);
+        self.ops.push(Op::Put(Space::Orders, key, encode(&order)));
+    }
+
+    fn publish(&mut self, publication: Publication) {
+        let key = keys::publication(self.record.id, publication);
+        self.ops.push(Op::Put(Space::Publications, key, vec![RECORD_VERSION]));
+    }
+}
+
+/// The answers that are written when nothing is left to send.
+const LATE: [Publication; 3] = [Publication::Result, Publication::Final, Publication::Summary];
+
+impl Store {
+    /// Decides an operation on a batch, or on one row of it, after those that were decided before.
+    /// What `Release` and `RefuseHeld` stand for is left to the caller.
+    pub fn command(
+        &self,
+        commands: &mut Commands,
+        op: ControlOp,
+        batch: BatchId,
+        row: Option<u64>,
+    ) -> Result<Result<Effect, Unfit>, StoreError> {
+        let Commands { by, at, touched } = commands;
+        let touched = match touched.entry(batch) {
+            Entry::Occupied(known) => known.into_mut(),
+            Entry::Vacant(place) => {
+                let before = self.engine.get(Space::Batches, &keys::batch(batch))?;
+                let before = before.ok_or(StoreError::Conflict)?;
+                let record: BatchRecord = decode("batches", &before)?;
+                place.insert(Touched { before, record, ops: Vec::new() })
+            }
+        };
+        let standing = self.standing(&touched.record, op)?;
+        let effect = match decide(op, row.is_some(), &standing) {
+            Ok(effect) => effect,
+            Err(unfit) => return Ok(Err(unfit)),
+        };
+        match effect {
+            Effect::Nothing | Effect::Release | Effect::RefuseHeld => {}
+            Effect::Pause | Effect::Resume => {
+                touched.record.control.paused = effect == Effect::Pause;
+                touched.order(OrderAct::Look, None, by, *at);
+            }
+            Effect::Cancel => {
+                touched.record.control.cancelled |= row.is_none();
+                touched.order(OrderAct::Cancel, row, by, *at);
+            }
+            Effect::Reopen => {
+                reopen(touched, *at)?;
+                touched.order(OrderAct::Resend, row, by, *at);
+            }
+            Effect::Resend => touched.order(OrderAct::Resend, row, by, *at),
+            Effect::Report => report(touched),
+        }
+        Ok(Ok(effect))
+    }
+
+    /// Writes what was decided. `Conflict` where a batch changed meanwhile: decide anew.
+    pub fn carry_out(&self, commands: &Commands) -> Result<(), StoreError> {
+        if commands.is_empty() {
+            return Ok(());
+        }
+        self.commit(commands.ops().collect(), commands.expected().collect())
+    }
+
+    /// True where nothing that the commands were decided on has changed.
+    pub(super) fn still_holds(&self, commands: &Commands) -> Result<bool, StoreError> {
+        for touched in commands.changed() {
+            let key = keys::batch(touched.record.id);
+            if self.engine.get(Space::Batches, &key)?.as_ref() != Some(&touched.before) {
+                return Ok(false);
+            }
+        }
+        Ok(true)
+    }
+
+    fn standing(&self, record: &BatchRecord, op: ControlOp) -> Result<Standing, StoreError> {
+        let asks_rows = op == ControlOp::Resend
+            && matches!(record.state, BatchState::Closed | BatchState::Running);
+        Ok(Standing {
+            state: record.state,
+            paused: record.control.paused,
+            cancelled: record.control.cancelled,
+            reopened: record.control.reopened_at.is_some(),
+            was_held: record.hold.is_some(),
+            resendable: asks_rows && self.has_resendable(record.id)?,
+        })
+    }
+
+    /// True where a row of the batch ended failed, expired or unknown.
+    fn has_resendable(&self, batch: BatchId) -> Result<bool, StoreError> {
+        let mut from = 0;
+        loop {
+            let page = self.chunks(batch, from, 500)?;
+            let Some(last) = page.last() else { return Ok(false) };
+            from = last.number + 1;
+            if page.iter().any(|chunk| chunk.resendable > 0) {
+                return Ok(true);
+            }
+        }
+    }
+}
+
+/// The batch runs again: answers about its end that are not written yet are not written any more,
+/// those that are go to the archive.
+fn reopen(touched: &mut Touched, at: Timestamp) -> Result<(), StoreError> {
+    let (state, publications) =
+        apply(touched.record.state, BatchEvent::Reopened).map_err(|_| StoreError::Conflict)?;
+    let record = &mut touched.record;
+    record.state = state;
+    record.closed_at = None;
+    record.control.reopened_at = Some(at);
+    record.control.cancelled = false;
+    record.control.wholly_cancelled = false;
+    record.control.paused = false;
+    for late in LATE {
+        let key = keys::publication(record.id, late);
+        touched.ops.push(Op::Delete(Space::Publications, key));
+    }
+    publications.iter().for_each(|publication| touched.publish(*publication));
+    Ok(())
+}
+
+fn report(touched: &mut Touched) {
+    touched.record.control.reported = true;
+    for publication in [Publication::Errors, Publication::Rejected, Publication::Ack] {
+        touched.publish(publication);
+    }
+    if touched.record.state == BatchState::Closed {
+        LATE.into_iter().for_each(|publication| touched.publish(publication));
+    }
+}

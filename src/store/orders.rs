@@ -1,0 +1,171 @@
+//! What dispatch was ordered to do with the rows of open batches, and how far it is.
+
+use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
+
+use super::Store;
+use super::engine::{Expect, Op, Space, StoreError, after_prefix};
+use super::intake::order_of;
+use super::keys;
+use super::records::{BatchRecord, ChunkRecord, RECORD_VERSION, act_text, decode, encode};
+use crate::batch::{BatchEvent, BatchState, Publication, apply};
+use crate::model::BatchId;
+
+/// What an order asks for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum OrderAct {
+    /// Look at the batch's record again: it was paused or resumed.
+    Look,
+    /// Rows that were not attempted end `cancelled`.
+    Cancel,
+    /// Rows that ended failed, expired or unknown are open again.
+    Resend,
+}
+
+impl OrderAct {
+    pub(super) const ALL: [OrderAct; 3] = [OrderAct::Look, OrderAct::Cancel, OrderAct::Resend];
+
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            OrderAct::Look => "look",
+            OrderAct::Cancel => "cancel",
+            OrderAct::Resend => "resend",
+        }
+    }
+}
+
+/// One order; the orders of a batch are followed one after the other.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct OrderRecord {
+    #[serde(skip)]
+    pub number: u32,
+    #[serde(with = "act_text")]
+    pub act: OrderAct,
+    /// The one row it is about; none for all.
+    pub row: Option<u64>,
+    /// Chunks before this one are done.
+    pub next_chunk: u32,
+    /// Rows that it changed so far.
+    pub changed: u64,
+    pub at: Timestamp,
+    /// Who asked for it.
+    pub by: String,
+}
+
+impl Store {
+    /// The orders that are not followed yet: of each batch in their order, at most `limit`.
+    pub fn orders(&self, limit: usize) -> Result<Vec<(BatchId, OrderRecord)>, StoreError> {
+        self.orders_within(&[], &after_prefix(&[]), limit)
+    }
+
+    /// The next order of a batch.
+    pub fn next_order(&self, batch: BatchId) -> Result<Option<OrderRecord>, StoreError> {
+        let prefix = keys::batch(batch);
+        let found = self.orders_within(&prefix, &after_prefix(&prefix), 1)?;
+        Ok(found.into_iter().next().map(|(_, order)| order))
+    }
+
+    fn orders_within(
+        &self,
+        from: &[u8],
+        until: &[u8],
+        limit: usize,
+    ) -> Result<Vec<(BatchId, OrderRecord)>, StoreError> {
+        let damaged = || StoreError::Damaged { space: "orders" };
+        let page = self.engine.scan(Space::Orders, from, until, limit)?;
+        let read = |(key, bytes): &(Vec<u8>, Vec<u8>)| {
+            let mut order: OrderRecord = decode("orders", bytes)?;
+            order.number = keys::number_of(key).ok_or_else(damaged)?;
+            Ok((keys::batch_of(key).ok_or_else(damaged)?, order))
+        };
+        page.iter().map(read).collect()
+    }
+
+    /// Stores what an order made of some chunks, whose rows' outcomes are synced, and how far it is.
+    pub fn advance_order(
+        &self,
+        batch: BatchId,
+        order: &OrderRecord,
+        chunks: &[(ChunkRecord, ChunkRecord)],
+    ) -> Result<(), StoreError> {
+        let key = keys::numbered(batch, order.number);
+        let mut ops = vec![Op::Put(Space::Orders, key, encode(order))];
+        let mut expected = Vec::new();
+        for (before, after) in chunks {
+            let key = keys::numbered(batch, after.number);
+            ops.push(Op::Put(Space::Chunks, key.clone(), encode(after)));
+            expected.push(Expect::Value(Space::Chunks, key, encode(before)));
+            if before.due != after.due {
+                if let Some(due) = before.due {
+                    ops.push(Op::Delete(Space::Timers, keys::timer(batch, due, before.number)));
+                }
+                if let Some(due) = after.due {
+                    let key = keys::timer(batch, due, after.number);
+                    ops.push(Op::Put(Space::Timers, key, vec![RECORD_VERSION]));
+                }
+            }
+        }
+        self.commit(ops, expected)
+    }
+
+    /// Strikes an order that was followed, or that speaks to a batch that is over; returns the batch
+    /// as it is now. A batch of which every accepted row was cancelled is remembered as such.
+    pub fn end_order(
+        &self,
+        batch: BatchId,
+        order: &OrderRecord,
+    ) -> Result<BatchRecord, StoreError> {
+        let key = keys::batch(batch);
+        loop {
+            let before = self.engine.get(Space::Batches, &key)?.ok_or(StoreError::Conflict)?;
+            let mut record: BatchRecord = decode("batches", &before)?;
+            let wholly = order.act == OrderAct::Cancel
+                && record.control.reopened_at.is_none()
+                && order.changed == record.facts.rows_accepted;
+            record.control.wholly_cancelled |= wholly;
+            let ops = vec![
+                Op::Delete(Space::Orders, keys::numbered(batch, order.number)),
+                Op::Put(Space::Batches, key.clone(), encode(&record)),
+            ];
+            match self.commit(ops, vec![Expect::Value(Space::Batches, key.clone(), before)]) {
+                Err(StoreError::Conflict) => {}
+                result => return result.map(|()| record),
+            }
+        }
+    }
+
+    /// Closes a batch of which no row is open; `None` where something is left to do: a row, an order,
+    /// or the earlier answers of a batch that was opened again.
+    pub fn close_batch(
+        &self,
+        batch: BatchId,
+        at: Timestamp,
+    ) -> Result<Option<BatchRecord>, StoreError> {
+        let key = keys::batch(batch);
+        loop {
+            let before = self.engine.get(Space::Batches, &key)?.ok_or(StoreError::Conflict)?;
+            let mut record: BatchRecord = decode("batches", &before)?;
+            if record.state != BatchState::Running {
+                return Ok(Some(record));
+            }
+            let recall = keys::publication(batch, Publication::Recall);
+            if !self.timers(batch, 1)?.is_empty()
+                || self.next_order(batch)?.is_some()
+                || self.engine.get(Space::Publications, &recall)?.is_some()
+            {
+                return Ok(None);
+            }
+            let (state, publications) =
+                apply(record.state, BatchEvent::RowsSettled).map_err(|_| StoreError::Conflict)?;
+            record.state = state;
+            record.closed_at = Some(at);
+            let mut ops: Vec<Op> =
+                publications.iter().map(|publication| order_of(batch, *publication)).collect();
+            ops.push(Op::Put(Space::Batches, key.clone(), encode(&record)));
+            match self.commit(ops, vec![Expect::Value(Space::Batches, key.clone(), before)]) {
+                Err(StoreError::Conflict) => {}
+                result => return result.map(|()| Some(record)),
+            }
+        }
+    }
+}

@@ -1,0 +1,70 @@
+//! What is asked of a file while its messages are on the wire.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use jiff::Timestamp;
+
+use crate::stage::{End, Life, Stage, files_below};
+
+/// Monday, 10:00 in Berlin.
+const START: &str = "2026-11-23T09:00:00Z";
+const PATIENCE: Duration = Duration::from_secs(3600);
+/// One message after the other, each takes a while.
+const SLOW: &str = "provider.sim.delay = \"10s\"\nprovider.sim.concurrency = 1\n";
+const ROWS: &str =
+    "row_id,phone,text\nr1,01701234501,One\nr2,01701234502,Two\nr3,01701234503,Three\n";
+
+fn put(life: &Life<'_>, name: &str, text: &str) {
+    life.drop_files(&BTreeMap::from([(name.to_owned(), text.as_bytes().to_vec())]), true);
+}
+
+/// A column of an answer.
+fn column(stage: &Stage, answer: &str, name: &str) -> Vec<String> {
+    let answers = files_below(&stage.tenant("outbox/messages"));
+    let mut reader = csv::Reader::from_reader(answers[answer].as_slice());
+    let at = reader.headers().unwrap().iter().position(|header| header == name).unwrap();
+    reader.records().map(|record| record.unwrap()[at].to_owned()).collect()
+}
+
+#[test]
+fn a_message_on_the_wire_ends_as_it_ends_and_the_others_are_cancelled() {
+    let stage = Stage::new(SLOW);
+    stage.live(START.parse().unwrap(), async |life| {
+        put(&life, "messages/a.csv", ROWS);
+        // The inbox is looked at every fifteen seconds: the second message is on the wire by then.
+        tokio::time::sleep(Duration::from_secs(5)).await;
+        put(&life, "messages/a.csv.cancel", "");
+        assert_eq!(life.rest(PATIENCE).await, End::Rest);
+        life.stop().await;
+    });
+    let status = column(&stage, "a.csv.result.csv", "status");
+    assert_eq!(status, ["submitted", "submitted", "cancelled"]);
+    assert_eq!(stage.log.sent().len(), 2);
+}
+
+#[test]
+fn a_pause_holds_over_a_restart_until_it_is_resumed() {
+    let stage = Stage::new(SLOW);
+    let paused = |stage: &Stage| column(stage, "a.csv.progress.csv", "state");
+    let now = stage.live(START.parse().unwrap(), async |life| {
+        put(&life, "messages/a.csv", ROWS);
+        tokio::time::sleep(Duration::from_secs(5)).await;
+        put(&life, "messages/a.csv.pause", "");
+        tokio::time::sleep(Duration::from_secs(60)).await;
+        assert_eq!(paused(&stage), ["PAUSED"]);
+        let now: Timestamp = life.world.clock.now();
+        life.stop().await;
+        now
+    });
+    assert_eq!(stage.log.sent().len(), 2, "the message on the wire was the second");
+    stage.live(now, async |life| {
+        tokio::time::sleep(Duration::from_secs(60)).await;
+        assert_eq!((paused(&stage), stage.log.sent().len()), (vec!["PAUSED".to_owned()], 2));
+        put(&life, "messages/a.csv.resume", "");
+        assert_eq!(life.rest(PATIENCE).await, End::Rest);
+        life.stop().await;
+    });
+    assert_eq!(stage.log.sent().len(), 3);
+    assert_eq!(column(&stage, "a.csv.summary.csv", "submitted"), ["3"]);
+}

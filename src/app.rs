@@ -8,6 +8,7 @@
 mod bans;
 mod drive;
 mod error;
+mod preview;
 mod run;
 mod sessions;
 mod start;
@@ -15,4 +16,5 @@ mod views;
 mod wiring;
 
 pub use error::AppError;
+pub use preview::{Preview, PreviewRequest, preview};
 pub use start::{App, Options};

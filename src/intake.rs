@@ -18,10 +18,13 @@ mod settings;
 mod station;
 #[cfg(test)]
 mod testing;
+mod trial;
 mod watch;
 mod writer;
 
 pub use error::IntakeError;
+pub use identify::known_as;
 pub use ready::Doorbell;
 pub use settings::{MinProof, ProfileSettings, RowIdScope, Settings, TenantSettings, Tenants};
 pub use station::{Intake, Nudges};
+pub use trial::{Trial, try_out};

@@ -16,9 +16,11 @@ mod rejected;
 mod result;
 mod rows;
 mod settings;
+mod style;
 #[cfg(test)]
 mod tests;
 
 pub use error::OutboxError;
 pub use publisher::Publisher;
 pub use settings::{Settings, TenantAnswers, TenantLookup};
+pub use style::AnswerStyle;

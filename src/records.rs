@@ -42,6 +42,8 @@ mod rejects;
 
 mod nearest;
 
+mod learn;
+
 #[cfg(test)]
 mod zoo;
 
@@ -54,6 +56,7 @@ mod speed;
 pub use checker::MessageChecker;
 pub use directives::{Dedupe, Directives};
 pub use layout::{Column, Layout};
+pub use learn::{NoProposal, Proposal, learn};
 pub use message::{MessageRow, TenantContext};
 pub use nearest::nearest;
 pub use problem::{FileProblem, ReadError, RowError};

@@ -6,13 +6,17 @@
 
 mod ack;
 mod csv;
+mod dialect;
 mod errors;
+mod naming;
 mod progress;
 mod result;
 mod summary;
 
 pub use ack::Ack;
+pub use dialect::{Dialect, Restyled};
 pub use errors::{ErrorLine, ErrorsFile};
+pub use naming::{Answer, NamePattern, Subject};
 pub use progress::{Progress, ProgressState};
 pub use result::{ResultFile, ResultLine};
 pub use summary::Summary;

@@ -13,6 +13,7 @@ use super::tenant::{Pattern, pattern};
 use super::value;
 use crate::model::Kind;
 use crate::records::{HeaderMode, Limits, ReadSettings};
+use crate::report::Answer;
 
 /// What is declared for the files whose names match.
 #[derive(Debug, Clone)]
@@ -50,6 +51,10 @@ impl Profile {
         }
         not_yet(section);
         let rules = Rules::read(section, outer);
+        if rules.answers.pattern(Answer::Progress) != outer.answers.pattern(Answer::Progress) {
+            let why = "name the progress file, which begins before a file's profile is known";
+            section.complain("answers", Complaint::new(why).hint("name it in the tenant"));
+        }
         let read = read_settings(section, &rules, limits);
         let kind = section.optional("kind", None, kind);
         let pattern = section.required("match", "a pattern such as \"INV_*.csv\"", pattern)?;
@@ -72,7 +77,7 @@ fn read_settings(section: &Section<'_>, rules: &Rules, limits: &Limits) -> ReadS
     let built_in = ReadSettings::default();
     let (header, columns) = header(section);
     ReadSettings {
-        delimiter: section.optional("delimiter", built_in.delimiter, delimiter),
+        delimiter: section.optional("delimiter", built_in.delimiter, value::delimiter),
         quote: section.value("quote", built_in.quote, quote),
         encoding: section.optional("encoding", built_in.encoding, encoding),
         header,
@@ -103,17 +108,6 @@ fn header(section: &Section<'_>) -> (HeaderMode, Vec<(String, String)>) {
         }
     });
     (HeaderMode::Columns(names.unwrap_or_default()), Vec::new())
-}
-
-fn delimiter(item: &Item<'_>) -> Result<u8, Complaint> {
-    let allowed = "one of \",\", \";\", \"\\t\" and \"|\"";
-    match value::str_of(item, allowed)? {
-        "," => Ok(b','),
-        ";" => Ok(b';'),
-        "\t" | "tab" => Ok(b'\t'),
-        "|" => Ok(b'|'),
-        _ => Err(Complaint::must_be(allowed)),
-    }
 }
 
 fn quote(item: &Item<'_>) -> Result<Option<u8>, Complaint> {

@@ -2,11 +2,13 @@
 
 use std::time::Duration;
 
+use super::answers;
 use super::problem::Complaint;
 use super::section::Section;
 use super::value;
 use crate::batch::Thresholds;
 use crate::intake::{MinProof, RowIdScope};
+use crate::outbox::AnswerStyle;
 use crate::records::Dedupe;
 
 /// How files are taken and judged.
@@ -32,6 +34,8 @@ pub struct Rules {
     pub dedupe: Option<Dedupe>,
     /// Where a row id must be unique.
     pub row_id_scope: RowIdScope,
+    /// Which answers are written, under which names, in which dialect.
+    pub answers: AnswerStyle,
 }
 
 /// The rule that makes a file ready.
@@ -65,6 +69,7 @@ impl Default for Rules {
             duplicate_window: 7 * DAY,
             dedupe: None,
             row_id_scope: RowIdScope::Tenant,
+            answers: AnswerStyle::default(),
         }
     }
 }
@@ -118,6 +123,7 @@ impl Rules {
                     ("file", RowIdScope::File),
                 ]),
             ),
+            answers: answers::read(&section.section("answers"), &outer.answers),
         }
     }
 }

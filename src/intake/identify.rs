@@ -29,7 +29,7 @@ pub(super) fn identify<'a>(
 ) -> Result<Identity<'a>, Unidentified> {
     let (folder, name) = path.rsplit_once('/').unwrap_or(("", path));
     let mut name = name;
-    while let Some(inherited) = name.strip_suffix(".rejected.csv").filter(|n| !n.is_empty()) {
+    while let Some(inherited) = tenant.rejected_names.iter().find_map(|known| known.file_of(name)) {
         name = inherited;
     }
     let parts = name_parts(name);
@@ -71,6 +71,12 @@ pub(super) fn identify<'a>(
     }
     let profile = profile.unwrap_or(&tenant.plain);
     Ok(Identity { kind, profile, file_ref: parts.file_ref.unwrap_or_default().to_owned() })
+}
+
+/// Kind and profile of a file at this path, where they are known; the profile's name is empty for none.
+pub fn known_as<'a>(tenant: &'a TenantSettings, path: &str) -> Option<(Kind, &'a str)> {
+    let identity = identify(tenant, path).ok()?;
+    Some((identity.kind, identity.profile.name.as_str()))
 }
 
 /// Forms that are spoken of in the contract and not read yet: named for what they are, since as CSV

@@ -6,12 +6,14 @@ use std::sync::{Arc, PoisonError, RwLock};
 use std::time::Duration;
 
 use globset::GlobMatcher;
+use jiff::Timestamp;
 use jiff::tz::TimeZone;
 
 use crate::batch::Thresholds;
 use crate::model::{Category, ChannelKind, Kind, Proof, TenantId};
 use crate::policy::{Consent, MaxAge, Window};
-use crate::records::{Dedupe, ReadSettings, TemplateNeeds};
+use crate::records::{Dedupe, ReadSettings, TemplateNeeds, TenantContext};
+use crate::report::NamePattern;
 
 /// Settings of the station.
 #[derive(Debug, Clone)]
@@ -72,6 +74,8 @@ pub struct TenantSettings {
     pub templates: Vec<TemplateNeeds>,
     /// Kinds each account may drop; an account that is not named may drop all.
     pub account_kinds: BTreeMap<String, Vec<Kind>>,
+    /// What files of rejected rows are called; corrected ones inherit from the file in the name.
+    pub rejected_names: Vec<NamePattern>,
     /// How a file is treated that no profile matches.
     pub plain: ProfileSettings,
     pub profiles: Vec<ProfileSettings>,
@@ -80,6 +84,18 @@ pub struct TenantSettings {
 impl TenantSettings {
     pub fn profile(&self, name: &str) -> Option<&ProfileSettings> {
         self.profiles.iter().find(|p| p.name == name)
+    }
+
+    /// What the tenant brings to the check of a row of such a file.
+    pub fn context(&self, profile: &ProfileSettings, now: Timestamp) -> TenantContext {
+        TenantContext {
+            default_country: self.default_country.clone(),
+            timezone: self.timezone.clone(),
+            channels: self.channels.clone(),
+            default_category: profile.default_category,
+            templates: self.templates.clone(),
+            now,
+        }
     }
 }
 

@@ -413,7 +413,7 @@ async fn read(
 
 impl Desk {
     /// Concludes the file if nobody wrote into it meanwhile.
-    fn read_unchanged(
+    pub(super) fn read_unchanged(
         &self,
         tenant: &TenantSettings,
         record: BatchRecord,

@@ -10,6 +10,7 @@ use crate::batch::Thresholds;
 use crate::model::{Category, ChannelKind};
 use crate::policy::{Consent, MARKETING_WINDOW, MaxAge};
 use crate::records::ReadSettings;
+use crate::report::Answer;
 
 /// A tenant with the built-in defaults, email and sms, and no template.
 pub(super) fn tenant(id: &str) -> TenantSettings {
@@ -28,6 +29,7 @@ pub(super) fn tenant(id: &str) -> TenantSettings {
         senders: BTreeMap::from([(ChannelKind::Email, email)]),
         templates: Vec::new(),
         account_kinds: BTreeMap::new(),
+        rejected_names: vec![Answer::Rejected.pattern()],
         plain: ProfileSettings {
             name: String::new(),
             matcher: None,

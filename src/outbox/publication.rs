@@ -6,10 +6,11 @@ use jiff::civil::Date;
 
 use super::OutboxError;
 use super::settings::{Settings, TenantAnswers};
+use super::style::AnswerStyle;
 use crate::batch::Publication;
 use crate::files::AnswerTree;
 use crate::model::FileState;
-use crate::report::{Ack, Progress};
+use crate::report::{Ack, Answer, Progress, Subject};
 use crate::spool::{BatchFolder, Spool};
 use crate::store::{BatchRecord, Store};
 
@@ -24,6 +25,7 @@ pub(super) struct OpenBatch {
     pub(super) folder: BatchFolder,
     pub(super) tree: AnswerTree,
     pub(super) tenant: TenantAnswers,
+    style: AnswerStyle,
 }
 
 impl OpenBatch {
@@ -37,57 +39,66 @@ impl OpenBatch {
             .ok_or_else(|| OutboxError::UnknownTenant(record.tenant.clone()))?;
         let tree = AnswerTree::open(&settings.data_dir, &record.tenant)?;
         let folder = spool.batch(record.id);
-        Ok(OpenBatch { store: store.clone(), spool: spool.clone(), record, folder, tree, tenant })
+        let style = tenant.style(&record.facts.profile);
+        let (store, spool) = (store.clone(), spool.clone());
+        Ok(OpenBatch { store, spool, record, folder, tree, tenant, style })
     }
 
     /// Does it; true where that put an answer into the outbox.
     pub(super) fn perform(&self, publication: Publication) -> Result<bool, OutboxError> {
         match publication {
-            Publication::Supersede => self.supersede()?,
-            Publication::Errors if !self.has_errors()? => return Ok(false),
-            Publication::Errors => {
-                self.publish(&self.answer("errors"), |out| self.write_errors(out))?;
-            }
-            Publication::Rejected if !self.has_rejected() => return Ok(false),
-            Publication::Rejected => {
-                self.publish(&self.answer("rejected"), |out| self.write_rejected(out))?;
-            }
-            Publication::Archive => self.archive()?,
-            Publication::Ack => self.acknowledge()?,
+            Publication::Supersede => self.supersede().map(|()| false),
+            Publication::Archive => self.archive().map(|()| false),
+            Publication::Errors if !self.has_errors()? => Ok(false),
+            Publication::Errors => self.publish(Answer::Errors, |out| self.write_errors(out)),
+            Publication::Rejected if !self.has_rejected() => Ok(false),
+            Publication::Rejected => self.publish(Answer::Rejected, |out| self.write_rejected(out)),
+            Publication::Ack => self.acknowledge().map(|()| true),
             Publication::Result => {
-                self.publish(&self.late_answer("result")?, |out| self.write_result(out))?;
+                let done = self.publish(Answer::Result, |out| self.write_result(out))?;
                 self.remove_progress()?;
+                Ok(done)
             }
             // Every row is final with its result: the same lines.
-            Publication::Final => {
-                self.publish(&self.late_answer("final")?, |out| self.write_result(out))?;
-            }
-            Publication::Summary => {
-                self.publish(&self.late_answer("summary")?, |out| self.write_summary(out))?;
-            }
+            Publication::Final => self.publish(Answer::Final, |out| self.write_result(out)),
+            Publication::Summary => self.publish(Answer::Summary, |out| self.write_summary(out)),
         }
-        Ok(!matches!(publication, Publication::Supersede | Publication::Archive))
     }
 
+    /// Puts an answer into the outbox, where the tenant wants it; true where it does.
     fn publish(
         &self,
-        name: &str,
+        answer: Answer,
         fill: impl FnOnce(&mut dyn Write) -> Result<(), OutboxError>,
-    ) -> Result<(), OutboxError> {
-        self.tree.publish(&self.record.answer_folder(), name, fill)
-    }
-
-    fn answer(&self, which: &str) -> String {
-        format!("{}.{which}.csv", self.record.name())
-    }
-
-    /// The name of an answer that comes after the ACK: when a newer file has taken the name over, the
-    /// batch's id tells whose answer it is.
-    fn late_answer(&self, which: &str) -> Result<String, OutboxError> {
-        if self.owns_name()? {
-            return Ok(self.answer(which));
+    ) -> Result<bool, OutboxError> {
+        if !self.style.writes(answer) {
+            return Ok(false);
         }
-        Ok(format!("{}.{}.{which}.csv", self.record.name(), self.record.id))
+        let is_late = matches!(answer, Answer::Result | Answer::Final | Answer::Summary);
+        let pattern = self.style.pattern(answer);
+        let name = if is_late && !self.owns_name()? {
+            // A newer file has taken the name over.
+            self.with_subject(|subject| pattern.late_name(subject))
+        } else {
+            self.name_of(answer)
+        };
+        let folder = self.record.answer_folder();
+        if pattern.is_shared() {
+            // It may be about another file, which must not be lost.
+            let there = std::slice::from_ref(&name);
+            self.tree.supersede(&folder, there, self.record.id, self.date())?;
+        }
+        self.tree.publish(&folder, &name, |out| self.style.write(answer, out, fill))?;
+        Ok(true)
+    }
+
+    fn name_of(&self, answer: Answer) -> String {
+        self.with_subject(|subject| self.style.pattern(answer).name(subject))
+    }
+
+    fn with_subject<T>(&self, then: impl FnOnce(Subject<'_>) -> T) -> T {
+        let (name, batch) = (self.record.name(), self.record.id);
+        then(Subject { name, batch, date: &self.date().strftime("%Y%m%d").to_string() })
     }
 
     pub(super) fn owns_name(&self) -> Result<bool, OutboxError> {
@@ -106,8 +117,9 @@ impl OpenBatch {
     }
 
     fn supersede(&self) -> Result<(), OutboxError> {
-        let answers = ["ack", "errors", "rejected", "result", "final", "summary"];
-        let answers = answers.map(|which| self.answer(which));
+        let answers = Answer::ALL.into_iter().filter(|answer| *answer != Answer::Progress);
+        let own = answers.filter(|answer| self.style.pattern(*answer).names_its_file());
+        let answers: Vec<String> = own.map(|answer| self.name_of(answer)).collect();
         let folder = self.record.answer_folder();
         self.tree.supersede(&folder, &answers, self.record.id, self.date())?;
         // The earlier file's rows run on; its progress is no longer shown.
@@ -124,10 +136,10 @@ impl OpenBatch {
     }
 
     fn acknowledge(&self) -> Result<(), OutboxError> {
-        let (name, folder) = (self.answer("ack"), self.record.answer_folder());
+        let (name, folder) = (self.name_of(Answer::Ack), self.record.answer_folder());
         let mut bytes = Vec::new();
-        self.write_ack(&mut bytes)?;
-        if self.is_duplicate() {
+        self.style.write(Answer::Ack, &mut bytes, |out| self.write_ack(out))?;
+        if self.is_duplicate() || self.style.pattern(Answer::Ack).is_shared() {
             // Of the earlier file only the ACK is replaced; done again, the one there is our own.
             let there = self.tree.read_answer(&folder, &name, bytes.len() as u64 + 1)?;
             if there.is_some_and(|there| there != bytes) {
@@ -139,7 +151,7 @@ impl OpenBatch {
                 )?;
             }
         }
-        self.publish(&name, |out| Ok(out.write_all(&bytes)?))?;
+        self.tree.publish::<OutboxError>(&folder, &name, |out| Ok(out.write_all(&bytes)?))?;
         match self.record.facts.state {
             Some(FileState::Accepted | FileState::AcceptedWithErrors) => Ok(()),
             _ => self.remove_progress(),
@@ -148,8 +160,12 @@ impl OpenBatch {
 
     fn write_ack(&self, out: &mut dyn Write) -> Result<(), OutboxError> {
         let (record, facts) = (&self.record, &self.record.facts);
-        let errors = if self.has_errors()? { self.answer("errors") } else { String::new() };
-        let rejected = if self.has_rejected() { self.answer("rejected") } else { String::new() };
+        let named = |answer, is_there: bool| {
+            let is_written = is_there && self.style.writes(answer);
+            if is_written { self.name_of(answer) } else { String::new() }
+        };
+        let errors = named(Answer::Errors, self.has_errors()?);
+        let rejected = named(Answer::Rejected, self.has_rejected());
         let ack = Ack {
             file: record.name(),
             batch: record.id,
@@ -185,8 +201,14 @@ impl OpenBatch {
         Ok(ack.write(out)?)
     }
 
-    pub(super) fn progress_name(&self) -> String {
-        self.answer("progress")
+    /// Progress begins before a file's profile is known: it has the tenant's own style throughout.
+    fn progress_style(&self) -> AnswerStyle {
+        self.tenant.style("")
+    }
+
+    fn progress_name(&self) -> String {
+        let pattern = self.progress_style().pattern(Answer::Progress);
+        self.with_subject(|subject| pattern.name(subject))
     }
 
     /// Whose progress stands under the answer name.
@@ -194,9 +216,21 @@ impl OpenBatch {
         let folder = self.record.answer_folder();
         let there = self.tree.read_answer(&folder, &self.progress_name(), PROGRESS_MAX_BYTES)?;
         let Some(there) = there else { return Ok(ProgressOwner::Nobody) };
-        let text = String::from_utf8_lossy(&there);
-        let ours = Progress::is_of(&text, self.record.name(), self.record.id);
-        Ok(if ours { ProgressOwner::Us } else { ProgressOwner::Other })
+        let beginning = Progress::beginning(self.record.name(), self.record.id);
+        let mut ours = Vec::new();
+        let fill = |out: &mut dyn Write| out.write_all(&beginning);
+        self.progress_style().write(Answer::Progress, &mut ours, fill)?;
+        Ok(if there.starts_with(&ours) { ProgressOwner::Us } else { ProgressOwner::Other })
+    }
+
+    pub(super) fn publish_progress(&self, progress: &Progress<'_>) -> Result<(), OutboxError> {
+        let (folder, style) = (self.record.answer_folder(), self.progress_style());
+        if !style.writes(Answer::Progress) {
+            return Ok(());
+        }
+        self.tree.publish_progress(&folder, &self.progress_name(), |out| {
+            style.write(Answer::Progress, out, |out| Ok(progress.write(out)?))
+        })
     }
 
     fn remove_progress(&self) -> Result<(), OutboxError> {

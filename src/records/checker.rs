@@ -9,7 +9,7 @@ use crate::model::{Category, ChannelKind, normalise_name};
 
 use super::address;
 use super::directives::Directives;
-use super::layout::{Column, Layout, standard_name, unwrapped};
+use super::layout::{Column, Layout, UNBUILT, standard_name, unwrapped};
 use super::message::{MessageRow, TenantContext};
 use super::moment::{self, Zones};
 use super::problem::{FileProblem, RowError, cut_value, either};
@@ -22,21 +22,6 @@ use super::template::Templates;
 const ROW_ID_MAX_CHARS: usize = 128;
 /// Longest of the other short cells, in characters.
 const WORD_MAX_CHARS: usize = 1000;
-/// Named by the contract, refused until they are built.
-const UNBUILT: [Column; 12] = [
-    Column::ContactId,
-    Column::Fallback,
-    Column::Priority,
-    Column::Media,
-    Column::InReplyTo,
-    Column::ConsentChannel,
-    Column::ConsentAction,
-    Column::ConsentAt,
-    Column::ConsentSource,
-    Column::ConsentMethod,
-    Column::ConsentPurpose,
-    Column::ConsentProof,
-];
 /// ISO 3166-1 alpha-2.
 const COUNTRIES: &str = "AD AE AF AG AI AL AM AO AQ AR AS AT AU AW AX AZ BA BB BD BE BF BG BH BI BJ \
     BL BM BN BO BQ BR BS BT BV BW BY BZ CA CC CD CF CG CH CI CK CL CM CN CO CR CU CV CW CX CY CZ DE \

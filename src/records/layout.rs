@@ -85,15 +85,51 @@ impl Column {
     ];
 
     const BODIES: [Column; 3] = [Column::Template, Column::Text, Column::Html];
+
+    /// Other words for it in a header.
+    pub fn aliases(self) -> impl Iterator<Item = &'static str> {
+        ALIASES.iter().filter(move |(_, column)| *column == self).map(|(word, _)| *word)
+    }
+
+    /// The column of a header cell, as a file or a profile writes it; aliases count.
+    pub fn from_header(cell: &str) -> Option<Column> {
+        Column::from_text(&standard_name(cell, &[]))
+    }
+
+    /// False for columns that the contract names and this version refuses.
+    pub fn is_built(self) -> bool {
+        !UNBUILT.contains(&self)
+    }
 }
 
-/// The standard name that common exports use another word for.
+/// Named by the contract, refused until they are built.
+pub(super) const UNBUILT: [Column; 12] = [
+    Column::ContactId,
+    Column::Fallback,
+    Column::Priority,
+    Column::Media,
+    Column::InReplyTo,
+    Column::ConsentChannel,
+    Column::ConsentAction,
+    Column::ConsentAt,
+    Column::ConsentSource,
+    Column::ConsentMethod,
+    Column::ConsentPurpose,
+    Column::ConsentProof,
+];
+
+/// Words that common exports use, and the standard names they stand for.
+const ALIASES: [(&str, Column); 5] = [
+    ("msisdn", Column::Phone),
+    ("mobile", Column::Phone),
+    ("phone_number", Column::Phone),
+    ("e_mail", Column::Email),
+    ("mail", Column::Email),
+];
+
+/// The standard name of a normalised one.
 fn alias(name: &str) -> &str {
-    match name {
-        "msisdn" | "mobile" | "phone_number" => "phone",
-        "e_mail" | "mail" => "email",
-        other => other,
-    }
+    ALIASES.iter().find(|(word, _)| *word == name).map_or(name, |(_, column)| column.as_str())
 }
 
 /// A template variable and where its value comes from.

@@ -6,11 +6,16 @@
     reason = "a test that cannot go on fails there, and what it drives runs in real time"
 )]
 
+mod codes;
 mod crashes;
 mod demo;
 mod doors;
 mod hostile;
 mod journeys;
+mod learn;
 mod old_stores;
+mod preview;
+mod redrop;
 mod service;
+mod spec;
 mod stage;

@@ -7,7 +7,7 @@ use crate::model::normalise_name;
 
 use super::address;
 use super::directives::Directives;
-use super::nearest::nearest;
+use super::nearest::{did_you_mean, nearest};
 use super::problem::FileProblem;
 use super::record::Record;
 use super::settings::ReadSettings;
@@ -405,25 +405,43 @@ impl Building {
             missing.push((
                 "no column holds an address",
                 "add one of the columns email, phone, whatsapp, telegram_chat_id, viber, or to with channel",
+                &Column::ADDRESSES[..],
             ));
         }
         if !Column::BODIES.iter().any(given) {
             missing.push((
                 "nothing says what to send",
                 "add the column template, text or html, or the line #template=<name> before the header",
+                &Column::BODIES[..],
             ));
         }
-        for (message, hint) in missing {
+        for (message, hint, wanted) in missing {
             let problem = FileProblem::new(ReasonCode::HeaderColumnMissing, message);
-            self.problems.push(problem.hint(hint));
+            self.problems.push(match self.misspelt(wanted) {
+                Some((at, column)) => {
+                    let name = self.layout.names[at].clone();
+                    problem.at_column(at, &name).value(&name).hint(did_you_mean(column.as_str()))
+                }
+                None => problem.hint(hint),
+            });
         }
+    }
+
+    /// A column that is not known and was probably meant to be one of those wanted.
+    fn misspelt(&self, wanted: &[Column]) -> Option<(usize, Column)> {
+        self.layout.names.iter().enumerate().find_map(|(at, own)| {
+            let name = normalise_name(own);
+            let words = wanted.iter().map(|column| column.as_str());
+            let near = nearest(&name, words).filter(|_| !is_known(alias(&name)))?;
+            Some((at, Column::from_text(near)?))
+        })
     }
 }
 
 fn unknown(position: usize, cell: &str, name: &str) -> FileProblem {
     let message = format!("the column {:?} is not known", cell.trim());
     let hint = match nearest(name, Column::ALL.iter().map(|column| column.as_str())) {
-        Some(known) => format!("did you mean {known}? As it is, it is the variable {name}"),
+        Some(known) => format!("{} As it is, it is the variable {name}", did_you_mean(known)),
         None => format!("it can be used as the template variable {name}"),
     };
     FileProblem::new(ReasonCode::HeaderColumnUnknown, message).at_column(position, cell).hint(hint)
@@ -486,7 +504,7 @@ mod tests {
     #[test]
     fn a_slip_in_a_column_name_gets_a_hint() {
         let (_, warnings) = build("email,text,sedner").unwrap();
-        assert!(warnings[0].hint.contains("did you mean sender?"), "{}", warnings[0].hint);
+        assert!(warnings[0].hint.contains("did you mean `sender`?"), "{}", warnings[0].hint);
     }
 
     #[test]

@@ -117,10 +117,7 @@ fn word(proof: MinProof) -> &'static str {
 
 fn answers(tenant: Portrait<'_>) -> String {
     const TOLD: [(Answer, &str); 7] = [
-        (
-            Answer::Ack,
-            "one row: ACCEPTED, ACCEPTED_WITH_ERRORS, REJECTED, HELD or DUPLICATE, and counts",
-        ),
+        (Answer::Ack, "one row: what became of the file, why, and counts"),
         (Answer::Errors, "a line per problem: line, row, column, code and what to do"),
         (Answer::Rejected, "the refused rows as they came, to be corrected"),
         (Answer::Progress, "how far a longer file is; gone at its end"),
@@ -138,7 +135,9 @@ fn answers(tenant: Portrait<'_>) -> String {
         }
     }
     text.extend(lines(
-        "\nThe ACK comes last of the first three, so that who sees it can fetch the others. Files from\n\
+        "\nACCEPTED: every row is taken. ACCEPTED_WITH_ERRORS: the good rows are. REJECTED: nothing is sent.\n\
+         HELD: nothing is sent until it is approved. DUPLICATE: nothing is sent, it was taken before.\n\n\
+         The ACK comes last of the first three, so that who sees it can fetch the others. Files from\n\
          /inbox/messages are answered in /outbox/messages. Delete what you have collected. When a name is\n\
          used again, its earlier answers move to /archive/answers. What a code means, and what to do,\n\
          stands in error-codes.csv. Codes never change their meaning.",

@@ -123,9 +123,9 @@ impl Found {
 
     fn learn_dates(&mut self, cells: &[&str]) {
         self.date_format = date_format(cells).flatten();
-        if self.date_format.is_some_and(|format| format.contains('/')) {
-            let doubt =
-                "which number of a date is the day: date_format is a guess where none is over 12";
+        let swapped = self.date_format.filter(|format| format.contains("%d/%m"));
+        if swapped.is_some_and(|format| reads(&format.replace("%d/%m", "%m/%d"), cells)) {
+            let doubt = "no date tells its day from its month: date_format is a guess";
             self.doubts.push(doubt.to_owned());
         }
     }
@@ -212,8 +212,9 @@ fn date_format(cells: &[&str]) -> Option<Option<&'static str>> {
     if !cells.is_empty() && cells.iter().all(plain) {
         return Some(None);
     }
-    let reads = |format: &&&str| {
-        cells.iter().all(|cell| strtime::parse(format, cell).is_ok_and(|t| t.to_date().is_ok()))
-    };
-    DATE_FORMATS.iter().find(reads).map(|format| Some(*format))
+    DATE_FORMATS.iter().find(|format| reads(format, cells)).map(|format| Some(*format))
+}
+
+fn reads(format: &str, cells: &[&str]) -> bool {
+    cells.iter().all(|cell| strtime::parse(format, cell).is_ok_and(|t| t.to_date().is_ok()))
 }

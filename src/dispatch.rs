@@ -20,4 +20,4 @@ mod trial;
 pub use error::DispatchError;
 pub use settings::{Route, RouteTemplate, Routes, Settings};
 pub use station::Dispatch;
-pub use trial::first_messages;
+pub use trial::{TrialMessage, first_messages};

@@ -9,11 +9,10 @@ use tokio::sync::Notify;
 
 use super::error::AppError;
 use super::wiring;
-use crate::codes::ReasonCode;
 use crate::config::Config;
-use crate::dispatch::first_messages;
+use crate::dispatch::{TrialMessage, first_messages};
 use crate::intake::{TenantSettings, Trial, try_out};
-use crate::model::{BatchId, FileState, OutgoingMessage, TenantId};
+use crate::model::{BatchId, FileState, TenantId};
 use crate::outbox::{self, Publisher};
 use crate::report::Answer;
 use crate::spool::Spool;
@@ -44,8 +43,8 @@ pub struct Preview {
     pub facts: Facts,
     /// The answers by their names, byte for byte.
     pub answers: BTreeMap<String, Vec<u8>>,
-    /// The messages of the first accepted rows, or why a row has none.
-    pub messages: Vec<(u64, Result<OutgoingMessage, ReasonCode>)>,
+    /// Those of the first accepted rows.
+    pub messages: Vec<TrialMessage>,
 }
 
 impl Preview {

@@ -14,6 +14,7 @@ use super::serve::keep_private;
 use super::table::shown;
 use crate::app::{Preview, PreviewRequest, preview};
 use crate::codes::ReasonCode;
+use crate::dispatch::TrialMessage;
 use crate::model::{FileState, Kind, OutgoingMessage};
 use crate::world::World;
 
@@ -73,7 +74,7 @@ fn in_json(preview: &Preview) -> Value {
         .answers
         .iter()
         .map(|(name, bytes)| (name.clone(), Value::from(String::from_utf8_lossy(bytes))));
-    let message = |(row, message): &(u64, Result<OutgoingMessage, ReasonCode>)| match message {
+    let message = |TrialMessage { row, message }: &TrialMessage| match message {
         Ok(message) => json!({
             "row": row,
             "channel": message.channel.as_str(),
@@ -120,7 +121,7 @@ fn text(file: &str, preview: &Preview) -> String {
         let lines: Vec<String> = text.lines().map(shown).collect();
         parts.push(format!("--- {name}\n{}", lines.join("\n")));
     }
-    for (row, message) in &preview.messages {
+    for TrialMessage { row, message } in &preview.messages {
         parts.push(match message {
             Ok(message) => rendered(*row, message),
             Err(code) => format!("--- row {row}: {code}: {}", code.meaning()),

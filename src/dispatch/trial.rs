@@ -11,14 +11,21 @@ use crate::model::OutgoingMessage;
 use crate::spool::{RowState, Spool};
 use crate::store::{BatchRecord, Store};
 
-/// The messages of the first accepted rows, each with its row or why it has none.
+/// The message of an accepted row, or why it has none.
+#[derive(Debug, Clone)]
+pub struct TrialMessage {
+    pub row: u64,
+    pub message: Result<OutgoingMessage, ReasonCode>,
+}
+
+/// The messages of the first accepted rows.
 pub fn first_messages(
     store: &Store,
     spool: &Spool,
     route: &Route,
     record: &BatchRecord,
     most: usize,
-) -> Result<Vec<(u64, Result<OutgoingMessage, ReasonCode>)>, DispatchError> {
+) -> Result<Vec<TrialMessage>, DispatchError> {
     let live = LiveBatch::open(spool, record.clone(), &HashSet::new())?;
     let mut composer = Composer::new(&live, route);
     let (mut messages, mut from) = (Vec::new(), 0);
@@ -31,7 +38,7 @@ pub fn first_messages(
                 break;
             }
             let message = composer.compose(&row, channel, 1).map_err(|Unrenderable(code)| code);
-            messages.push((row.row, message));
+            messages.push(TrialMessage { row: row.row, message });
         }
     }
     Ok(messages)

@@ -4,6 +4,7 @@
 //! Never spawns a loop of its own: the loop that drives workers is written once, in `app`.
 
 use std::error::Error;
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
 use async_trait::async_trait;
@@ -47,31 +48,37 @@ pub fn in_place<T>(work: impl FnOnce() -> T) -> T {
     tokio::task::block_in_place(work)
 }
 
-/// Work on files that mostly finds what it needs in the kernel's memory: reading, writing, looking up.
+/// Work on files that mostly finds what it needs in the kernel's memory: reading, writing, looking up,
+/// and even syncs, where the disk is quick.
 ///
 /// Waking another thread for it would take longer than the work itself, so it is done where it stands.
-/// Where the disk shows itself slow, the next pieces leave the async worker to others meanwhile.
-#[derive(Debug, Default)]
+/// Where the disk shows itself slow, the next pieces leave the async worker to others meanwhile. May be
+/// shared: what one session finds out holds for all.
+#[derive(Debug)]
 pub struct QuickWork {
+    /// A piece that took longer than this has waited for the disk.
+    time_max: Duration,
     /// Pieces that are yet to be done off the worker.
-    wary: u32,
+    wary: AtomicU32,
 }
 
 impl QuickWork {
-    /// A piece that took longer than this has waited for the disk.
-    const TIME_MAX: Duration = Duration::from_millis(20);
-    /// So many pieces after it are done off the worker.
+    /// So many pieces after a slow one are done off the worker.
     const WARY_PIECES: u32 = 64;
 
-    pub fn run<T>(&mut self, now: impl Fn() -> Instant, work: impl FnOnce() -> T) -> T {
-        if self.wary > 0 {
-            self.wary -= 1;
+    pub fn new(time_max: Duration) -> QuickWork {
+        QuickWork { time_max, wary: AtomicU32::new(0) }
+    }
+
+    pub fn run<T>(&self, now: impl Fn() -> Instant, work: impl FnOnce() -> T) -> T {
+        let fewer = |wary: u32| wary.checked_sub(1);
+        if self.wary.fetch_update(Ordering::Relaxed, Ordering::Relaxed, fewer).is_ok() {
             return in_place(work);
         }
         let begin = now();
         let result = work();
-        if now() - begin > QuickWork::TIME_MAX {
-            self.wary = QuickWork::WARY_PIECES;
+        if now() - begin > self.time_max {
+            self.wary.store(QuickWork::WARY_PIECES, Ordering::Relaxed);
         }
         result
     }

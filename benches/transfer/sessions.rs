@@ -159,6 +159,7 @@ async fn memory_of(server: &Server, ground: &Ground) -> [f64; 3] {
 
 /// Idle sessions and transferring ones, and how a good client fares beside them.
 pub fn beside_a_crowd(ground: &Ground, idle: usize) {
+    let idle = idle.min(sessions_possible() - TRANSFERRING);
     let server = ground.dropchute();
     let account = Account::of(&server, &ground.key);
     let runtime = Runtime::new().unwrap();
@@ -195,6 +196,12 @@ pub fn beside_a_crowd(ground: &Ground, idle: usize) {
             session.stat("").await;
         }
     });
+}
+
+/// A server takes two descriptors for a session, and a client one.
+fn sessions_possible() -> usize {
+    let limit = rustix::process::getrlimit(rustix::process::Resource::Nofile);
+    limit.current.map_or(usize::MAX, |limit| (limit as usize).saturating_sub(600) / 2)
 }
 
 struct Transferring(JoinSet<()>);

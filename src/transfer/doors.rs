@@ -24,11 +24,13 @@ use super::ssh::SshDoor;
 use super::visit::Farewell;
 use super::{Accounts, Counters, Guard, Network, SessionFilter, SessionLine, Settings};
 use crate::files::{Journal, TreeSettings};
-use crate::worker::blocking;
+use crate::worker::{QuickWork, blocking};
 use crate::world::World;
 
 /// The pause between two looks at what wakes nobody by itself.
 const LOOK_PAUSE: Duration = Duration::from_secs(10);
+/// Work on names, or a sync, that takes longer has waited for the disk.
+const SLOW_NAME: Duration = Duration::from_micros(300);
 
 /// Why the doors cannot be opened.
 #[derive(Debug, thiserror::Error)]
@@ -102,6 +104,7 @@ impl Doors {
             sessions: Arc::new(sessions),
             counters,
             world,
+            disk: Arc::new(QuickWork::new(SLOW_NAME)),
             journal,
             data_dir: settings.data_dir.clone(),
             tree_settings: TreeSettings {

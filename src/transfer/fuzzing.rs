@@ -6,6 +6,7 @@
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::time::Duration;
 
 use super::accounts::Login;
 use super::counters::Counters;
@@ -15,6 +16,7 @@ use super::ssh::Fresh;
 use super::visit::{Arrival, Visit, VisitId};
 use super::{Account, Factors, Protocols, Rights, Tenant, ftp};
 use crate::files::{Aliases, Home, RelPath, TenantTree, TreeSettings, Visitor};
+use crate::worker::QuickWork;
 use crate::world::World;
 
 /// Reads what a client says on an FTP control connection, and matches each line as a pattern.
@@ -111,6 +113,7 @@ impl SftpServer {
             login: self.login.clone(),
             visit,
             world: self.world.clone(),
+            disk: Arc::new(QuickWork::new(Duration::from_millis(1))),
             fresh: Arc::new(Fresh::default()),
             channel: 0,
         };

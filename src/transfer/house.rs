@@ -13,6 +13,7 @@ use super::sessions::Sessions;
 use super::{Accounts, Counters, Limits, Tenant};
 use crate::files::{Home, Journal, TenantTree, TreeSettings, Visitor};
 use crate::model::TenantId;
+use crate::worker::QuickWork;
 use crate::world::World;
 
 /// Shared by all connections of all doors.
@@ -25,6 +26,8 @@ pub(super) struct House {
     pub(super) sessions: Arc<Sessions>,
     pub(super) counters: Arc<Counters>,
     pub(super) world: Arc<World>,
+    /// How quick the disk is at names and syncs.
+    pub(super) disk: Arc<QuickWork>,
     pub(super) journal: Journal,
     pub(super) data_dir: PathBuf,
     pub(super) tree_settings: TreeSettings,
@@ -32,6 +35,11 @@ pub(super) struct House {
 }
 
 impl House {
+    /// Does a short piece of work on names, or a sync, which is quick on most disks.
+    pub(super) fn on_disk<T>(&self, work: impl FnOnce() -> T) -> T {
+        self.disk.run(|| self.world.clock.instant(), work)
+    }
+
     /// The limits in force.
     pub(super) fn limits(&self) -> Arc<Limits> {
         self.limits.read().unwrap_or_else(PoisonError::into_inner).clone()

@@ -1,7 +1,7 @@
 //! SFTP version 3, as OpenSSH speaks it: one task per channel between the SSH session and the disk.
 //!
-//! The session task hands bytes in through the `Inlet`; a `Session` answers packets in order, in
-//! batches; answers go out as the client's window allows.
+//! The SSH session hands bytes in through `Served`; a `Session` answers packets in order, in batches;
+//! answers go out as the client's window allows.
 
 mod allowance;
 mod answers;
@@ -12,9 +12,11 @@ mod inlet;
 mod outflow;
 mod packet;
 mod reply;
+mod served;
 mod session;
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use russh::ChannelId;
 use russh::server::Handle;
@@ -23,40 +25,33 @@ use self::answers::Answers;
 use self::inlet::Arrival;
 pub(super) use allowance::Allowance;
 pub(super) use book::Book;
-pub(super) use inlet::{Inlet, TooMuch};
 pub(super) use outflow::Outflow;
+pub(super) use served::Served;
 pub(super) use session::Session;
 
 use super::visit::Visit;
 use crate::worker::{QuickWork, in_place};
 
-/// The way from a channel to its session and back.
-pub(super) struct Way {
-    pub(super) inlet: Arc<Inlet>,
-    pub(super) outflow: Arc<Outflow>,
-    pub(super) client: Handle,
-    pub(super) channel: ChannelId,
-}
+/// A batch of requests that takes longer has waited for the disk.
+const SLOW_BATCH: Duration = Duration::from_millis(20);
 
 /// Serves one channel until the client closes it, sends what is no SFTP, or is cut.
-pub(super) async fn run(mut session: Session, visit: Visit, way: Way) {
+pub(super) async fn run(served: Arc<Served>, client: Handle, channel: ChannelId) {
     tokio::select! {
-        () = visit.being_cut() => {}
-        () = serve(&mut session, &visit, &way) => {}
+        () = served.visit.being_cut() => {}
+        () = serve(&served, &client, channel) => {}
     }
-    let Way { inlet, client, channel, .. } = way;
-    inlet.close();
     // Uploads that are still open end here, which touches the disk.
-    in_place(|| drop(session));
+    in_place(|| drop(served.end()));
     // The SSH session may be gone already, with the channel.
     let _ = client.exit_status_request(channel, 0).await;
     let _ = client.eof(channel).await;
     let _ = client.close(channel).await;
 }
 
-async fn serve(session: &mut Session, visit: &Visit, way: &Way) {
-    let Way { inlet, outflow, client, channel } = way;
-    let (world, mut work) = (session.world(), QuickWork::default());
+async fn serve(served: &Served, client: &Handle, channel: ChannelId) {
+    let Served { inlet, outflow, visit, .. } = served;
+    let work = QuickWork::new(SLOW_BATCH);
     loop {
         let mut input = match inlet.take().await {
             Arrival::Packets(input) => input,
@@ -68,13 +63,16 @@ async fn serve(session: &mut Session, visit: &Visit, way: &Way) {
         visit.pace_in(input.bytes()).await;
         while !input.is_empty() {
             let mut answers = Answers::default();
-            let serving = || session.serve(&mut input, &mut answers);
-            let result = work.run(|| world.clock.instant(), serving);
+            let serving = |session: &mut Session| {
+                let world = session.world();
+                work.run(|| world.clock.instant(), || session.serve(&mut input, &mut answers))
+            };
+            let Some(result) = served.with_session(serving) else { return };
             inlet.answering(true);
             while let Some(message) = answers.next() {
                 visit.pace_out(message.len()).await;
                 let Some(message) = outflow.admit(message).await else { return };
-                if client.data(*channel, message).await.is_err() {
+                if client.data(channel, message).await.is_err() {
                     return;
                 }
             }

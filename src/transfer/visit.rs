@@ -275,6 +275,11 @@ impl Visit {
         add(&self.tally().bytes_out, bytes as u64);
     }
 
+    /// Whether this session may have to wait at all.
+    pub(super) fn is_paced(&self) -> bool {
+        !locked(&self.shared.paces).is_empty()
+    }
+
     /// Waits until so many bytes more may come in from this session.
     pub(super) async fn pace_in(&self, bytes: usize) {
         self.pace(Direction::In, bytes).await;

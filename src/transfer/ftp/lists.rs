@@ -103,20 +103,19 @@ impl Listing {
 
 impl Session {
     /// The listing that is asked for, opened.
-    pub(super) async fn listing(&self, path: &[u8], form: Form) -> Result<Listing, Reply> {
-        let (here, typed) = (self.here.clone(), path.to_vec());
+    pub(super) fn listing(&self, path: &[u8], form: Form) -> Result<Listing, Reply> {
         let now = self.house.world.clock.now();
-        let opened = self.with_home(move |home| Listing::open(home, &here, &typed, form, now));
-        opened.await.map_err(|error| Reply::from(&error))
+        let opened = self.with_home(|home| Listing::open(home, &self.here, path, form, now));
+        opened.map_err(|error| Reply::from(&error))
     }
 
     /// STAT with a path.
-    pub(super) async fn stat(&self, path: &[u8]) -> Reply {
-        let mut listing = match self.listing(path, Form::Long).await {
+    pub(super) fn stat(&self, path: &[u8]) -> Reply {
+        let mut listing = match self.listing(path, Form::Long) {
             Ok(listing) => listing,
             Err(reply) => return reply,
         };
-        match self.with_home(move |_| listing.next()).await {
+        match self.with_home(|_| listing.next()) {
             Ok(lines) if lines.len() < ENTRIES_AT_ONCE => {
                 Reply::long(213, "Listing:", lines, "End.")
             }

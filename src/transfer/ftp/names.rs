@@ -15,8 +15,8 @@ impl Session {
         Reply::new(257, text)
     }
 
-    pub(super) async fn cwd(&mut self, path: &[u8]) -> Reply {
-        match self.on(path, |home, path| folder_at(home, &path).map(|()| path)).await {
+    pub(super) fn cwd(&mut self, path: &[u8]) -> Reply {
+        match self.on(path, |home, path| folder_at(home, &path).map(|()| path)) {
             Ok(path) => {
                 self.here = path;
                 let mut text = b"Now in ".to_vec();
@@ -28,8 +28,8 @@ impl Session {
         }
     }
 
-    pub(super) async fn mkd(&self, path: &[u8]) -> Reply {
-        match self.on(path, |home, path| home.make_folder(&path).map(|()| path)).await {
+    pub(super) fn mkd(&self, path: &[u8]) -> Reply {
+        match self.on(path, |home, path| home.make_folder(&path).map(|()| path)) {
             Ok(path) => {
                 let mut text = quoted(&path);
                 text.extend(b" is made.");
@@ -39,18 +39,18 @@ impl Session {
         }
     }
 
-    pub(super) async fn rmd(&self, path: &[u8]) -> Reply {
-        let removed = self.on(path, |home, path| home.remove_folder(&path)).await;
+    pub(super) fn rmd(&self, path: &[u8]) -> Reply {
+        let removed = self.on(path, |home, path| home.remove_folder(&path));
         removed.map_or_else(|reply| reply, |()| Reply::new(250, "The folder is gone."))
     }
 
-    pub(super) async fn dele(&self, path: &[u8]) -> Reply {
-        let removed = self.on(path, |home, path| home.remove_file(&path)).await;
+    pub(super) fn dele(&self, path: &[u8]) -> Reply {
+        let removed = self.on(path, |home, path| home.remove_file(&path));
         removed.map_or_else(|reply| reply, |()| Reply::new(250, "The file is gone."))
     }
 
-    pub(super) async fn rnfr(&mut self, path: &[u8]) -> Reply {
-        match self.on(path, |home, path| home.stat(&path).map(|_| path)).await {
+    pub(super) fn rnfr(&mut self, path: &[u8]) -> Reply {
+        match self.on(path, |home, path| home.stat(&path).map(|_| path)) {
             Ok(path) => {
                 self.rename_from = Some(path);
                 Reply::new(350, "And its new name?")
@@ -59,30 +59,30 @@ impl Session {
         }
     }
 
-    pub(super) async fn rnto(&mut self, path: &[u8]) -> Reply {
+    pub(super) fn rnto(&mut self, path: &[u8]) -> Reply {
         let Some(from) = self.rename_from.take() else {
             return Reply::new(503, "Send RNFR first.");
         };
-        let renamed = self.on(path, move |home, to| home.rename(&from, &to, true)).await;
+        let renamed = self.on(path, move |home, to| home.rename(&from, &to, true));
         renamed.map_or_else(|reply| reply, |()| Reply::new(250, "Renamed."))
     }
 
-    pub(super) async fn size(&self, path: &[u8]) -> Reply {
-        match self.file(path).await {
+    pub(super) fn size(&self, path: &[u8]) -> Reply {
+        match self.file(path) {
             Ok(entry) => Reply::new(213, entry.version.bytes.to_string()),
             Err(reply) => reply,
         }
     }
 
-    pub(super) async fn mdtm(&self, path: &[u8]) -> Reply {
-        match self.on(path, |home, path| home.stat(&path)).await {
+    pub(super) fn mdtm(&self, path: &[u8]) -> Reply {
+        match self.on(path, |home, path| home.stat(&path)) {
             Ok(entry) => Reply::new(213, compact_time(&entry)),
             Err(reply) => reply,
         }
     }
 
-    pub(super) async fn mfmt(&self, time: Timestamp, path: &[u8]) -> Reply {
-        match self.on(path, move |home, path| home.set_modified(&path, time)).await {
+    pub(super) fn mfmt(&self, time: Timestamp, path: &[u8]) -> Reply {
+        match self.on(path, move |home, path| home.set_modified(&path, time)) {
             Ok(()) => {
                 let time = time.strftime("%Y%m%d%H%M%S");
                 let mut text = format!("Modify={time}; ").into_bytes();
@@ -93,16 +93,16 @@ impl Session {
         }
     }
 
-    pub(super) async fn chmod(&self, path: &[u8]) -> Reply {
-        let done = self.on(path, |home, path| home.set_attributes(&path)).await;
+    pub(super) fn chmod(&self, path: &[u8]) -> Reply {
+        let done = self.on(path, |home, path| home.set_attributes(&path));
         done.map_or_else(
             |reply| reply,
             |()| Reply::new(200, "Taken; permissions stay as they are."),
         )
     }
 
-    pub(super) async fn mlst(&self, path: &[u8]) -> Reply {
-        let found = self.on(path, |home, path| home.stat(&path).map(|entry| (entry, path))).await;
+    pub(super) fn mlst(&self, path: &[u8]) -> Reply {
+        let found = self.on(path, |home, path| home.stat(&path).map(|entry| (entry, path)));
         match found {
             Ok((entry, path)) => {
                 let entry = Entry { name: absolute(&path), ..entry };
@@ -113,9 +113,9 @@ impl Session {
         }
     }
 
-    pub(super) async fn hash(&self, path: &[u8]) -> Reply {
+    pub(super) fn hash(&self, path: &[u8]) -> Reply {
         let algorithm = self.algorithm;
-        match self.digest(algorithm, path).await {
+        match self.digest(algorithm, path) {
             Ok((digest, bytes)) => {
                 let mut text = format!("{} 0-{bytes} {digest} ", algorithm.name()).into_bytes();
                 text.extend(path);
@@ -125,34 +125,34 @@ impl Session {
         }
     }
 
-    pub(super) async fn plain_hash(&self, algorithm: Algorithm, path: &[u8]) -> Reply {
-        match self.digest(algorithm, path).await {
+    pub(super) fn plain_hash(&self, algorithm: Algorithm, path: &[u8]) -> Reply {
+        match self.digest(algorithm, path) {
             Ok((digest, _)) => Reply::new(250, digest),
             Err(reply) => reply,
         }
     }
 
-    async fn digest(&self, algorithm: Algorithm, path: &[u8]) -> Result<(String, u64), Reply> {
-        self.on(path, move |home, path| Ok(digest::of_file(algorithm, &mut home.open(&path)?)?))
-            .await
+    fn digest(&self, algorithm: Algorithm, path: &[u8]) -> Result<(String, u64), Reply> {
+        let path = self.resolve(path).map_err(|error| Reply::from(&error))?;
+        self.with_home_at_length(|home| Ok(digest::of_file(algorithm, &mut home.open(&path)?)?))
+            .map_err(|error| Reply::from(&error))
     }
 
-    async fn file(&self, path: &[u8]) -> Result<Entry, Reply> {
+    fn file(&self, path: &[u8]) -> Result<Entry, Reply> {
         self.on(path, |home, path| match home.stat(&path)? {
             entry if entry.kind == EntryKind::File => Ok(entry),
             _ => Err(HomeError::Refused("this is a folder, not a file")),
         })
-        .await
     }
 
     /// Does one thing with a path in the guest's home; an error is an answer.
-    pub(super) async fn on<T: Send + 'static>(
+    pub(super) fn on<T>(
         &self,
         path: &[u8],
-        work: impl FnOnce(&Home, RelPath) -> Result<T, HomeError> + Send + 'static,
+        work: impl FnOnce(&Home, RelPath) -> Result<T, HomeError>,
     ) -> Result<T, Reply> {
         let path = self.resolve(path).map_err(|error| Reply::from(&error))?;
-        self.with_home(|home| work(home, path)).await.map_err(|error| Reply::from(&error))
+        self.with_home(|home| work(home, path)).map_err(|error| Reply::from(&error))
     }
 }
 

@@ -226,20 +226,20 @@ impl Session {
             Command::Allo(bytes) => self.allo(bytes),
             Command::Rest(offset) => self.rest(offset),
             Command::Pwd => self.pwd(),
-            Command::Cwd(path) => self.cwd(&path).await,
-            Command::Mkd(path) => self.mkd(&path).await,
-            Command::Rmd(path) => self.rmd(&path).await,
-            Command::Dele(path) => self.dele(&path).await,
-            Command::Rnfr(path) => self.rnfr(&path).await,
-            Command::Rnto(path) => self.rnto(&path).await,
-            Command::Size(path) => self.size(&path).await,
-            Command::Mdtm(path) => self.mdtm(&path).await,
-            Command::Mfmt(time, path) => self.mfmt(time, &path).await,
-            Command::Mlst(path) => self.mlst(&path).await,
-            Command::Chmod(path) => self.chmod(&path).await,
-            Command::Hash(path) => self.hash(&path).await,
-            Command::PlainHash(algorithm, path) => self.plain_hash(algorithm, &path).await,
-            Command::Stat(Some(path)) => self.stat(&path).await,
+            Command::Cwd(path) => self.cwd(&path),
+            Command::Mkd(path) => self.mkd(&path),
+            Command::Rmd(path) => self.rmd(&path),
+            Command::Dele(path) => self.dele(&path),
+            Command::Rnfr(path) => self.rnfr(&path),
+            Command::Rnto(path) => self.rnto(&path),
+            Command::Size(path) => self.size(&path),
+            Command::Mdtm(path) => self.mdtm(&path),
+            Command::Mfmt(time, path) => self.mfmt(time, &path),
+            Command::Mlst(path) => self.mlst(&path),
+            Command::Chmod(path) => self.chmod(&path),
+            Command::Hash(path) => self.hash(&path),
+            Command::PlainHash(algorithm, path) => self.plain_hash(algorithm, &path),
+            Command::Stat(Some(path)) => self.stat(&path),
             Command::Pasv => self.pasv(),
             Command::Epsv(which) => self.epsv(which),
             Command::Port(address) => self.port(address),
@@ -258,16 +258,31 @@ impl Session {
         Ok(self.here.resolve(path)?)
     }
 
-    /// Does one thing with the guest's home; its async worker goes to others meanwhile.
-    pub(super) async fn with_home<T: Send + 'static>(
+    /// Does one short thing with the guest's home.
+    pub(super) fn with_home<T>(
         &self,
-        work: impl FnOnce(&Home) -> Result<T, HomeError> + Send + 'static,
+        work: impl FnOnce(&Home) -> Result<T, HomeError>,
     ) -> Result<T, HomeError> {
-        let Some(guest) = self.guest.clone() else {
+        self.with_guest(|home| self.house.on_disk(|| work(home)))
+    }
+
+    /// Does one thing with the guest's home that may take long: its async worker goes to others
+    /// meanwhile.
+    pub(super) fn with_home_at_length<T>(
+        &self,
+        work: impl FnOnce(&Home) -> Result<T, HomeError>,
+    ) -> Result<T, HomeError> {
+        self.with_guest(|home| in_place(|| work(home)))
+    }
+
+    fn with_guest<T>(
+        &self,
+        work: impl FnOnce(&Home) -> Result<T, HomeError>,
+    ) -> Result<T, HomeError> {
+        let Some(guest) = &self.guest else {
             return Err(HomeError::Refused("nobody is logged in"));
         };
-        let home = self.home(&guest).clone();
-        let result = in_place(|| work(&home));
+        let result = work(self.home(guest));
         if let Err(error) = &result
             && let Some(source) = std::error::Error::source(error)
         {

@@ -22,9 +22,11 @@ use crate::model::UploadEvidence;
 use crate::transfer::Limits;
 use crate::transfer::house::House;
 use crate::transfer::visit::Visit;
-use crate::worker::{QuickWork, blocking, in_place};
+use crate::worker::{QuickWork, blocking};
 use crate::world::World;
 
+/// A piece that takes longer has waited for the disk.
+const SLOW_PIECE: Duration = Duration::from_millis(20);
 /// Bytes per step of a transfer, on the disk and on the wire.
 const PIECE_BYTES: usize = 256 << 10;
 /// The first step of an upload: most files are small.
@@ -104,7 +106,7 @@ impl Carrier {
                 // Python's and others' clients wait for our end before they ask for the answer.
                 close(&mut wire).await;
                 drop(wire);
-                publish(upload, rest).map_err(Stop::Home)
+                house.on_disk(|| publish(upload, rest)).map_err(Stop::Home)
             }
             Err(stop) => Err(stop),
         };
@@ -191,7 +193,7 @@ impl<'a> Flow<'a> {
         upload: &mut Upload,
         mut offset: u64,
     ) -> Result<Piece, Stop> {
-        let mut work = QuickWork::default();
+        let work = QuickWork::new(SLOW_PIECE);
         let mut bytes = Vec::with_capacity(FIRST_PIECE_BYTES);
         loop {
             let more = self.fill(wire, &mut bytes).await;
@@ -247,7 +249,7 @@ impl<'a> Flow<'a> {
         file: &File,
         mut at: u64,
     ) -> Result<(), Stop> {
-        let mut work = QuickWork::default();
+        let work = QuickWork::new(SLOW_PIECE);
         loop {
             let sending = stream.async_io(Interest::WRITABLE, || {
                 let sendfile = || rustix::fs::sendfile(stream, file, Some(&mut at), PIECE_BYTES);
@@ -271,8 +273,9 @@ impl<'a> Flow<'a> {
     async fn send_pieces(&self, wire: &mut Wire, file: &File, mut at: u64) -> Result<(), Stop> {
         let disk = |error: io::Error| Stop::Home(error.into());
         let left = file.metadata().map_err(disk)?.len().saturating_sub(at);
-        let mut work = QuickWork::default();
-        let mut piece = Vec::with_capacity(left.min(PIECE_BYTES as u64) as usize);
+        let work = QuickWork::new(SLOW_PIECE);
+        // Room for a byte at least: an empty file is read to its end as well.
+        let mut piece = Vec::with_capacity(left.clamp(1, PIECE_BYTES as u64) as usize);
         loop {
             let reading = || rustix::io::pread(file, spare_capacity(&mut piece), at);
             let read = work.run(|| self.now(), reading).map_err(|error| disk(error.into()))?;
@@ -331,14 +334,12 @@ struct Piece {
     bytes: Vec<u8>,
 }
 
-/// The last write and the end of the upload, in one go off the async workers.
+/// The last write and the end of the upload.
 fn publish(mut upload: Upload, last: Piece) -> Result<Option<UploadEvidence>, HomeError> {
-    in_place(|| {
-        if !last.bytes.is_empty() {
-            upload.write_at(last.offset, &last.bytes)?;
-        }
-        upload.finish()
-    })
+    if !last.bytes.is_empty() {
+        upload.write_at(last.offset, &last.bytes)?;
+    }
+    upload.finish()
 }
 
 /// Ends our side: close_notify under TLS, then FIN.

@@ -117,13 +117,11 @@ impl Session {
     }
 
     async fn retr(&mut self, carrier: Carrier, path: &[u8], offset: u64) -> io::Result<Next> {
-        let opened = self
-            .on(path, |home, path| {
-                let file = home.open(&path)?;
-                let bytes = file.metadata()?.len();
-                Ok((file, path, bytes))
-            })
-            .await;
+        let opened = self.on(path, |home, path| {
+            let file = home.open(&path)?;
+            let bytes = file.metadata()?.len();
+            Ok((file, path, bytes))
+        });
         let (file, path, bytes) = match opened {
             Ok(opened) => opened,
             Err(reply) => return self.reply(reply).await,
@@ -145,9 +143,16 @@ impl Session {
         path: &[u8],
         start: UploadStart,
     ) -> io::Result<Next> {
-        let begun =
-            self.on(path, move |home, path| Ok((home.begin_upload(&path, start)?, path))).await;
-        match begun {
+        let begin = |home: &Home| {
+            let path = self.resolve(path)?;
+            Ok((home.begin_upload(&path, start)?, path))
+        };
+        // What is kept of an older file may have to be copied.
+        let begun = match start.keep {
+            Keep::Nothing => self.with_home(begin),
+            _ => self.with_home_at_length(begin),
+        };
+        match begun.map_err(|error| Reply::from(&error)) {
             Ok((upload, path)) => {
                 let reply = Reply::new(150, "Send the file.");
                 self.receive(carrier, upload, path, reply, None).await
@@ -160,13 +165,11 @@ impl Session {
     async fn stou(&mut self, carrier: Carrier, path: &[u8]) -> io::Result<Next> {
         let wished = if path.is_empty() { b"upload" } else { path };
         let token = self.house.world.dice.token(4);
-        let begun = self
-            .on(wished, move |home, path| {
-                let start = UploadStart { must_be_new: true, ..UploadStart::FRESH };
-                let free = free_name(home, path, &token);
-                Ok((home.begin_upload(&free, start)?, free))
-            })
-            .await;
+        let begun = self.on(wished, |home, path| {
+            let start = UploadStart { must_be_new: true, ..UploadStart::FRESH };
+            let free = free_name(home, path, &token);
+            Ok((home.begin_upload(&free, start)?, free))
+        });
         match begun {
             Ok((upload, path)) => {
                 let name = String::from_utf8_lossy(path.name().unwrap_or_default()).into_owned();
@@ -202,7 +205,7 @@ impl Session {
     }
 
     async fn list(&mut self, carrier: Carrier, path: &[u8], form: Form) -> io::Result<Next> {
-        match self.listing(path, form).await {
+        match self.listing(path, form) {
             Ok(listing) => {
                 let progress = carrier.progress.clone();
                 let work = Box::pin(carrier.send_listing(listing));

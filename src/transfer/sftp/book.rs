@@ -10,6 +10,7 @@ use crate::model::UploadEvidence;
 use crate::transfer::accounts::Login;
 use crate::transfer::ssh::Fresh;
 use crate::transfer::visit::Visit;
+use crate::worker::QuickWork;
 use crate::world::World;
 
 /// Who does it, over which channel, and where it is written down.
@@ -17,6 +18,7 @@ pub(in crate::transfer) struct Book {
     pub(in crate::transfer) login: Login,
     pub(in crate::transfer) visit: Visit,
     pub(in crate::transfer) world: Arc<World>,
+    pub(in crate::transfer) disk: Arc<QuickWork>,
     pub(in crate::transfer) fresh: Arc<Fresh>,
     pub(in crate::transfer) channel: u32,
 }
@@ -26,10 +28,15 @@ impl Book {
         self.world.clock.instant()
     }
 
+    /// Does a short piece of work on names, or a sync, which is quick on most disks.
+    pub(super) fn on_disk<T>(&self, work: impl FnOnce() -> T) -> T {
+        self.disk.run(|| self.now(), work)
+    }
+
     /// The end of an upload, as the client hears it.
     pub(super) fn uploaded(&self, receipt: Receipt) -> Result<(), HomeError> {
         let (bytes, path, since) = (receipt.upload.length(), receipt.path, receipt.since);
-        match receipt.upload.finish() {
+        match self.on_disk(|| receipt.upload.finish()) {
             Ok(evidence) => {
                 self.visit.uploaded();
                 if let Some(evidence) = evidence {

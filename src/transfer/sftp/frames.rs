@@ -29,6 +29,22 @@ impl Frames {
         !self.whole.is_empty()
     }
 
+    /// True where whole packets are there, and nothing else.
+    pub(super) fn is_whole(&self) -> bool {
+        self.begun.is_empty() && self.has_whole()
+    }
+
+    /// Puts packets back before all others.
+    pub(super) fn put_back(&mut self, input: Input) {
+        self.whole_bytes += input.bytes();
+        let Input { mut pieces, at } = input;
+        if let Some(first) = pieces.front_mut() {
+            first.drain(..at);
+        }
+        pieces.append(&mut self.whole);
+        self.whole = pieces;
+    }
+
     /// Takes the whole packets out.
     pub(super) fn take_whole(&mut self) -> VecDeque<Piece> {
         self.whole_bytes = 0;

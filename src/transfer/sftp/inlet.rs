@@ -13,9 +13,12 @@ const CALM_BYTES: usize = 256 << 10;
 /// What may be held without asking the allowance: two batches, and a packet that is still coming.
 const FREE_BYTES: usize = 1 << 20;
 
+/// Packets that are answered at once are no more than this together: bulk goes to the task.
+const AT_ONCE_BYTES: usize = 8 << 10;
+
 /// A queue of packets with one sender and one taker.
 #[derive(Debug)]
-pub(in crate::transfer) struct Inlet {
+pub(super) struct Inlet {
     state: Mutex<State>,
     /// For what a client asks without taking the answers: paramiko asks for a whole file at once, some
     /// 40 bytes for each 32 KiB of it.
@@ -34,6 +37,8 @@ struct State {
     /// The task waits for the client to take answers. The session must go on reading then: the
     /// client's word that it has room comes the same way as its requests.
     answering: bool,
+    /// The task has nothing to do.
+    waiting: bool,
     malformed: bool,
     closed: bool,
 }
@@ -51,32 +56,54 @@ pub(super) enum Arrival {
 }
 
 impl Inlet {
-    pub(in crate::transfer) fn new(allowance: Allowance) -> Inlet {
+    pub(super) fn new(allowance: Allowance) -> Inlet {
         let (arrived, eased) = (Notify::new(), Notify::new());
         Inlet { state: Mutex::default(), allowance, arrived, eased }
     }
 
-    /// Hands in what was received; returns when there is room for more.
-    pub(in crate::transfer) async fn push(&self, bytes: &[u8]) -> Result<(), TooMuch> {
-        {
-            let mut state = self.state();
-            if state.closed || state.malformed {
-                return Ok(());
-            }
-            if !state.settle(&self.allowance, bytes.len()) {
-                return Err(TooMuch);
-            }
-            state.malformed = state.frames.push(bytes).is_err();
-            if state.frames.has_whole() || state.malformed {
-                self.arrived.notify_one();
-            }
+    /// Hands in what was received. Where all of it is whole and small, the task waits for work, and the
+    /// caller says that nothing is on its way out, the packets come back to be answered at once.
+    pub(super) fn push(&self, bytes: &[u8], first: bool) -> Result<Option<Input>, TooMuch> {
+        let mut state = self.state();
+        if state.closed || state.malformed {
+            return Ok(None);
         }
+        if !state.settle(&self.allowance, bytes.len()) {
+            return Err(TooMuch);
+        }
+        state.malformed = state.frames.push(bytes).is_err();
+        let small = state.frames.is_whole() && state.frames.bytes() <= AT_ONCE_BYTES;
+        if first && state.waiting && small && !state.malformed {
+            let packets = Input::new(state.frames.take_whole());
+            state.lent = packets.bytes();
+            return Ok(Some(packets));
+        }
+        if state.frames.has_whole() || state.malformed {
+            self.arrived.notify_one();
+        }
+        Ok(None)
+    }
+
+    /// What was taken at once is answered, but for what is left.
+    pub(super) fn answered(&self, left: Input, malformed: bool) {
+        let mut state = self.state();
+        state.lent = 0;
+        state.malformed |= malformed;
+        state.frames.put_back(left);
+        state.settle(&self.allowance, 0);
+        if state.frames.has_whole() || state.malformed {
+            self.arrived.notify_one();
+        }
+    }
+
+    /// Returns when there is room for more.
+    pub(super) async fn has_room(&self) {
         loop {
             {
                 let state = self.state();
                 let calm = state.frames.bytes() <= CALM_BYTES || !state.frames.has_whole();
                 if calm || state.answering || state.closed {
-                    return Ok(());
+                    return;
                 }
             }
             self.eased.notified().await;
@@ -88,6 +115,7 @@ impl Inlet {
         loop {
             {
                 let mut state = self.state();
+                state.waiting = false;
                 if state.frames.has_whole() {
                     let packets = Input::new(state.frames.take_whole());
                     state.lent = packets.bytes();
@@ -105,6 +133,7 @@ impl Inlet {
                 if state.malformed {
                     return Arrival::Malformed;
                 }
+                state.waiting = true;
             }
             self.arrived.notified().await;
         }
@@ -117,13 +146,13 @@ impl Inlet {
     }
 
     /// No more bytes come, or none are wanted.
-    pub(in crate::transfer) fn close(&self) {
+    pub(super) fn close(&self) {
         self.state().closed = true;
         self.arrived.notify_one();
         self.eased.notify_one();
     }
 
-    pub(in crate::transfer) fn is_closed(&self) -> bool {
+    pub(super) fn is_closed(&self) -> bool {
         self.state().closed
     }
 
@@ -165,6 +194,13 @@ mod tests {
         packet
     }
 
+    /// Hands in, and waits for room, as a session does whose answers are still on their way.
+    async fn push(inlet: &Inlet, bytes: &[u8]) -> Result<(), TooMuch> {
+        assert!(inlet.push(bytes, false)?.is_none());
+        inlet.has_room().await;
+        Ok(())
+    }
+
     async fn taken(inlet: &Inlet) -> usize {
         match inlet.take().await {
             Arrival::Packets(packets) => packets.bytes(),
@@ -178,10 +214,10 @@ mod tests {
         let whole = Allowance::new(FREE_BYTES);
         let inlet = Arc::new(Inlet::new(whole.part(2 * FREE_BYTES)));
         let part = packet(CALM_BYTES / 2 + 4);
-        assert_eq!(inlet.push(&part).await, Ok(()));
+        assert_eq!(push(&inlet, &part).await, Ok(()));
         let pushing = {
             let (inlet, part) = (inlet.clone(), part.clone());
-            async move { inlet.push(&part).await }
+            async move { push(&inlet, &part).await }
         };
         tokio::pin!(pushing);
         assert!(futures_util::poll!(&mut pushing).is_pending());
@@ -189,16 +225,16 @@ mod tests {
         assert_eq!(pushing.await, Ok(()));
         let mut held = 2 * part.len();
         while held + part.len() <= 2 * FREE_BYTES {
-            assert_eq!(inlet.push(&part).await, Ok(()));
+            assert_eq!(push(&inlet, &part).await, Ok(()));
             held += part.len();
         }
-        assert_eq!(inlet.push(&part).await, Err(TooMuch));
+        assert_eq!(push(&inlet, &part).await, Err(TooMuch));
         // What is taken is still held until the task comes back for more.
         assert_eq!(taken(&inlet).await, held);
-        assert_eq!(inlet.push(&part).await, Err(TooMuch));
+        assert_eq!(push(&inlet, &part).await, Err(TooMuch));
         assert!(!whole.take(FREE_BYTES / 2));
         let small = packet(10);
-        assert_eq!(inlet.push(&small).await, Ok(()));
+        assert_eq!(push(&inlet, &small).await, Ok(()));
         assert_eq!(taken(&inlet).await, small.len());
         assert!(whole.take(FREE_BYTES));
         inlet.close();
@@ -209,13 +245,42 @@ mod tests {
     async fn the_task_is_not_woken_for_half_a_packet() {
         let inlet = Inlet::new(Allowance::new(0));
         let packet = packet(200_000);
-        inlet.push(&packet[..100_000]).await.unwrap();
+        push(&inlet, &packet[..100_000]).await.unwrap();
         let taking = taken(&inlet);
         tokio::pin!(taking);
         assert!(futures_util::poll!(&mut taking).is_pending());
-        inlet.push(&packet[100_000..]).await.unwrap();
+        push(&inlet, &packet[100_000..]).await.unwrap();
         assert_eq!(taking.await, packet.len());
-        inlet.push(b"\xff\xff\xff\xff").await.unwrap();
+        push(&inlet, b"\xff\xff\xff\xff").await.unwrap();
         assert!(matches!(inlet.take().await, Arrival::Malformed));
+    }
+
+    #[tokio::test]
+    async fn small_packets_are_answered_at_once_where_nothing_is_before_them() {
+        let inlet = Inlet::new(Allowance::new(0));
+        let small = packet(10);
+        // The task is not there yet.
+        assert!(inlet.push(&small, true).unwrap().is_none());
+        assert_eq!(taken(&inlet).await, 10);
+        let mut taking = Box::pin(taken(&inlet));
+        assert!(futures_util::poll!(&mut taking).is_pending());
+        let mut input = inlet.push(&[&small[..], &small].concat(), true).unwrap().unwrap();
+        // Two at a time are taken; what is not answered goes to the task, as what comes in halves does.
+        input.next(|_| ()).unwrap();
+        inlet.answered(input, false);
+        assert_eq!(taking.await, 10);
+        let mut taking = Box::pin(taken(&inlet));
+        assert!(futures_util::poll!(&mut taking).is_pending());
+        assert!(inlet.push(&small, false).unwrap().is_none());
+        assert_eq!(taking.await, 10);
+        let mut taking = Box::pin(taken(&inlet));
+        assert!(futures_util::poll!(&mut taking).is_pending());
+        assert!(inlet.push(&[&small[..], &small[..5]].concat(), true).unwrap().is_none());
+        assert_eq!(taking.await, 10);
+        let mut taking = Box::pin(taken(&inlet));
+        assert!(futures_util::poll!(&mut taking).is_pending());
+        let large = packet(AT_ONCE_BYTES);
+        assert!(inlet.push(&[&small[5..], &large].concat(), true).unwrap().is_none());
+        assert_eq!(taking.await, 10 + large.len());
     }
 }

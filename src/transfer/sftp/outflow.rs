@@ -32,6 +32,17 @@ impl Outflow {
         Some(Bytes::from_owner(Message { bytes, room, outflow: self.clone() }))
     }
 
+    /// Nothing is on its way.
+    pub(super) fn is_empty(&self) -> bool {
+        self.room.available_permits() == OUT_MAX_BYTES
+    }
+
+    /// Lets a message out where nobody else does at this moment.
+    pub(super) fn admit_at_once(self: &Arc<Outflow>, bytes: Vec<u8>) -> Bytes {
+        let room = self.room.forget_permits(bytes.len());
+        Bytes::from_owner(Message { bytes, room, outflow: self.clone() })
+    }
+
     /// Everything encrypted so far was written to the socket.
     pub(in crate::transfer) fn written(&self) {
         self.room.add_permits(self.done.swap(0, Ordering::Relaxed));

@@ -27,6 +27,7 @@ const NAMES_BATCH: usize = 128;
 /// Flags of OPEN.
 const WRITE: u32 = 0x02;
 const APPEND: u32 = 0x04;
+const TRUNCATE: u32 = 0x10;
 
 /// The state of one SFTP channel.
 pub(in crate::transfer) struct Session {
@@ -67,10 +68,13 @@ impl Session {
 
     fn serve_one(&mut self, packet: Packet<'_>, answers: &mut Answers) -> Result<(), Malformed> {
         let id = packet.id;
-        let answered = if changes_folders_or_syncs(&packet.request) {
-            in_place(|| self.answer(id, packet.request, answers))
-        } else {
-            self.answer(id, packet.request, answers)
+        let answered = match effort(&packet.request) {
+            Effort::Little => self.answer(id, packet.request, answers),
+            Effort::Names => {
+                let (disk, world) = (self.book.disk.clone(), self.book.world.clone());
+                disk.run(|| world.clock.instant(), || self.answer(id, packet.request, answers))
+            }
+            Effort::Much => in_place(|| self.answer(id, packet.request, answers)),
         };
         match answered {
             Ok(Answer::Written) => {}
@@ -149,7 +153,6 @@ impl Session {
 
     fn open(&mut self, path: &[u8], flags: u32) -> Result<Vec<u8>, HomeError> {
         const CREATE: u32 = 0x08;
-        const TRUNCATE: u32 = 0x10;
         const EXCLUSIVE: u32 = 0x20;
         self.handles.check_room()?;
         let (path, since) = (resolve(path)?, self.book.now());
@@ -177,7 +180,7 @@ impl Session {
     fn close(&mut self, handle: &[u8]) -> Result<Answer, HomeError> {
         let (open, _transfer) = self.handles.remove(handle)?;
         match open {
-            Open::Upload(receipt) => return done(in_place(|| self.book.uploaded(*receipt))),
+            Open::Upload(receipt) => return done(self.book.uploaded(*receipt)),
             Open::File(download) => self.book.downloaded(&download),
             Open::Folder(_) => {}
         }
@@ -287,18 +290,31 @@ impl Drop for Session {
     }
 }
 
-/// Of the requests for handles only these do; CLOSE knows by the handle.
-fn changes_folders_or_syncs(request: &Request<'_>) -> bool {
+/// What a request asks of the disk.
+enum Effort {
+    /// Mostly what the kernel has in its memory.
+    Little,
+    /// Folders change, or something is synced. CLOSE knows by the handle.
+    Names,
+    /// A file may have to be copied, or its bytes synced.
+    Much,
+}
+
+fn effort(request: &Request<'_>) -> Effort {
     match request {
-        Request::Open { flags, .. } => flags & (WRITE | APPEND) != 0,
-        Request::Setstat { length, .. } | Request::Fsetstat { length, .. } => length.is_some(),
+        Request::Open { flags, .. } if flags & (WRITE | APPEND) == 0 => Effort::Little,
+        Request::Open { flags, .. } if flags & TRUNCATE == 0 => Effort::Much,
+        Request::Open { .. } => Effort::Names,
+        Request::Setstat { length: Some(_), .. } | Request::Fsetstat { length: Some(_), .. } => {
+            Effort::Much
+        }
         Request::Opendir(_)
         | Request::Remove(_)
         | Request::Mkdir(_)
         | Request::Rmdir(_)
-        | Request::Rename { .. }
-        | Request::Fsync(_) => true,
-        _ => false,
+        | Request::Rename { .. } => Effort::Names,
+        Request::Fsync(_) => Effort::Much,
+        _ => Effort::Little,
     }
 }
 

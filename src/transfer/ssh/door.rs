@@ -17,7 +17,7 @@ use crate::transfer::Factors;
 use crate::transfer::accounts::Login;
 use crate::transfer::desk::Refusal;
 use crate::transfer::house::House;
-use crate::transfer::sftp::{self, Allowance, Inlet};
+use crate::transfer::sftp::{self, Allowance, Served};
 use crate::transfer::visit::Visit;
 use crate::worker::blocking;
 
@@ -32,11 +32,11 @@ pub(super) struct Door {
     line: Arc<Line>,
     attempt: Attempt,
     login: Option<Login>,
-    /// Open channels; with an inlet once SFTP runs on them.
-    channels: HashMap<ChannelId, Option<Arc<Inlet>>>,
+    /// Open channels; served once SFTP runs on them.
+    channels: HashMap<ChannelId, Option<Arc<Served>>>,
     /// What this client may have asked without taking the answers.
     allowance: Allowance,
-    /// The tasks of the channels; each ends when its inlet is closed.
+    /// The tasks of the channels; each ends when its channel is closed.
     tasks: TaskTracker,
 }
 
@@ -104,8 +104,8 @@ impl Door {
 
     fn close(&mut self, channel: ChannelId) {
         self.line.fresh.forget(channel.number());
-        if let Some(Some(inlet)) = self.channels.remove(&channel) {
-            inlet.close();
+        if let Some(Some(served)) = self.channels.remove(&channel) {
+            served.close();
         }
     }
 
@@ -126,19 +126,19 @@ impl Door {
                 return false;
             }
         };
-        let inlet = Arc::new(Inlet::new(self.allowance.clone()));
-        self.channels.insert(channel, Some(inlet.clone()));
         let book = sftp::Book {
             login,
             visit: self.visit.clone(),
             world: self.house.world.clone(),
+            disk: self.house.disk.clone(),
             fresh: self.line.fresh.clone(),
             channel: channel.number(),
         };
         let sftp = sftp::Session::new(home, book, self.house.limits().handles_max);
-        let visit = self.visit.clone();
-        let way = sftp::Way { inlet, outflow: self.line.outflow.clone(), client, channel };
-        self.tasks.spawn(sftp::run(sftp, visit, way));
+        let (visit, outflow) = (self.visit.clone(), self.line.outflow.clone());
+        let served = Arc::new(Served::new(sftp, visit, outflow, self.allowance.clone()));
+        self.channels.insert(channel, Some(served.clone()));
+        self.tasks.spawn(sftp::run(served, client, channel));
         true
     }
 }
@@ -146,8 +146,8 @@ impl Door {
 impl Drop for Door {
     fn drop(&mut self) {
         self.line.outflow.close();
-        for inlet in self.channels.values().flatten() {
-            inlet.close();
+        for served in self.channels.values().flatten() {
+            served.close();
         }
     }
 }
@@ -242,7 +242,7 @@ impl Handler for Door {
         _session: &mut SshSession,
     ) -> Result<(), Self::Error> {
         // A channel that we closed is not heard of again.
-        self.channels.retain(|_, inlet| inlet.as_ref().is_none_or(|inlet| !inlet.is_closed()));
+        self.channels.retain(|_, served| served.as_ref().is_none_or(|served| !served.is_closed()));
         // The reply refuses when it is dropped. The channel's own queue is not used: data comes to
         // `data` below, which knows when it may wait.
         if self.channels.len() < CHANNELS_MAX {
@@ -269,15 +269,15 @@ impl Handler for Door {
         &mut self,
         channel: ChannelId,
         data: &[u8],
-        _session: &mut SshSession,
+        session: &mut SshSession,
     ) -> Result<(), Self::Error> {
-        let Some(Some(inlet)) = self.channels.get(&channel) else { return Ok(()) };
-        if inlet.push(data).await == Err(sftp::TooMuch) {
+        let Some(Some(served)) = self.channels.get(&channel) else { return Ok(()) };
+        let Ok(messages) = served.hear(data).await else {
             let account = self.login.as_ref().map(|login| login.account.name.as_str());
             tracing::warn!(peer = %self.visit.peer, account, "sftp client asks on and takes no answers");
             return Err(russh::Error::Disconnect);
-        }
-        Ok(())
+        };
+        messages.into_iter().try_for_each(|message| session.data(channel, message))
     }
 
     async fn channel_eof(

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU8, Ordering};
 use std::task::{Context, Poll};
 
-use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::io::{AsyncRead, AsyncWrite, BufReader, ReadBuf};
 use tokio::net::TcpStream;
 
 use crate::transfer::sftp::Outflow;
@@ -38,15 +38,19 @@ impl Ending {
     }
 }
 
+/// Bytes read ahead: russh asks for the length of a packet first, and then for the rest.
+const READ_AHEAD_BYTES: usize = 4 << 10;
+
 /// A socket whose end is noted.
 pub(super) struct Watched {
-    stream: TcpStream,
+    stream: BufReader<TcpStream>,
     ending: Arc<Ending>,
     outflow: Arc<Outflow>,
 }
 
 impl Watched {
     pub(super) fn new(stream: TcpStream, ending: Arc<Ending>, outflow: Arc<Outflow>) -> Watched {
+        let stream = BufReader::with_capacity(READ_AHEAD_BYTES, stream);
         Watched { stream, ending, outflow }
     }
 }

@@ -4,6 +4,7 @@ use encoding_rs::{Encoding, UTF_16BE, UTF_16LE};
 use jiff::Timestamp;
 
 use super::columns::example;
+use crate::files::is_temporary_name;
 use crate::intake::{MinProof, ProfileSettings, TenantSettings, known_as};
 use crate::model::{ChannelKind, Kind, Proof, normalise_name};
 use crate::records::{
@@ -69,6 +70,11 @@ impl Sample {
         about: String,
         bytes: Vec<u8>,
     ) -> Option<Sample> {
+        let is_odd = name.contains(|c: char| c == '/' || c.is_control());
+        let is_passed_over = tenant.temporary.iter().any(|pattern| pattern.is_match(&name));
+        if is_odd || is_passed_over || is_temporary_name(name.as_bytes()) {
+            return None;
+        }
         let expected = Some((Kind::Messages, profile.name.as_str()));
         let leads = |folder: &&&str| known_as(tenant, &format!("{folder}/{name}")) == expected;
         let folder = FOLDERS.iter().find(leads)?;

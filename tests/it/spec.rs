@@ -118,3 +118,14 @@ fn spec_says_what_the_configuration_says() {
         life.stop().await;
     });
 }
+
+#[test]
+fn a_tenant_without_a_channel_is_shown_no_sample_and_told_why() {
+    let stage = Stage::new("[tenant.acme.channel]\nemail = []\nsms = []\n");
+    stage.live("2026-11-23T09:00:00Z".parse().unwrap(), async |life| {
+        assert_eq!(files_below(&stage.tenant("spec/samples")).len(), 0);
+        let readme = std::fs::read_to_string(stage.tenant("spec/README.txt")).unwrap();
+        assert!(readme.contains("NOTHING CAN BE SENT"), "{readme}");
+        life.stop().await;
+    });
+}

@@ -1,12 +1,17 @@
-//! The rules of a batch: its states and legal moves, the verdict on a file, what an attempt leads to.
+//! The rules of a batch: its states and legal moves, the verdict on a file, why it
+//! waits for somebody, its number, what an attempt leads to.
 //!
 //! Pure: no clock, disk, socket or dice; what it needs is an argument, what it wants is returned.
 //! Never publishes, stores or sends anything itself. Start reading at `state.rs`.
 
+mod hold;
+mod numbers;
 mod row;
 mod state;
 mod verdict;
 
+pub use hold::{Decider, Guards, HoldReason, USUAL_FILES, reasons_to_hold, usual_rows};
+pub use numbers::{NumberPlace, Numbers, SequenceRule};
 pub use row::{NextStep, after_attempt};
 pub use state::{BatchEvent, BatchState, IllegalMove, Publication, apply};
 pub use verdict::{Counts, Thresholds, Verdict, judge};

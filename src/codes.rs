@@ -123,7 +123,7 @@ reason_codes! {
         "close the quote, or double a quote that belongs to the text";
     FileNotText "file.not_text" Error
         "the file holds NUL bytes or is no text file"
-        "send CSV as text";
+        "send CSV as text, .xlsx or .jsonl";
     FileTenantSuspended "file.tenant_suspended" Error
         "the tenant is suspended"
         "ask the operator";

@@ -3,13 +3,20 @@
 //! Owns the claim (one atomic rename out of the tenant's sight), the reading and the verdict. Order of
 //! writes: spool first, store second; what a crash left is finished by the same code. Never sends,
 //! never writes into an outbox, never takes a file whose sender may still be writing.
-//! Start reading at `station.rs`, then `concluding.rs`.
+//! Start reading at `station.rs`, then `concluding.rs` and `judging.rs`.
 
 mod body;
 mod claim;
 mod concluding;
 mod error;
+mod expected;
+mod facts;
 mod identify;
+mod inbox;
+mod judging;
+mod late;
+mod pairs;
+mod prepare;
 mod read_ahead;
 mod reading;
 mod ready;
@@ -19,12 +26,17 @@ mod station;
 #[cfg(test)]
 mod testing;
 mod trial;
+mod unpack;
+mod vouchers;
 mod watch;
 mod writer;
 
 pub use error::IntakeError;
 pub use identify::known_as;
 pub use ready::Doorbell;
-pub use settings::{MinProof, ProfileSettings, RowIdScope, Settings, TenantSettings, Tenants};
+pub use settings::{
+    Expected, MinProof, ProfileSettings, RowIdScope, SentinelPattern, Settings, TenantSettings,
+    Tenants,
+};
 pub use station::{Intake, Nudges};
 pub use trial::{Trial, try_out};

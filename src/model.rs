@@ -8,6 +8,7 @@ mod attempt;
 mod ids;
 mod message;
 mod name;
+mod notice;
 mod upload;
 mod words;
 
@@ -15,5 +16,6 @@ pub use attempt::{Attempt, Outcome, UntilHint};
 pub use ids::{BatchId, InvalidId, TenantId};
 pub use message::{OutgoingMessage, message_id_for};
 pub use name::normalise_name;
+pub use notice::Notice;
 pub use upload::{FileVersion, UploadEvidence};
-pub use words::{Category, ChannelKind, FileState, Kind, Proof, Status};
+pub use words::{Category, ChannelKind, FileForm, FileState, Kind, Proof, Status, Stream};

@@ -1,6 +1,7 @@
 //! The way back: answers into the tenant's outbox, originals and old answers into the archive.
 //!
-//! Owns the doing of publications that the store has ordered, in their order, and the progress files.
+//! Owns the doing of publications that the store has ordered, in their order, the progress files and
+//! the files of streams.
 //! Each step can be done twice: after a crash it is done again and gives the same bytes. Never
 //! decides what must be published, never changes a batch. Start reading at `publisher.rs`, then
 //! `publication.rs`.
@@ -16,6 +17,7 @@ mod rejected;
 mod result;
 mod rows;
 mod settings;
+mod streams;
 mod style;
 #[cfg(test)]
 mod tests;

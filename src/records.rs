@@ -10,6 +10,10 @@ mod settings;
 
 mod problem;
 
+mod code_pages;
+
+mod encoding;
+
 mod source;
 
 mod scan;
@@ -23,6 +27,16 @@ mod layout;
 mod preamble;
 
 mod record;
+
+mod objects;
+
+mod form;
+
+mod archive;
+
+mod parts;
+
+mod workbook;
 
 mod reader;
 
@@ -40,6 +54,12 @@ mod recipient;
 
 mod rejects;
 
+mod manifest;
+
+mod digest_note;
+
+mod tail;
+
 mod nearest;
 
 mod learn;
@@ -53,10 +73,15 @@ mod checker_tests;
 #[cfg(test)]
 mod speed;
 
+pub use archive::{UnpackError, unpack};
 pub use checker::MessageChecker;
+pub use digest_note::{DIGEST_NOTE_MAX_BYTES, noted_digest};
 pub use directives::{Dedupe, Directives};
+pub use encoding::TextEncoding;
+pub use form::{Packing, form_of_name};
 pub use layout::{Column, Layout};
 pub use learn::{NoProposal, Proposal, learn};
+pub use manifest::{MANIFEST_MAX_BYTES, Manifest};
 pub use message::{MessageRow, TenantContext};
 pub use nearest::nearest;
 pub use problem::{FileProblem, ReadError, RowError};
@@ -64,4 +89,6 @@ pub use reader::{Facts, Opened, RecordReader, Step};
 pub use record::Record;
 pub use rejects::{RejectedRow, write_rejects};
 pub use settings::{HeaderMode, Limits, ReadSettings};
+pub use tail::{TAIL_BYTES, ends_with_trailer};
 pub use template::TemplateNeeds;
+pub use workbook::{check_workbook, write_first_sheet};

@@ -11,6 +11,7 @@ mod errors;
 mod naming;
 mod progress;
 mod result;
+mod stream;
 mod summary;
 
 pub use ack::Ack;
@@ -19,4 +20,5 @@ pub use errors::{ErrorLine, ErrorsFile};
 pub use naming::{Answer, NamePattern, Subject};
 pub use progress::{Progress, ProgressState};
 pub use result::{ResultFile, ResultLine};
+pub use stream::StreamSheet;
 pub use summary::Summary;

@@ -1,4 +1,5 @@
-//! The control state: batches, chunks, windows, timers, uploads, publications, names, bans.
+//! The control state: batches, chunks, windows, timers, uploads, publications, names, bans,
+//! held files, and what is known of a profile's files so far.
 //!
 //! Owns sled and everything that knows it is sled, and a simulated engine with injected faults behind
 //! the same face. A commit that returned `Ok` survives a power cut. Blocking, and says so: call it
@@ -11,19 +12,24 @@ mod conformance;
 mod dump;
 mod engine;
 mod guard;
+mod holds;
 mod intake;
 mod keys;
 mod publications;
 mod records;
+mod series;
 mod simulated;
 mod sled_engine;
+mod streams;
 
 pub use dump::DumpError;
 pub use engine::{Health, StoreError};
 pub use guard::{AccountSources, SourceRecord};
 pub use intake::{Acceptance, RowIdFile};
-pub use records::{BatchRecord, ChunkRecord, Facts, Tally, WindowRecord};
+pub use records::{BatchRecord, ChunkRecord, Facts, HoldRecord, Tally, WindowRecord};
+pub use series::Series;
 pub use simulated::SimulatedDisk;
+pub use streams::{StreamFile, StreamLine, StreamRecord};
 
 use std::fmt;
 use std::path::Path;

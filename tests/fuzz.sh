@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# Fuzz targets: bytes of a client, made up by libFuzzer, against the parsers of the doors and what stands behind
-# them. What is found is kept between runs in ~/.cache/dropchute/fuzz; a crash is written there as well.
+# Fuzz targets: bytes of a client, made up by libFuzzer, against the parsers of the doors, what stands behind them,
+# and the forms of files. What is found is kept between runs in ~/.cache/dropchute/fuzz; a crash is written there as well.
 #
 # Use: tests/fuzz.sh MINUTES [TARGET...]     each target for so many minutes, on one core
 #   DROPCHUTE_INSTALL=1    installs cargo-fuzz into ~/.cache/dropchute
@@ -10,7 +10,7 @@ set -euo pipefail
 MINUTES=${1:?minutes for each target}
 shift
 TARGETS=("$@")
-[ ${#TARGETS[@]} -gt 0 ] || TARGETS=(ftp_line sftp_packet proxy_header)
+[ ${#TARGETS[@]} -gt 0 ] || TARGETS=(ftp_line sftp_packet proxy_header archive workbook objects)
 filled cargo-fuzz-0.13.2 cargo install --quiet --root . --target-dir ./target cargo-fuzz@0.13.2
 export PATH=$CACHE/cargo-fuzz-0.13.2/bin:$PATH
 export CARGO_TARGET_DIR=${CARGO_TARGET_DIR:-$CACHE/target}/fuzz

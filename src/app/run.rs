@@ -178,6 +178,7 @@ listen = "127.0.0.1:0"
             closed_at: None,
             facts: Facts::default(),
             chunks: 0,
+            hold: None,
         }
     }
 }

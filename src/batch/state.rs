@@ -9,6 +9,10 @@ pub enum BatchState {
     Refused,
     /// The same file was accepted before.
     Duplicate,
+    /// The file was judged and waits for somebody; nothing of it is sent.
+    Held,
+    /// The wait ended well; the file is being read once more. After a crash reading starts anew.
+    Released,
     /// Accepted; rows wait or are being sent.
     Running,
     /// Nothing is left to attempt and every row is final.
@@ -16,10 +20,12 @@ pub enum BatchState {
 }
 
 impl BatchState {
-    pub const ALL: [BatchState; 5] = [
+    pub const ALL: [BatchState; 7] = [
         BatchState::Claimed,
         BatchState::Refused,
         BatchState::Duplicate,
+        BatchState::Held,
+        BatchState::Released,
         BatchState::Running,
         BatchState::Closed,
     ];
@@ -29,6 +35,8 @@ impl BatchState {
             BatchState::Claimed => "claimed",
             BatchState::Refused => "refused",
             BatchState::Duplicate => "duplicate",
+            BatchState::Held => "held",
+            BatchState::Released => "released",
             BatchState::Running => "running",
             BatchState::Closed => "closed",
         }
@@ -40,6 +48,11 @@ impl BatchState {
 pub enum BatchEvent {
     FileRefused,
     FileDuplicate,
+    FileHeld,
+    /// Somebody let the held file go on.
+    HoldReleased,
+    /// Somebody refused the held file, or nobody came.
+    HoldRefused,
     FileAccepted,
     /// The last row became final.
     RowsSettled,
@@ -112,6 +125,22 @@ pub fn apply(
         (BatchState::Claimed, BatchEvent::FileAccepted) => {
             Ok((BatchState::Running, &[Supersede, Errors, Rejected, Archive, Ack]))
         }
+        // The original stays with the batch: it is read again, or archived, when the wait ends.
+        (BatchState::Claimed, BatchEvent::FileHeld) => {
+            Ok((BatchState::Held, &[Supersede, Errors, Rejected, Ack]))
+        }
+        (BatchState::Held, BatchEvent::HoldReleased) => Ok((BatchState::Released, &[])),
+        // From here on the answers of the hold are replaced; those of other files are not touched.
+        (BatchState::Held, BatchEvent::HoldRefused)
+        | (BatchState::Released, BatchEvent::FileRefused) => {
+            Ok((BatchState::Refused, &[Errors, Rejected, Archive, Ack]))
+        }
+        (BatchState::Released, BatchEvent::FileDuplicate) => {
+            Ok((BatchState::Duplicate, &[Errors, Rejected, Archive, Ack]))
+        }
+        (BatchState::Released, BatchEvent::FileAccepted) => {
+            Ok((BatchState::Running, &[Errors, Rejected, Archive, Ack]))
+        }
         (BatchState::Running, BatchEvent::RowsSettled) => {
             Ok((BatchState::Closed, &[Result, Final, Summary]))
         }
@@ -128,6 +157,9 @@ mod tests {
         let events = [
             BatchEvent::FileRefused,
             BatchEvent::FileDuplicate,
+            BatchEvent::FileHeld,
+            BatchEvent::HoldReleased,
+            BatchEvent::HoldRefused,
             BatchEvent::FileAccepted,
             BatchEvent::RowsSettled,
         ];
@@ -138,11 +170,11 @@ mod tests {
                 legal += 1;
                 assert_ne!(next, state);
                 assert!(publications.is_sorted(), "publications are done in the order of the list");
-                if state == BatchState::Claimed {
+                if ![BatchEvent::HoldReleased, BatchEvent::RowsSettled].contains(&event) {
                     assert_eq!(publications.last(), Some(&Publication::Ack));
                 }
             }
         }
-        assert_eq!(legal, 4);
+        assert_eq!(legal, 10);
     }
 }

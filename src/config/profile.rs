@@ -2,8 +2,7 @@
 
 use std::sync::LazyLock;
 
-use encoding_rs::Encoding;
-use jiff::civil::{DateTime, date};
+use jiff::civil::{DateTime, Time, Weekday, date};
 use jiff::fmt::strtime;
 
 use super::problem::Complaint;
@@ -11,8 +10,9 @@ use super::rules::{FinalNewline, Rules};
 use super::section::{Item, Section};
 use super::tenant::{Pattern, pattern};
 use super::value;
+use crate::intake::Expected;
 use crate::model::Kind;
-use crate::records::{HeaderMode, Limits, ReadSettings};
+use crate::records::{HeaderMode, Limits, ReadSettings, TextEncoding};
 use crate::report::Answer;
 
 /// What is declared for the files whose names match.
@@ -26,6 +26,8 @@ pub struct Profile {
     /// Dialect, mapping, fixed values and defaults.
     pub read: ReadSettings,
     pub rules: Rules,
+    /// When its files are due, and their usual size.
+    pub expected: Option<Expected>,
 }
 
 impl Profile {
@@ -58,7 +60,8 @@ impl Profile {
         let read = read_settings(section, &rules, limits);
         let kind = section.optional("kind", None, kind);
         let pattern = section.required("match", "a pattern such as \"INV_*.csv\"", pattern)?;
-        Some(Profile { name, pattern, kind, read, rules })
+        let expected = expected(&section.section("expected"), &pattern);
+        Some(Profile { name, pattern, kind, read, rules, expected })
     }
 }
 
@@ -66,10 +69,8 @@ impl Profile {
 fn not_yet(section: &Section<'_>) {
     section.not_yet("approve_above", None);
     section.not_yet("decimal", Some("."));
-    section.not_yet("expected", None);
     section.not_yet("first_file_held", Some("false"));
     section.not_yet("reuse_names", Some("true"));
-    section.not_yet("sentinel", None);
     section.not_yet("sequence", Some("off"));
 }
 
@@ -80,6 +81,7 @@ fn read_settings(section: &Section<'_>, rules: &Rules, limits: &Limits) -> ReadS
         delimiter: section.optional("delimiter", built_in.delimiter, value::delimiter),
         quote: section.value("quote", built_in.quote, quote),
         encoding: section.optional("encoding", built_in.encoding, encoding),
+        form: built_in.form,
         header,
         skip_lines: section.value("skip_lines", built_in.skip_lines, value::number(0, 1_000)),
         columns,
@@ -89,6 +91,7 @@ fn read_settings(section: &Section<'_>, rules: &Rules, limits: &Limits) -> ReadS
         final_newline_optional: rules.final_newline == FinalNewline::Optional,
         // The proof is the file's, not the profile's.
         strong_proof: built_in.strong_proof,
+        announced: built_in.announced,
         limits: limits.clone(),
     }
 }
@@ -121,14 +124,10 @@ fn quote(item: &Item<'_>) -> Result<Option<u8>, Complaint> {
     }
 }
 
-fn encoding(item: &Item<'_>) -> Result<&'static Encoding, Complaint> {
-    let allowed = "an encoding such as \"utf-8\", \"windows-1252\" or \"iso-8859-15\"";
+fn encoding(item: &Item<'_>) -> Result<TextEncoding, Complaint> {
+    let allowed = "an encoding such as \"utf-8\", \"windows-1252\", \"cp850\" or \"cp500\"";
     let label = value::str_of(item, allowed)?;
-    if ["cp437", "cp850", "cp852", "cp273", "cp500"].contains(&label.to_ascii_lowercase().as_str())
-    {
-        return Err(Complaint::not_yet());
-    }
-    Encoding::for_label_no_replacement(label.as_bytes())
+    TextEncoding::from_label(label)
         .ok_or_else(|| Complaint::new("is no known encoding").allowed(allowed))
 }
 
@@ -145,6 +144,47 @@ fn date_format(item: &Item<'_>) -> Result<String, Complaint> {
     } else {
         Err(complaint())
     }
+}
+
+/// Every day, unless `days` names some.
+fn expected(section: &Section<'_>, pattern: &Pattern) -> Option<Expected> {
+    const DAYS: [(&str, Weekday); 7] = [
+        ("mon", Weekday::Monday),
+        ("tue", Weekday::Tuesday),
+        ("wed", Weekday::Wednesday),
+        ("thu", Weekday::Thursday),
+        ("fri", Weekday::Friday),
+        ("sat", Weekday::Saturday),
+        ("sun", Weekday::Sunday),
+    ];
+    let by = section.optional("by", None, time_of_day);
+    let every_day = DAYS.map(|(_, day)| day).to_vec();
+    let days = section.value("days", every_day, value::list(value::one_of(&DAYS)));
+    if by.is_none() && section.has("days") {
+        section.complain(
+            "days",
+            Complaint::new("says when, but no time by which").hint("add by = \"09:00\""),
+        );
+    }
+    let rows = value::number(0, u64::MAX);
+    let rows_min = section.optional("rows_min", None, &rows);
+    let rows_max = section.optional("rows_max", None, &rows);
+    if rows_min.is_some_and(|min| rows_max.is_some_and(|max| max < min)) {
+        section.complain("rows_max", Complaint::new("is smaller than rows_min"));
+    }
+    let due = by.map(|by| (by, days));
+    section.is_given().then(|| Expected { due, rows_min, rows_max, pattern: pattern.text.clone() })
+}
+
+fn time_of_day(item: &Item<'_>) -> Result<Time, Complaint> {
+    let allowed = "a time of day such as \"09:00\"";
+    let text = value::str_of(item, allowed)?;
+    let parts = text.split_once(':').filter(|(hour, minute)| hour.len() == 2 && minute.len() == 2);
+    let number =
+        |text: &str| text.parse().ok().filter(|_| text.bytes().all(|b| b.is_ascii_digit()));
+    parts
+        .and_then(|(hour, minute)| Time::new(number(hour)?, number(minute)?, 0, 0).ok())
+        .ok_or_else(|| Complaint::new("is no time of day").allowed(allowed))
 }
 
 fn kind(item: &Item<'_>) -> Result<Kind, Complaint> {

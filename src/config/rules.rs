@@ -4,10 +4,11 @@ use std::time::Duration;
 
 use super::answers;
 use super::problem::Complaint;
-use super::section::Section;
+use super::section::{Item, Section};
 use super::value;
 use crate::batch::Thresholds;
-use crate::intake::{MinProof, RowIdScope};
+use crate::intake::{MinProof, RowIdScope, SentinelPattern};
+use crate::model::Proof;
 use crate::outbox::AnswerStyle;
 use crate::records::Dedupe;
 
@@ -26,6 +27,10 @@ pub struct Rules {
     pub settle: Duration,
     /// How long a file whose close was not seen must stay unchanged.
     pub quiet: Duration,
+    /// The names of sentinels, beside the well-known ones.
+    pub sentinel: Option<SentinelPattern>,
+    /// How long a sidecar waits for its file, and a file for the proof that is asked for.
+    pub pair_timeout: Duration,
     /// From when on bad rows refuse the whole file.
     pub thresholds: Thresholds,
     /// How long the same content is known again as a duplicate.
@@ -41,11 +46,10 @@ pub struct Rules {
 /// The rule that makes a file ready.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Completeness {
-    /// Rename, close, or (where no close was seen) quiet.
+    /// Any of the others, whichever comes first.
     Auto,
-    Rename,
-    Close,
-    Quiet,
+    /// This proof, no other.
+    Only(Proof),
 }
 
 /// Whether the last record needs a line end.
@@ -65,6 +69,8 @@ impl Default for Rules {
             grace: Duration::from_secs(2),
             settle: Duration::from_secs(2),
             quiet: Duration::from_secs(60),
+            sentinel: None,
+            pair_timeout: Duration::from_secs(2 * 3600),
             thresholds: Thresholds { reject_threshold: 0.2, reject_min_rows: 100 },
             duplicate_window: 7 * DAY,
             dedupe: None,
@@ -99,6 +105,8 @@ impl Rules {
             grace: section.value("grace", outer.grace, value::duration_or_zero),
             settle: section.value("settle", outer.settle, value::duration_or_zero),
             quiet: section.value("quiet", outer.quiet, value::duration),
+            sentinel: section.optional("sentinel", outer.sentinel.clone(), sentinel),
+            pair_timeout: section.value("pair_timeout", outer.pair_timeout, value::duration),
             thresholds: thresholds(section, outer.thresholds),
             duplicate_window: section.value(
                 "duplicate_window",
@@ -140,21 +148,21 @@ fn thresholds(section: &Section<'_>, outer: Thresholds) -> Thresholds {
     }
 }
 
-/// The contract knows more rules than this version builds.
 fn completeness(section: &Section<'_>, outer: Completeness) -> Completeness {
-    let words = &[
-        ("auto", Some(Completeness::Auto)),
-        ("rename", Some(Completeness::Rename)),
-        ("close", Some(Completeness::Close)),
-        ("quiet", Some(Completeness::Quiet)),
-        ("manifest", None),
-        ("sentinel", None),
-        ("trailer", None),
-        ("archive", None),
-    ];
-    section.value("completeness", outer, |item| {
-        value::one_of(words)(item)?.ok_or_else(|| {
-            Complaint::not_yet().allowed("\"auto\", \"rename\", \"close\" or \"quiet\" for now")
-        })
-    })
+    let mut words = vec![("auto", Completeness::Auto)];
+    words.extend(Proof::ALL.iter().map(|proof| (proof.as_str(), Completeness::Only(*proof))));
+    section.value("completeness", outer, value::one_of(&words))
+}
+
+/// A name with one `*` in it, and something beside it.
+fn sentinel(item: &Item<'_>) -> Result<SentinelPattern, Complaint> {
+    let allowed =
+        "a file name with one \"*\" for the name of the file it belongs to, such as \"*.rdy\"";
+    let complaint = || Complaint::new("names no sentinel").allowed(allowed);
+    let text = value::word(item)?;
+    let (before, after) = text.split_once('*').ok_or_else(complaint)?;
+    if text.len() == 1 || text.contains('/') || after.contains('*') {
+        return Err(complaint());
+    }
+    Ok(SentinelPattern { before: before.to_owned(), after: after.to_owned() })
 }

@@ -249,6 +249,11 @@ pub(super) fn limits(section: &Section<'_>, shutdown_grace: Duration) -> (Limits
     let count = || value::number(1, 1_000_000);
     let files = records::Limits {
         file_max_bytes: section.value("file_max_bytes", files.file_max_bytes, value::size),
+        expansion_max: section.value(
+            "expansion_max",
+            files.expansion_max,
+            value::number(1, 1_000_000),
+        ),
         rows_max: section.value("rows_max", files.rows_max, value::number(1, u64::MAX)),
         columns_max: section.value("columns_max", files.columns_max, value::number(1, 10_000)),
         field_max_bytes: section.value(

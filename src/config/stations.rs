@@ -9,7 +9,7 @@ use super::template::ConfiguredTemplate;
 use super::tenant::{Tenant, TenantSettings};
 use crate::dispatch::{Route, RouteTemplate};
 use crate::intake;
-use crate::model::{Kind, Proof, TenantId};
+use crate::model::{Kind, TenantId};
 use crate::records::{Limits, ReadSettings, TemplateNeeds};
 use crate::render::Template;
 use crate::report::{Answer, NamePattern};
@@ -101,6 +101,7 @@ fn declared(profile: &Profile, settings: &TenantSettings) -> intake::ProfileSett
         name: profile.name.clone(),
         matcher: Some(profile.pattern.matcher.clone()),
         kind: profile.kind,
+        expected: profile.expected.clone(),
         ..ruled(&profile.rules, profile.read.clone(), settings)
     }
 }
@@ -117,10 +118,11 @@ fn ruled(rules: &Rules, read: ReadSettings, settings: &TenantSettings) -> intake
         min_proof: rules.min_proof,
         only_proof: match rules.completeness {
             Completeness::Auto => None,
-            Completeness::Rename => Some(Proof::Rename),
-            Completeness::Close => Some(Proof::Close),
-            Completeness::Quiet => Some(Proof::Quiet),
+            Completeness::Only(proof) => Some(proof),
         },
+        sentinel: rules.sentinel.clone(),
+        pair_timeout: rules.pair_timeout,
+        expected: None,
         thresholds: rules.thresholds,
         duplicate_window: rules.duplicate_window,
         dedupe: rules.dedupe,

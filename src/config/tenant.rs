@@ -207,7 +207,6 @@ fn not_yet(section: &Section<'_>) {
     section.not_yet("four_eyes", Some("false"));
     section.not_yet("hold_timeout", Some("7d"));
     section.not_yet("out_sentinel", Some("none"));
-    section.not_yet("pair_timeout", Some("2h"));
     section.not_yet("phone_check", Some("valid"));
     section.not_yet("receipt_window", Some("72h"));
 }

@@ -17,6 +17,8 @@ pub enum IntakeError {
     HalfClaimed { path: String, source: io::Error },
     #[error("read claimed file")]
     Input { source: io::Error },
+    #[error("write what was in the archive")]
+    Unpack { source: io::Error },
     /// Somebody goes on writing into the claimed file.
     #[error("claimed file changed while it was read")]
     StillWritten,

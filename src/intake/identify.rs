@@ -2,7 +2,8 @@
 
 use super::settings::{ProfileSettings, TenantSettings};
 use crate::codes::ReasonCode;
-use crate::model::Kind;
+use crate::model::{FileForm, Kind};
+use crate::records::{Packing, form_of_name};
 
 /// What is known of a file before its first byte is read.
 #[derive(Debug, Clone)]
@@ -10,6 +11,9 @@ pub(super) struct Identity<'a> {
     pub(super) kind: Kind,
     pub(super) profile: &'a ProfileSettings,
     pub(super) file_ref: String,
+    pub(super) packing: Option<Packing>,
+    /// By the name; what is packed may have another by its own.
+    pub(super) form: FileForm,
 }
 
 /// Why a file's kind is not known; the sentence is the partner's.
@@ -28,13 +32,21 @@ pub(super) fn identify<'a>(
     path: &str,
 ) -> Result<Identity<'a>, Unidentified> {
     let (folder, name) = path.rsplit_once('/').unwrap_or(("", path));
+    // What is refused comes back as plain text, whatever it came in.
+    let packing = Packing::of_name(name);
+    let form = form_of_name(Packing::inside(name));
     let mut name = name;
     while let Some(inherited) = tenant.rejected_names.iter().find_map(|known| known.file_of(name)) {
         name = inherited;
     }
-    let parts = name_parts(name);
-    let matching =
-        || tenant.profiles.iter().find(|p| p.matcher.as_ref().is_some_and(|m| m.is_match(name)));
+    let inside = Packing::inside(name);
+    let parts = name_parts(inside);
+    let matching = || {
+        let fits = |p: &&ProfileSettings| {
+            p.matcher.as_ref().is_some_and(|m| m.is_match(name) || m.is_match(inside))
+        };
+        tenant.profiles.iter().find(fits)
+    };
     let named = match parts.profile.filter(|_| parts.kind.is_some()) {
         Some(profile) => Some(tenant.profile(profile).ok_or_else(|| Unidentified {
             code: ReasonCode::FileKindUnknown,
@@ -65,12 +77,12 @@ pub(super) fn identify<'a>(
             message: ReasonCode::FileKindUnknown.meaning().to_owned(),
         });
     };
-    if let Some((code, form)) = unread_form(name) {
-        let message = format!("this version reads no {form}, send plain CSV");
-        return Err(Unidentified { code, message });
+    if let Some((code, message)) = unread_form(inside) {
+        return Err(Unidentified { code, message: message.to_owned() });
     }
     let profile = profile.unwrap_or(&tenant.plain);
-    Ok(Identity { kind, profile, file_ref: parts.file_ref.unwrap_or_default().to_owned() })
+    let file_ref = parts.file_ref.unwrap_or_default().to_owned();
+    Ok(Identity { kind, profile, file_ref, packing, form })
 }
 
 /// Kind and profile of a file at this path, where they are known; the profile's name is empty for none.
@@ -79,15 +91,21 @@ pub fn known_as<'a>(tenant: &'a TenantSettings, path: &str) -> Option<(Kind, &'a
     Some((identity.kind, identity.profile.name.as_str()))
 }
 
-/// Forms that are spoken of in the contract and not read yet: named for what they are, since as CSV
-/// they would only be refused for odd bytes.
+/// Forms that are named for what they are, since as CSV they would only be refused for odd bytes.
 fn unread_form(name: &str) -> Option<(ReasonCode, &'static str)> {
     let (_, ending) = name.rsplit_once('.')?;
     Some(match ending.to_ascii_lowercase().as_str() {
-        "pgp" | "gpg" | "asc" => (ReasonCode::FileDecryptFailed, "encrypted files"),
-        "gz" | "zip" => (ReasonCode::FileArchiveInvalid, "archives"),
-        "xlsx" => (ReasonCode::FileNotText, "spreadsheets"),
-        "jsonl" => (ReasonCode::FileNotText, "JSON lines"),
+        "pgp" | "gpg" | "asc" => (
+            ReasonCode::FileDecryptFailed,
+            "this version reads no encrypted files, send plain CSV over SFTP or FTPS",
+        ),
+        "gz" | "zip" => (
+            ReasonCode::FileArchiveInvalid,
+            "an archive in an archive is not read, pack the file once",
+        ),
+        "xls" | "xlsb" | "xlsm" | "ods" => {
+            (ReasonCode::FileNotText, "of spreadsheets only .xlsx is read, save it so or as CSV")
+        }
         _ => return None,
     })
 }
@@ -98,11 +116,15 @@ struct NameParts<'a> {
     file_ref: Option<&'a str>,
 }
 
-/// Reads `<kind>[.<profile>]_<ref>[_<yyyymmdd>[T<hhmmss>Z]][_s<seq>].csv…`; any other name gives
-/// nothing.
+/// Reads `<kind>[.<profile>]_<ref>[_<yyyymmdd>[T<hhmmss>Z]][_s<seq>].csv…`, or `.xlsx`, `.jsonl`; any
+/// other name gives nothing.
 fn name_parts(name: &str) -> NameParts<'_> {
     let none = NameParts { kind: None, profile: None, file_ref: None };
-    let stem = name.split_once(".csv").map_or(name, |(stem, _)| stem);
+    let form = form_of_name(name);
+    let stem = match form {
+        FileForm::Delimited => name.split_once(".csv").map_or(name, |(stem, _)| stem),
+        _ => &name[..name.len() - form.as_str().len() - 1],
+    };
     // Kinds with an underscore of their own come first.
     let Some(kind) = Kind::ALL
         .iter()
@@ -190,13 +212,18 @@ mod tests {
     }
 
     #[test]
-    fn encrypted_and_packed_files_are_refused_for_what_they_are() {
+    fn forms_that_are_not_read_are_refused_for_what_they_are() {
         check("inbox/messages_1.csv.gz.pgp", Err(ReasonCode::FileDecryptFailed));
         check("inbox/messages_1.csv.GPG", Err(ReasonCode::FileDecryptFailed));
-        check("inbox/messages_1.csv.gz", Err(ReasonCode::FileArchiveInvalid));
-        check("inbox/messages_1.zip", Err(ReasonCode::FileArchiveInvalid));
-        check("inbox/messages_1.xlsx", Err(ReasonCode::FileNotText));
-        check("inbox/messages/a.jsonl", Err(ReasonCode::FileNotText));
+        check("inbox/messages_1.csv.zip.gz", Err(ReasonCode::FileArchiveInvalid));
+        check("inbox/messages_1.xls", Err(ReasonCode::FileNotText));
+        check("inbox/messages/a.ods", Err(ReasonCode::FileNotText));
+        check("inbox/messages_1.xlsx", Ok((Kind::Messages, "", "1")));
+        check("inbox/messages_a_20261122.jsonl.gz", Ok((Kind::Messages, "", "a")));
+        check("inbox/messages_1.csv.gz", Ok((Kind::Messages, "", "1")));
+        check("inbox/messages_1.ZIP", Ok((Kind::Messages, "", "1")));
+        check("inbox/INV_7.csv.gz", Ok((Kind::Messages, "billing", "")));
+        check("inbox/INV_7.csv.gz.rejected.csv", Ok((Kind::Messages, "billing", "")));
         check("inbox/a.zip", Err(ReasonCode::FileKindUnknown));
         check("inbox/messages_1.zip.csv", Ok((Kind::Messages, "", "1.zip")));
     }

@@ -1,7 +1,7 @@
 //! One pass over a claimed file: every row checked, stored and counted, nothing decided yet.
 
 use std::fs::File;
-use std::io;
+use std::io::{self, Seek};
 use std::path::Path;
 
 use jiff::Timestamp;
@@ -15,11 +15,11 @@ use super::settings::{ProfileSettings, TenantSettings};
 use super::writer::RowWriter;
 use crate::batch::Counts;
 use crate::codes::{ReasonCode, Severity};
-use crate::model::Category;
+use crate::model::{Category, FileForm};
 use crate::policy::{Question, Verdict, Window, decide, expiry};
 use crate::records::{
-    Dedupe, Directives, Facts, FileProblem, MessageChecker, MessageRow, Opened, ReadError, Record,
-    RecordReader, RowError, Step,
+    Dedupe, Directives, Facts, FileProblem, Manifest, MessageChecker, MessageRow, Opened,
+    ReadError, Record, RecordReader, RowError, Step,
 };
 use crate::spool::{BatchFolder, IdSorter, RowHead, RowState, StoredRow};
 
@@ -48,7 +48,10 @@ pub(super) struct Reading {
 pub(super) struct Pass<'a> {
     pub(super) tenant: &'a TenantSettings,
     pub(super) profile: &'a ProfileSettings,
+    pub(super) form: FileForm,
     pub(super) strong_proof: bool,
+    /// What the sender says of the file beside it.
+    pub(super) manifest: Option<&'a Manifest>,
     pub(super) folder: &'a BatchFolder,
     pub(super) now: Timestamp,
 }
@@ -58,7 +61,12 @@ pub(super) fn read_file(pass: Pass<'_>, input: &Path) -> Result<Reading, IntakeE
     let unreadable = |source: io::Error| IntakeError::Input { source };
     let mut settings = pass.profile.read.clone();
     settings.strong_proof = pass.strong_proof;
+    if let Some(manifest) = pass.manifest {
+        manifest.announce(&mut settings);
+    }
     let file = File::open(input).map_err(unreadable)?;
+    let settings = settings.for_form(pass.form, &file).map_err(unreadable)?;
+    (&file).rewind().map_err(unreadable)?;
     let mut reader = RecordReader::new(file, settings.clone());
     let scratch = pass.folder.scratch();
     let mut reading = Rows {

@@ -1,15 +1,19 @@
 //! "Same row again": row ids used before, and messages that stand in a file twice.
 
+use std::io;
 use std::path::PathBuf;
 
 use jiff::Timestamp;
 use sha2::{Digest, Sha256};
 
 use super::IntakeError;
+use super::concluding::Desk;
+use super::reading::{Pass, Reading};
+use super::settings::RowIdScope;
 use crate::codes::ReasonCode;
 use crate::model::{BatchId, TenantId};
 use crate::spool::{DuplicateMark, IdDigest, IdEntry, IdFile, IdJudge, IdSorter, SortedIds, Spool};
-use crate::store::Store;
+use crate::store::{BatchRecord, Store};
 
 /// The digest of some texts, told apart by their lengths.
 pub(super) fn digest_of<'a>(texts: impl IntoIterator<Item = &'a str>) -> IdDigest {
@@ -21,6 +25,51 @@ pub(super) fn digest_of<'a>(texts: impl IntoIterator<Item = &'a str>) -> IdDiges
     let mut digest = [0; 16];
     digest.copy_from_slice(&hash.finalize()[..16]);
     digest
+}
+
+impl Desk {
+    /// Finds rows that are "the same again" and leaves the digest file of the new `row_id`s.
+    pub(super) fn same_rows(
+        &self,
+        pass: Pass<'_>,
+        record: &BatchRecord,
+        reading: &mut Reading,
+        marks: &mut MarkSorter,
+    ) -> Result<Option<(String, u64)>, IntakeError> {
+        let none = || IdSorter::new(pass.folder.scratch());
+        let mut messages = std::mem::replace(&mut reading.messages, none()).sorted()?;
+        let mut first: Option<IdEntry> = None;
+        while let Some((digest, row)) = messages.next_entry()? {
+            match first {
+                Some((same, earlier)) if same == digest => marks.push(row, false, None, earlier)?,
+                _ => first = Some((digest, row)),
+            }
+        }
+        let ids = std::mem::replace(&mut reading.row_ids, none());
+        if ids.is_empty() {
+            return Ok(None);
+        }
+        let scope = match pass.profile.row_id_scope {
+            RowIdScope::Tenant => "tenant".to_owned(),
+            RowIdScope::Profile => format!("profile:{}", pass.profile.name),
+            RowIdScope::File => format!("file:{}", record.id),
+        };
+        let since = pass.now - pass.tenant.row_id_window;
+        let earlier =
+            EarlierIds::of_scope(&self.store, &self.spool, &record.tenant, &scope, since)?;
+        let path = self.spool.row_ids(&record.tenant, record.id);
+        let file = IdFile::create(&path, ids, &mut UsedIds { earlier, marks })?;
+        Ok(Some((scope, file.len())))
+    }
+
+    pub(super) fn remove_row_ids(&self, record: &BatchRecord) -> Result<(), IntakeError> {
+        match std::fs::remove_file(self.spool.row_ids(&record.tenant, record.id)) {
+            Err(source) if source.kind() != io::ErrorKind::NotFound => {
+                Err(IntakeError::Input { source })
+            }
+            _ => Ok(()),
+        }
+    }
 }
 
 /// The digest files of earlier batches in a scope: any number of them, opened one at a time.

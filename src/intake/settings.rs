@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use globset::GlobMatcher;
 use jiff::Timestamp;
+use jiff::civil::{Time, Weekday};
 use jiff::tz::TimeZone;
 
 use crate::batch::Thresholds;
@@ -116,6 +117,12 @@ pub struct ProfileSettings {
     pub min_proof: MinProof,
     /// The only proof that makes a file ready; `None` takes any (`completeness = "auto"`).
     pub only_proof: Option<Proof>,
+    /// The names of its own sentinels, beside the well-known ones.
+    pub sentinel: Option<SentinelPattern>,
+    /// How long a sidecar waits for its file, and a file for the proof that is asked for.
+    pub pair_timeout: Duration,
+    /// When files of the profile are due, and how large they usually are.
+    pub expected: Option<Expected>,
     pub thresholds: Thresholds,
     pub duplicate_window: Duration,
     pub dedupe: Option<Dedupe>,
@@ -130,6 +137,26 @@ pub enum MinProof {
     Weak,
     Medium,
     Strong,
+}
+
+/// The name of a sentinel, with a `*` for the name of its file, or for that without its extension.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct SentinelPattern {
+    pub before: String,
+    pub after: String,
+}
+
+/// What is usual of the files of a profile. What is not so becomes a notice, and nothing else.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Expected {
+    /// A file is due on these days, before this time of the tenant's day.
+    pub due: Option<(Time, Vec<Weekday>)>,
+    /// Fewer data rows are odd.
+    pub rows_min: Option<u64>,
+    /// More data rows are odd.
+    pub rows_max: Option<u64>,
+    /// The pattern of the names, as the operator wrote it.
+    pub pattern: String,
 }
 
 /// Within what a `row_id` names one message.

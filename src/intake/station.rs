@@ -17,14 +17,17 @@ use tokio::time::Instant;
 use super::IntakeError;
 use super::claim::input_version;
 use super::concluding::Desk;
-use super::identify::identify;
+use super::expected::Settled;
+use super::inbox::{Inbox, profile_of};
+use super::pairs::{Group, InboxFile, Sidecar, pair_up};
 use super::ready::{Doorbell, Readiness, Sightings};
 use super::settings::{Settings, TenantSettings};
+use super::unpack::is_half;
 use super::watch::InboxWatch;
 use crate::batch::{BatchEvent, BatchState};
 use crate::codes::ReasonCode;
-use crate::files::{EntryKind, RelPath, Root, is_temporary_name};
-use crate::model::{BatchId, FileState, FileVersion, Kind, TenantId};
+use crate::files::Root;
+use crate::model::{BatchId, FileState, FileVersion, Notice, Proof, TenantId};
 use crate::spool::Spool;
 use crate::store::{Acceptance, BatchRecord, Facts, Store};
 use crate::telemetry::Metrics;
@@ -50,9 +53,6 @@ struct Done {
     strikes: u32,
 }
 
-/// Names that cannot be answered are remembered so far, to be said once.
-const UNANSWERABLE_MAX: usize = 1000;
-
 /// A file is answered `file.internal` after so many strikes: two panics, or a minute in which its
 /// bytes could not be read.
 const STRIKES_MAX: u32 = 12;
@@ -76,8 +76,8 @@ pub struct Intake {
     reading: FuturesUnordered<BoxFuture<'static, Done>>,
     /// Of files that failed and are tried again.
     strikes: HashMap<BatchId, u32>,
-    /// Files whose names cannot be answered; each is said once.
-    unanswerable: HashSet<(TenantId, String)>,
+    /// Expected files of which nothing is left to say today.
+    settled: Settled,
     finished: Vec<Done>,
     recovered: bool,
     next_rescan: Instant,
@@ -120,7 +120,7 @@ impl Intake {
             busy: HashSet::new(),
             reading: FuturesUnordered::new(),
             strikes: HashMap::new(),
-            unanswerable: HashSet::new(),
+            settled: Settled::new(),
             finished: Vec::new(),
             recovered: false,
             next_rescan,
@@ -129,11 +129,11 @@ impl Intake {
 
     /// Batches that were claimed when the process ended are read from their beginning.
     async fn recover(&mut self) -> Result<(), IntakeError> {
-        let desk = self.desk.clone();
+        let (desk, tenants) = (self.desk.clone(), self.settings.data_dir.join("tenants"));
         let claimed = blocking(move || -> Result<Vec<BatchRecord>, IntakeError> {
             let mut kept = Vec::new();
             for record in desk.store.batches_in(&[BatchState::Claimed])? {
-                if desk.resume_claim(&record)? {
+                if desk.resume_claim(&tenants.join(record.tenant.as_str()), &record)? {
                     kept.push(record);
                 }
             }
@@ -146,7 +146,8 @@ impl Intake {
         Ok(())
     }
 
-    fn note_signs(&mut self) {
+    /// Takes up signs and rings; true where it is time to look through everything.
+    fn note_signs(&mut self) -> bool {
         let now = self.world.clock.now();
         while let Ok(seen) = self.watch.signs.try_recv() {
             self.sightings.sign(&seen.tenant, &seen.path, seen.sign, now);
@@ -154,13 +155,15 @@ impl Intake {
         for tenant in self.doorbell.take() {
             self.looks.insert((now, tenant), ());
         }
-        if self.world.clock.instant() >= self.next_rescan {
+        let rescan = self.world.clock.instant() >= self.next_rescan;
+        if rescan {
             for tenant in self.settings.tenants.all().keys() {
                 self.looks.insert((now, tenant.clone()), ());
             }
             self.watch.add_all();
             self.next_rescan = self.world.clock.instant() + self.settings.rescan;
         }
+        rescan
     }
 
     /// Looks through the inboxes that are due and claims at most one file of each idle tenant.
@@ -198,34 +201,42 @@ impl Intake {
 
     async fn look_at(
         &mut self,
-        tenant: &TenantSettings,
+        tenant: &Arc<TenantSettings>,
         now: Timestamp,
     ) -> Result<bool, IntakeError> {
-        let candidates = self.candidates(tenant, now).await?;
-        let Some((path, version, ready)) = candidates.into_iter().next() else { return Ok(false) };
+        let Some((group, ready)) = self.next_file(tenant, now).await? else { return Ok(false) };
         if ready.ready_at > now {
             self.look_again(&tenant.id, ready.ready_at);
             return Ok(false);
         }
+        if self.is_half_an_archive(tenant, &group.file, &ready).await? {
+            self.look_again(&tenant.id, now);
+            return Ok(true);
+        }
+        let (code, message) = ready.given_up.map_or((None, String::new()), |(c, m)| (Some(c), m));
+        let state = code.map(|_| FileState::Rejected);
         let record = BatchRecord {
             id: BatchId::new(now, self.world.dice.next_u64()),
             tenant: tenant.id.clone(),
-            path,
+            path: group.file.path,
             state: BatchState::Claimed,
             account: ready.account,
-            proof: Some(ready.proof),
+            proof: ready.proof,
             received_at: ready.received_at,
             claimed_at: now,
             validated_at: None,
             closed_at: None,
-            facts: Facts::default(),
+            // A verdict that is known before the file is read.
+            facts: Facts { state, code, message, ..Facts::default() },
             chunks: 0,
+            hold: None,
         };
         let (desk, tree) = (self.desk.clone(), self.tree(&tenant.id));
+        let (version, sidecars) = (group.file.version, group.sidecars);
         let claimed = blocking(move || {
             let path = record.path.clone();
             let tree = Root::open(&tree).map_err(|source| IntakeError::Claim { path, source })?;
-            desk.claim(&tree, record, version)
+            desk.claim(&tree, record, version, &sidecars)
         })
         .await?;
         let Some(record) = claimed else {
@@ -239,53 +250,111 @@ impl Intake {
         Ok(true)
     }
 
+    /// True for an archive that nobody said is whole, and that is not: it is not taken yet.
+    async fn is_half_an_archive(
+        &mut self,
+        tenant: &Arc<TenantSettings>,
+        file: &InboxFile,
+        ready: &Readiness,
+    ) -> Result<bool, IntakeError> {
+        let asked = matches!(ready.proof, Some(Proof::Archive | Proof::Quiet));
+        if !asked || self.sightings.is_broken(&tenant.id, &file.path, file.version) {
+            return Ok(false);
+        }
+        let (tree, owner) = (self.tree(&tenant.id), Arc::clone(tenant));
+        let path = file.path.clone();
+        let half = blocking(move || is_half(&tree, &owner, &path)).await?;
+        if half {
+            self.sightings.broken(&tenant.id, &file.path, file.version);
+        }
+        Ok(half)
+    }
+
     fn tree(&self, tenant: &TenantId) -> PathBuf {
         self.settings.data_dir.join("tenants").join(tenant.as_str())
     }
 
-    /// The files that are or will be ready, the next first.
-    async fn candidates(
+    /// The file that is, or will be, ready first. Sidecars that came late are settled on the way.
+    async fn next_file(
         &mut self,
-        tenant: &TenantSettings,
+        tenant: &Arc<TenantSettings>,
         now: Timestamp,
-    ) -> Result<Vec<(String, FileVersion, Readiness)>, IntakeError> {
-        let (tree, store, id) = (self.tree(&tenant.id), self.desk.store.clone(), tenant.id.clone());
-        let (files, unanswerable) = blocking(move || -> Result<_, IntakeError> {
-            let failed = |source| IntakeError::Inbox { tenant: id.to_string(), source };
-            let found = inbox_files(&Root::open(&tree).map_err(failed)?).map_err(failed)?;
-            let mut files = Vec::new();
-            for (path, version) in found.files {
-                let evidence = store.upload(&id, &path)?;
-                files.push((path, version, evidence));
+    ) -> Result<Option<(Group, Readiness)>, IntakeError> {
+        let (tree, desk, owner) = (self.tree(&tenant.id), self.desk.clone(), Arc::clone(tenant));
+        let inbox = blocking(move || -> Result<Inbox, IntakeError> {
+            let failed = |source| IntakeError::Inbox { tenant: owner.id.to_string(), source };
+            let inbox = Inbox::look(&Root::open(&tree).map_err(failed)?, &desk.store, &owner)?;
+            for (path, version) in &inbox.unanswerable {
+                desk.note_unanswerable(&owner.id, path, *version, now)?;
             }
-            Ok((files, found.unanswerable))
+            Ok(inbox)
         })
         .await?;
-        if self.unanswerable.len() > UNANSWERABLE_MAX {
-            self.unanswerable.clear();
-        }
-        for path in unanswerable {
-            if self.unanswerable.insert((tenant.id.clone(), path.clone())) {
-                tracing::warn!(tenant = %tenant.id, path = ?path,
-                    "file in an inbox has a name that cannot be answered; it is never taken");
-            }
-        }
-        let paths: HashSet<String> = files.iter().map(|(path, ..)| path.clone()).collect();
+        let paths: HashSet<String> = inbox.files.iter().map(|file| file.path.clone()).collect();
         self.sightings.keep_only(&tenant.id, &paths);
-        let mut candidates = Vec::new();
-        for (path, version, evidence) in files {
-            let name = path.rsplit('/').next().unwrap_or(&path);
-            if tenant.temporary.iter().any(|pattern| pattern.is_match(name)) {
-                continue;
-            }
-            let profile = identify(tenant, &path).map_or(&tenant.plain, |i| i.profile);
-            let file = (&tenant.id, path.as_str(), version);
-            if let Some(ready) = self.sightings.readiness(file, evidence.as_ref(), profile, now) {
-                candidates.push((path, version, ready));
-            }
+        let paired = pair_up(tenant, inbox.files);
+        let mut files = Vec::new();
+        for group in paired.groups {
+            let profile = profile_of(tenant, &group.file.path);
+            let ready = self.sightings.readiness(&tenant.id, &group, profile, now);
+            files.push((group, ready));
         }
-        candidates.sort_by(|a, b| (a.2.ready_at, &a.0).cmp(&(b.2.ready_at, &b.0)));
-        Ok(candidates)
+        let mut late = Vec::new();
+        for sidecar in paired.orphans {
+            let profile = profile_of(tenant, &sidecar.base);
+            let (whole_at, given_up) = self.sightings.orphan(&tenant.id, &sidecar, profile, now);
+            if whole_at <= now && given_up.ready_at > now {
+                late.push((sidecar.clone(), given_up.received_at));
+            }
+            let ready_at = if whole_at > now { whole_at } else { given_up.ready_at };
+            let group = Group { file: sidecar.file, sidecars: Vec::new() };
+            files.push((group, Readiness { ready_at, ..given_up }));
+        }
+        for path in self.settle_late(tenant, late, now).await? {
+            files.retain(|(group, _)| group.file.path != path);
+        }
+        files.sort_by(|a, b| (a.1.ready_at, &a.0.file.path).cmp(&(b.1.ready_at, &b.0.file.path)));
+        Ok(files.into_iter().next())
+    }
+
+    /// Settles sidecars whose file was taken before they came; returns the paths that are gone.
+    async fn settle_late(
+        &mut self,
+        tenant: &Arc<TenantSettings>,
+        late: Vec<(Sidecar, Timestamp)>,
+        now: Timestamp,
+    ) -> Result<Vec<String>, IntakeError> {
+        if late.is_empty() {
+            return Ok(Vec::new());
+        }
+        let (tree, desk, tenant) = (self.tree(&tenant.id), self.desk.clone(), Arc::clone(tenant));
+        blocking(move || {
+            let failed = |source| IntakeError::Inbox { tenant: tenant.id.to_string(), source };
+            let tree = Root::open(&tree).map_err(failed)?;
+            let mut gone = Vec::new();
+            for (sidecar, arrived) in late {
+                let of = (&tenant.id, profile_of(&tenant, &sidecar.base));
+                if desk.settle_late(&tree, of, &sidecar, (arrived, now))? {
+                    gone.push(sidecar.file.path);
+                }
+            }
+            Ok(gone)
+        })
+        .await
+    }
+
+    /// Says which expected files did not come.
+    async fn miss_expected(&mut self) -> Result<(), IntakeError> {
+        let (desk, tenants) = (self.desk.clone(), self.settings.tenants.all());
+        let (now, mut settled) = (self.world.clock.now(), std::mem::take(&mut self.settled));
+        let (settled, result) = blocking(move || {
+            let said = |tenant| desk.miss_expected(tenant, now, &mut settled);
+            let result = tenants.values().map(Arc::as_ref).try_for_each(said);
+            (settled, result)
+        })
+        .await;
+        self.settled = settled;
+        result
     }
 
     /// Starts reading what waits, as far as there is room.
@@ -350,42 +419,6 @@ impl Intake {
     }
 }
 
-/// What lies in an inbox and its kind folders.
-#[derive(Debug, Default)]
-struct InboxFiles {
-    files: Vec<(String, FileVersion)>,
-    /// Paths that cannot be answered: not UTF-8, too long, or with control characters.
-    unanswerable: Vec<String>,
-}
-
-fn inbox_files(tree: &Root) -> std::io::Result<InboxFiles> {
-    let mut folders = vec!["inbox".to_owned()];
-    folders.extend(Kind::ALL.iter().map(|kind| format!("inbox/{kind}")));
-    let mut found = InboxFiles::default();
-    for folder in folders {
-        let entries = match tree.entries(&RelPath::of(&folder)) {
-            Ok(entries) => entries,
-            Err(error) if error.kind() == std::io::ErrorKind::NotFound => continue,
-            Err(error) => return Err(error),
-        };
-        for entry in entries {
-            if entry.kind != EntryKind::File || is_temporary_name(&entry.name) {
-                continue;
-            }
-            match std::str::from_utf8(&entry.name) {
-                Ok(name) if name.len() <= 200 && !name.chars().any(char::is_control) => {
-                    found.files.push((format!("{folder}/{name}"), entry.version));
-                }
-                _ => {
-                    let name = String::from_utf8_lossy(&entry.name);
-                    found.unanswerable.push(format!("{folder}/{name}"));
-                }
-            }
-        }
-    }
-    Ok(found)
-}
-
 /// Reads one claimed file, or answers one that was given up.
 async fn read(
     desk: Desk,
@@ -421,7 +454,33 @@ impl Desk {
     ) -> Result<BatchRecord, IntakeError> {
         let folder = self.spool.batch(record.id);
         let before = input_version(&folder.input())?;
-        self.conclude(tenant, record, now, &|| Ok(input_version(&folder.input())? == before))
+        let unchanged = || Ok(input_version(&folder.input())? == before);
+        let record = self.conclude(tenant, record, now, &unchanged)?;
+        if record.facts.state.is_some_and(|state| state != FileState::Rejected) {
+            self.note_odd_size(tenant, &record, now)?;
+        }
+        Ok(record)
+    }
+
+    /// Says of a file that came another road that it cannot be answered and is never taken.
+    fn note_unanswerable(
+        &self,
+        tenant: &TenantId,
+        path: &str,
+        version: FileVersion,
+        now: Timestamp,
+    ) -> Result<(), IntakeError> {
+        let name = path.rsplit('/').next().unwrap_or(path);
+        let message = "the file is never taken, since its name cannot be answered".to_owned();
+        let notice = Notice::warning(now, ReasonCode::FileNameInvalid, name, message);
+        let about = format!("{} {}", version.inode, version.modified_ns);
+        // Names too long to be remembered whole are told apart by their beginnings.
+        let what = format!("name {}", path.get(..path.floor_char_boundary(300)).unwrap_or(path));
+        if self.store.notice_once(tenant, &notice, &what, &about)? {
+            tracing::warn!(%tenant, path = ?path,
+                "file in an inbox has a name that cannot be answered; it is never taken");
+        }
+        Ok(())
     }
 
     /// Answers a file that this program cannot read without falling over.
@@ -452,7 +511,9 @@ impl Worker for Intake {
         for done in std::mem::take(&mut self.finished) {
             self.settle(done)?;
         }
-        self.note_signs();
+        if self.note_signs() {
+            self.miss_expected().await?;
+        }
         let claimed = self.look().await?;
         let started = self.start_reading();
         Ok(if claimed || started { Progress::Busy } else { Progress::Idle })

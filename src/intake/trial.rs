@@ -46,6 +46,7 @@ pub fn try_out(
         closed_at: None,
         facts: Facts::default(),
         chunks: 0,
+        hold: None,
     })?;
     let folder = spool.batch(record.id);
     folder.create()?;

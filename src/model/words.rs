@@ -123,6 +123,21 @@ impl Proof {
 }
 
 words! {
+    /// How the records of a file are written, by the ending of its name.
+    FileForm {
+        Delimited = "csv",
+        Workbook = "xlsx",
+        Objects = "jsonl",
+    }
+}
+
+impl Default for FileForm {
+    fn default() -> FileForm {
+        FileForm::Delimited
+    }
+}
+
+words! {
     /// What the ACK says of a file.
     FileState {
         Accepted = "ACCEPTED",
@@ -130,6 +145,13 @@ words! {
         Rejected = "REJECTED",
         Held = "HELD",
         Duplicate = "DUPLICATE",
+    }
+}
+
+words! {
+    /// A numbered series of answers that belongs to no single file.
+    Stream {
+        Notices = "notices",
     }
 }
 

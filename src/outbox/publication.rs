@@ -132,7 +132,12 @@ impl OpenBatch {
     fn archive(&self) -> Result<(), OutboxError> {
         let state = self.record.facts.state.unwrap_or(FileState::Rejected);
         let (input, name) = (self.folder.input(), self.record.name());
-        Ok(self.tree.archive_original(&input, state, self.record.id, name, self.date())?)
+        for sidecar in self.folder.sidecars()? {
+            let path = self.folder.sidecar(&sidecar);
+            self.tree.archive_original(&path, state, self.record.id, &sidecar, self.date())?;
+        }
+        self.tree.archive_original(&input, state, self.record.id, name, self.date())?;
+        Ok(self.folder.remove_unpacked()?)
     }
 
     fn acknowledge(&self) -> Result<(), OutboxError> {

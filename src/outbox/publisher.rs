@@ -5,6 +5,7 @@ use std::error::Error;
 use std::sync::Arc;
 
 use async_trait::async_trait;
+use jiff::Timestamp;
 use tokio::sync::Notify;
 use tokio::time::Instant;
 
@@ -12,6 +13,7 @@ use super::OutboxError;
 use super::progress::{PROGRESS_EVERY, ProgressFiles};
 use super::publication::OpenBatch;
 use super::settings::Settings;
+use super::streams::publish_streams;
 use crate::batch::Publication;
 use crate::codes::ReasonCode;
 use crate::model::{BatchId, FileState, TenantId};
@@ -57,7 +59,9 @@ impl Publisher {
         let (press, now) = (self.press.clone(), self.world.clock.now());
         let mut progress = std::mem::take(&mut self.progress);
         let (progress, result) = worker::blocking(move || {
-            let result = progress.tick(&press.store, &press.spool, &press.settings, now);
+            let result = progress
+                .tick(&press.store, &press.spool, &press.settings, now)
+                .and_then(|()| press.streams(now));
             (progress, result)
         })
         .await;
@@ -156,6 +160,14 @@ impl Press {
             let code = record.facts.code.map_or("", ReasonCode::as_str);
             self.metrics.files_answered.of([state]).inc();
             tracing::info!(%tenant, batch = %record.id, file, state, code, "file answered");
+        }
+        Ok(())
+    }
+
+    /// Puts the files of streams that are due into the outboxes.
+    fn streams(&self, now: Timestamp) -> Result<(), OutboxError> {
+        for stream in publish_streams(&self.store, &self.settings, now)? {
+            self.metrics.answers_published.of([stream.as_str()]).inc();
         }
         Ok(())
     }

@@ -2,14 +2,14 @@
 
 use std::collections::VecDeque;
 use std::fs::File;
-use std::io::{BufReader, Write};
+use std::io::{BufReader, Read, Write};
 
 use super::OutboxError;
 use super::problems::{Problems, code_of};
 use super::publication::OpenBatch;
 use super::rows::BatchRows;
 use crate::codes::{ReasonCode, Severity};
-use crate::records::{RejectedRow, write_rejects};
+use crate::records::{MANIFEST_MAX_BYTES, Manifest, RejectedRow, write_rejects};
 use crate::spool::{RowState, StoredRow};
 use crate::store::ChunkRecord;
 
@@ -19,9 +19,24 @@ impl OpenBatch {
         !self.is_duplicate() && self.record.facts.rows_rejected > 0
     }
 
+    /// What the sender said of the file beside it; the file was read with it.
+    fn manifest(&self) -> Result<Option<Manifest>, OutboxError> {
+        let sidecars = self.folder.sidecars()?;
+        let is_manifest = |name: &&String| name.to_ascii_lowercase().ends_with(".manifest.json");
+        let Some(name) = sidecars.iter().find(is_manifest) else { return Ok(None) };
+        let mut json = Vec::new();
+        File::open(self.folder.sidecar(name))?.take(MANIFEST_MAX_BYTES).read_to_end(&mut json)?;
+        Ok(Manifest::parse(&json, self.record.name()).ok())
+    }
+
     pub(super) fn write_rejected(&self, out: &mut dyn Write) -> Result<(), OutboxError> {
-        let original = BufReader::new(File::open(self.folder.input())?);
-        let settings = (self.tenant.read_settings)(&self.record.facts.profile);
+        let text = self.folder.text();
+        let mut settings = (self.tenant.read_settings)(&self.record.facts.profile);
+        if let Some(manifest) = self.manifest()? {
+            manifest.announce(&mut settings);
+        }
+        let settings = settings.for_form(self.record.facts.form, File::open(&text)?)?;
+        let original = BufReader::new(File::open(text)?);
         let all = self.record.facts.code == Some(ReasonCode::FileTooManyBadRows);
         let mut failure = None;
         let rejected = RejectedRows {

@@ -1,6 +1,7 @@
 //! Batches laid down by hand, their answers compared byte for byte.
 
 mod house;
+mod streams;
 
 use std::collections::BTreeMap;
 

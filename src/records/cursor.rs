@@ -3,11 +3,15 @@
 use std::io::Read;
 
 use crate::codes::ReasonCode;
+use crate::model::FileForm;
 
 use super::problem::{FileProblem, ReadError};
 use super::scan::{Scan, Scanner};
 use super::settings::Limits;
 use super::source::Source;
+
+/// A byte that UTF-8 never has.
+const NO_DELIMITER: u8 = 0xFF;
 
 /// What stands at the window's start.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -23,19 +27,33 @@ pub(super) enum Found {
 pub(super) struct Cursor<R> {
     pub(super) source: Source<R>,
     pub(super) scanner: Scanner,
+    /// Every record counts as one line, whatever stands in its cells.
+    lines_are_records: bool,
     record_max: usize,
     file_max: u64,
 }
 
 impl<R: Read> Cursor<R> {
-    pub(super) fn new(source: Source<R>, limits: &Limits) -> Cursor<R> {
+    pub(super) fn new(source: Source<R>, form: FileForm, limits: &Limits) -> Cursor<R> {
         let scanner = Scanner::new(b',', None, 1);
         Cursor {
             source,
             scanner,
+            lines_are_records: form == FileForm::Workbook,
             record_max: limits.record_max_bytes,
             file_max: limits.file_max_bytes,
         }
+    }
+
+    /// Cuts what follows in this way; the next line is the one of this number.
+    pub(super) fn cut_by(&mut self, delimiter: u8, quote: Option<u8>, line: u64) {
+        self.scanner = Scanner::new(delimiter, quote, line);
+        self.scanner.lines_are_records = self.lines_are_records;
+    }
+
+    /// Takes every line that follows as a record of one field.
+    pub(super) fn cut_by_lines(&mut self) {
+        self.scanner = Scanner::new(NO_DELIMITER, None, self.scanner.line);
     }
 
     /// Finds the record at the window's start without consuming it.

@@ -3,6 +3,7 @@
 use crate::codes::ReasonCode;
 use crate::model::{Category, ChannelKind, normalise_name};
 
+use super::encoding::TextEncoding;
 use super::moment::{self, Zones};
 use super::nearest::{did_you_mean, nearest};
 use super::problem::{FileProblem, cut_value, either};
@@ -61,6 +62,7 @@ impl Dedupe {
 /// One directive line, as it stands in the file.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct DirectiveLine {
+    /// 0 where it comes from the manifest.
     pub(super) line: u64,
     pub(super) key: String,
     pub(super) value: String,
@@ -166,12 +168,11 @@ fn normal_value(line: &DirectiveLine) -> String {
 }
 
 fn conflict(line: &DirectiveLine, earlier: &str) -> FileProblem {
-    let message = format!(
-        "the directive #{} is given twice, as {:?} and as {:?}",
-        line.key,
-        cut_value(earlier),
-        cut_value(&line.value)
-    );
+    let (key, earlier, later) = (&line.key, cut_value(earlier), cut_value(&line.value));
+    let message = match line.line {
+        0 => format!("the directive #{key} says {earlier:?}, the manifest says {later:?}"),
+        _ => format!("the directive #{key} is given twice, as {earlier:?} and as {later:?}"),
+    };
     FileProblem::new(ReasonCode::HeaderDirectiveConflict, message)
         .at_line(line.line)
         .value(&line.value)
@@ -224,7 +225,7 @@ fn check_value(
 
 /// The encoding was settled before this line could be read; here it can only agree.
 fn check_encoding(line: &DirectiveLine, actual: &str) -> Result<(), Box<FileProblem>> {
-    let problem = match encoding_rs::Encoding::for_label(line.value.as_bytes()) {
+    let problem = match TextEncoding::from_label(&line.value) {
         Some(encoding) if encoding.name() == actual => return Ok(()),
         Some(_) => FileProblem::new(
             ReasonCode::HeaderDirectiveConflict,
@@ -234,7 +235,7 @@ fn check_encoding(line: &DirectiveLine, actual: &str) -> Result<(), Box<FileProb
             ReasonCode::HeaderDirectiveInvalid,
             format!("the encoding {:?} is not known", cut_value(&line.value)),
         )
-        .hint("use a WHATWG name such as utf-8 or windows-1252"),
+        .hint("use a WHATWG name such as utf-8 or windows-1252, or cp437, cp850, cp852"),
     };
     Err(Box::new(problem.at_line(line.line).value(&line.value)))
 }

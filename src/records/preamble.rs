@@ -2,16 +2,13 @@
 
 use std::io::Read;
 
-use encoding_rs::Encoding;
-
 use crate::codes::ReasonCode;
-use crate::model::normalise_name;
+use crate::model::{FileForm, normalise_name};
 
 use super::cursor::{Cursor, Found};
 use super::directives::DirectiveLine;
 use super::layout::{is_known, looks_like_data, standard_name};
 use super::problem::{FileProblem, ReadError};
-use super::scan::Scanner;
 use super::settings::{DELIMITERS, HeaderMode, ReadSettings};
 
 /// The columns that a `.rejected.csv` puts before the file's own.
@@ -51,10 +48,9 @@ pub(super) fn trailer(text: &str) -> Option<Option<&str>> {
 pub(super) fn read<R: Read>(
     cursor: &mut Cursor<R>,
     settings: &ReadSettings,
-    declared: Option<&'static Encoding>,
 ) -> Result<Preamble, ReadError> {
     let mut preamble = Preamble {
-        mark: cursor.source.begin(declared)?,
+        mark: cursor.source.begin(settings.declared())?,
         sep_line: Vec::new(),
         directives: Vec::new(),
         directive_bytes: Vec::new(),
@@ -65,8 +61,16 @@ pub(super) fn read<R: Read>(
         redropped: false,
     };
     cursor.check_size()?;
+    if let Some(form) = foreign_form(cursor.source.head()) {
+        return Err(foreign(form));
+    }
     let sep = read_lines(cursor, settings, &mut preamble)?;
     let quote = settings.quote;
+    if let (FileForm::Objects, HeaderMode::Columns(names)) = (settings.form, &settings.header) {
+        cursor.cut_by_lines();
+        preamble.cells.clone_from(names);
+        return if names.is_empty() { Err(no_objects(cursor)) } else { Ok(preamble) };
+    }
     if let Some(delimiter) = rejected_header(cursor)? {
         preamble.redropped = true;
         preamble.delimiter = delimiter;
@@ -78,13 +82,28 @@ pub(super) fn read<R: Read>(
             (None, HeaderMode::Columns(names)) => detect_by_count(cursor, quote, names.len())?,
         };
     }
-    let line = cursor.scanner.line;
-    cursor.scanner = Scanner::new(preamble.delimiter, quote, line);
+    cursor.cut_by(preamble.delimiter, quote, cursor.scanner.line);
     match &settings.header {
         HeaderMode::Columns(names) if !preamble.redropped => preamble.cells.clone_from(names),
         _ => read_header(cursor, settings, &mut preamble)?,
     }
+    preamble.announce(&settings.announced);
     Ok(preamble)
+}
+
+impl Preamble {
+    /// Adds what the manifest says, as if it stood in the file behind the file's own directives.
+    fn announce(&mut self, announced: &[(String, String)]) {
+        let line_end = if self.header_bytes.ends_with(b"\r\n") { "\r\n" } else { "\n" };
+        for (key, value) in announced {
+            if self.directives.iter().any(|own| own.key == *key && own.value == *value) {
+                continue;
+            }
+            let (key, value) = (key.clone(), value.clone());
+            self.directive_bytes.push(format!("#{key}={value}{line_end}").into_bytes());
+            self.directives.push(DirectiveLine { line: 0, key, value });
+        }
+    }
 }
 
 /// Reads `sep=`, directives, blank and skipped lines; returns the delimiter that `sep=` names.
@@ -140,6 +159,31 @@ fn read_lines<R: Read>(
     }
 }
 
+/// What a file is that should be text, by its first bytes.
+fn foreign_form(head: &[u8]) -> Option<&'static str> {
+    match head {
+        [b'P', b'K', 3, 4, ..] => Some("a zip archive or a spreadsheet"),
+        [0x1F, 0x8B, 8, ..] => Some("a gzip archive"),
+        [0xD0, 0xCF, 0x11, 0xE0, ..] => Some("an old or protected Office file"),
+        [b'%', b'P', b'D', b'F', b'-', ..] => Some("a PDF"),
+        _ => None,
+    }
+}
+
+fn foreign(form: &str) -> ReadError {
+    let message = format!("the file is {form}, not text");
+    let hint = "send CSV, or give the file the ending it should have: .xlsx, .zip or .gz";
+    FileProblem::new(ReasonCode::FileNotText, message).hint(hint).into()
+}
+
+fn no_objects<R>(cursor: &Cursor<R>) -> ReadError {
+    let message = "no line of the file is a JSON object with names in it";
+    FileProblem::new(ReasonCode::HeaderMissing, message)
+        .at_line(cursor.scanner.line)
+        .hint("write one object a line, such as {\"email\":\"a@example.com\",\"text\":\"Hello\"}")
+        .into()
+}
+
 fn empty() -> ReadError {
     let message = "the file holds no header and no rows";
     FileProblem::new(ReasonCode::FileEmpty, message).into()
@@ -184,7 +228,7 @@ fn cells_with<R: Read>(
     quote: Option<u8>,
 ) -> Result<Option<(Vec<String>, usize)>, ReadError> {
     let line = cursor.scanner.line;
-    cursor.scanner = Scanner::new(delimiter, quote, line);
+    cursor.cut_by(delimiter, quote, line);
     let found = cursor.find()?;
     let line_after = std::mem::replace(&mut cursor.scanner.line, line);
     let Found::Record { length, .. } = found else { return Ok(None) };
@@ -195,7 +239,7 @@ fn cells_with<R: Read>(
         cursor.source.text_of(field.value(record, quote, &mut scratch)).into_owned()
     };
     let cells = cursor.scanner.fields.iter().map(&mut text).collect();
-    cursor.scanner = Scanner::new(delimiter, Some(quote), line_after);
+    cursor.cut_by(delimiter, Some(quote), line_after);
     Ok(Some((cells, length)))
 }
 
@@ -273,7 +317,7 @@ fn read_header<R: Read>(
             .into());
     };
     let line_after = cursor.scanner.line;
-    cursor.scanner = Scanner::new(preamble.delimiter, settings.quote, line_after);
+    cursor.cut_by(preamble.delimiter, settings.quote, line_after);
     preamble.header_line = Some(line);
     preamble.header_bytes = cursor.source.window()[..length].to_vec();
     cursor.source.consume(length);

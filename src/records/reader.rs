@@ -2,15 +2,16 @@
 
 use std::io::{self, Read};
 
-use encoding_rs::Encoding;
 use sha2::{Digest, Sha256};
 
 use crate::codes::ReasonCode;
+use crate::model::FileForm;
 
 use super::cursor::{Cursor, Found};
 use super::directives::Directives;
 use super::layout::{Column, Layout, standard_name};
 use super::moment::Zones;
+use super::objects::{Fault, Objects};
 use super::preamble::{self, trailer};
 use super::problem::{FileProblem, ReadError, RowError, cut_value};
 use super::record::Record;
@@ -53,9 +54,9 @@ pub struct Facts {
     /// Digest of header, directives and records, whatever encoding, delimiter and line ends they
     /// came in. Of the part that was read, if the file was refused in the middle.
     pub records_sha256: [u8; 32],
-    /// WHATWG name.
+    /// WHATWG name, or that of a code page; empty for a workbook.
     pub encoding: &'static str,
-    /// `None` if the file was refused before the delimiter was known.
+    /// `None` if the file was refused before the delimiter was known, or has none.
     pub delimiter: Option<u8>,
     /// Data rows.
     pub rows: u64,
@@ -75,7 +76,10 @@ pub struct RecordReader<R> {
     width_max: usize,
     row_id_at: Option<usize>,
     names: Vec<String>,
-    rows_announced: Option<u64>,
+    /// Of a file with an object on each line.
+    objects: Option<Objects>,
+    /// How many data rows there must be, and who says so.
+    rows_announced: Option<(u64, &'static str)>,
     delimiter: Option<u8>,
     rows: u64,
     trailer: bool,
@@ -88,12 +92,13 @@ pub struct RecordReader<R> {
 impl<R: Read> RecordReader<R> {
     pub fn new(input: R, settings: ReadSettings) -> RecordReader<R> {
         RecordReader {
-            cursor: Cursor::new(Source::new(input), &settings.limits),
+            cursor: Cursor::new(Source::new(input), settings.form, &settings.limits),
             settings,
             width: 0,
             width_max: 0,
             row_id_at: None,
             names: Vec::new(),
+            objects: None,
             rows_announced: None,
             delimiter: None,
             rows: 0,
@@ -107,9 +112,12 @@ impl<R: Read> RecordReader<R> {
 
     /// Reads up to the first data row.
     pub fn open(&mut self) -> Result<Opened, ReadError> {
-        let declared: Option<&'static Encoding> = self.settings.encoding;
-        let preamble = preamble::read(&mut self.cursor, &self.settings, declared)?;
-        self.delimiter = Some(preamble.delimiter);
+        let preamble = preamble::read(&mut self.cursor, &self.settings)?;
+        match self.settings.form {
+            FileForm::Delimited => self.delimiter = Some(preamble.delimiter),
+            FileForm::Objects => self.objects = Some(Objects::new(&preamble.cells, &self.settings)),
+            FileForm::Workbook => {}
+        }
         let encoding = self.cursor.source.encoding().name();
         let checked = Directives::check(&preamble.directives, encoding, &Zones::new());
         let directives = checked.map_err(ReadError::Refused)?;
@@ -123,7 +131,9 @@ impl<R: Read> RecordReader<R> {
         self.width_max = layout.width_max();
         self.row_id_at = layout.position(Column::RowId);
         self.names = (0..layout.width()).map(|at| layout.name_at(at).to_owned()).collect();
-        self.rows_announced = directives.rows();
+        let in_file = preamble.directives.iter().any(|d| d.key == "rows" && d.line > 0);
+        let by = if in_file { "#rows" } else { "the manifest" };
+        self.rows_announced = directives.rows().map(|rows| (rows, by));
         self.digest_preamble(&directives);
         Ok(Opened { layout, directives, warnings, redropped: preamble.redropped })
     }
@@ -151,8 +161,18 @@ impl<R: Read> RecordReader<R> {
                     self.count(line)?;
                     record.row = self.rows;
                     self.last_line_open = !ended && !self.cursor.source.dos_end();
-                    let bad = self.judge(record, control_in);
-                    self.digest(record);
+                    let bad = match self.objects.take() {
+                        Some(mut objects) => {
+                            let bad = self.judge_object(&mut objects, record);
+                            self.objects = Some(objects);
+                            bad
+                        }
+                        None => {
+                            let bad = self.judge(record, control_in);
+                            self.digest(record);
+                            bad
+                        }
+                    };
                     return Ok(Some(bad.map_or(Step::Row, Step::Bad)));
                 }
                 Found::TooLong => {
@@ -189,7 +209,10 @@ impl<R: Read> RecordReader<R> {
             bytes,
             sha256,
             records_sha256: self.records_digest.finalize().into(),
-            encoding: encoding.name(),
+            encoding: match self.settings.form {
+                FileForm::Workbook => "",
+                _ => encoding.name(),
+            },
             delimiter: self.delimiter,
             rows: self.rows,
             trailer: self.trailer,
@@ -262,6 +285,45 @@ impl<R: Read> RecordReader<R> {
         })
     }
 
+    /// Takes the line in the record for an object and puts its values there.
+    fn judge_object(&mut self, objects: &mut Objects, record: &mut Record) -> Option<RowError> {
+        let fault = objects.read(&record.text).err();
+        if let Some(Fault::Malformed { message, cut }) = fault {
+            let (strong, settings) = (self.settings.strong_proof, &self.settings);
+            let may_be_cut = self.last_line_open && !strong && !settings.final_newline_optional;
+            let code = match cut && may_be_cut {
+                true => ReasonCode::RowCut,
+                false => ReasonCode::RowFieldCount,
+            };
+            self.digest(record);
+            // What stands in no column is no cell.
+            record.clear();
+            let hint = "write one JSON object a line, such as {\"email\":\"a@example.com\"}";
+            return Some(RowError { hint: hint.into(), ..self.bad(record, code, None, message) });
+        }
+        // A whole object was not cut.
+        self.last_line_open = false;
+        record.clear();
+        objects.values().for_each(|value| record.push(value));
+        let is_control = |b: &u8| *b < b' ' || *b == 0x7F;
+        let is_stray = |b: &u8| is_control(b) && !matches!(b, b'\t' | b'\r' | b'\n');
+        record.has_controls = record.text.as_bytes().iter().any(|b| is_control(b));
+        let control_in = record.iter().position(|cell| cell.as_bytes().iter().any(|b| is_stray(b)));
+        self.digest(record);
+        let (at, message) = match fault {
+            None | Some(Fault::Malformed { .. }) => return self.judge(record, control_in),
+            Some(Fault::Nested(at)) => (at, "the value is a list or an object".to_owned()),
+            Some(Fault::Twice(at)) => (at, "the name stands in the object twice".to_owned()),
+            Some(Fault::Unknown(name)) => {
+                let message = format!("no column is named {:?}", cut_value(&name));
+                return Some(self.bad(record, ReasonCode::RowFieldCount, None, message));
+            }
+        };
+        let hint = "write one text, number, true or false for each name; lists in a cell as a|b";
+        let bad = self.bad(record, ReasonCode::RowValueNotAllowed, Some(at), message);
+        Some(RowError { hint: hint.into(), ..bad })
+    }
+
     fn bad(
         &self,
         record: &Record,
@@ -326,9 +388,9 @@ impl<R: Read> RecordReader<R> {
 
     fn end(&mut self) -> Result<(), ReadError> {
         match self.rows_announced {
-            Some(announced) if announced != self.rows => {
+            Some((announced, by)) if announced != self.rows => {
                 let message =
-                    format!("#rows announces {announced}, but there are {} data rows", self.rows);
+                    format!("{by} announces {announced}, but there are {} data rows", self.rows);
                 Err(FileProblem::new(ReasonCode::FileRowsMismatch, message).into())
             }
             _ => Ok(()),

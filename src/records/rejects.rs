@@ -2,16 +2,16 @@
 //!
 //! Reads the original bytes once more, with the reader's own cursor, so that both count the same
 //! rows. UTF-8 is copied; other encodings are decoded and encoded again, which gives every byte of a
-//! single-byte file back; UTF-16 leaves as UTF-8 with commas.
+//! single-byte file back; UTF-16, workbooks and objects leave as UTF-8 with commas.
 
 use std::io::{self, Read, Write};
 
-use encoding_rs::{EncoderResult, Encoding, UTF_8, UTF_16BE, UTF_16LE};
-
 use crate::codes::ReasonCode;
-use crate::model::normalise_name;
+use crate::model::{FileForm, normalise_name};
 
 use super::cursor::{Cursor, Found};
+use super::encoding::{Encoder, TextEncoding};
+use super::objects::{Fault, Objects};
 use super::preamble::{self, Preamble, REJECT_COLUMNS, trailer};
 use super::problem::ReadError;
 use super::scan::Field;
@@ -38,10 +38,12 @@ pub fn write_rejects(
     out: impl Write,
 ) -> Result<(), ReadError> {
     let source = Source::new(original);
-    let mut cursor = Cursor::new(source, &settings.limits);
-    let preamble = preamble::read(&mut cursor, settings, settings.encoding)?;
+    let mut cursor = Cursor::new(source, settings.form, &settings.limits);
+    let preamble = preamble::read(&mut cursor, settings)?;
     let mut sheet = Sheet::new(&cursor, &preamble, settings, out);
     sheet.preamble(&preamble, settings)?;
+    let mut objects =
+        (settings.form == FileForm::Objects).then(|| Objects::new(&preamble.cells, settings));
     let mut rejected = rejected.into_iter();
     let mut wanted = rejected.next();
     let mut row = 0;
@@ -62,7 +64,10 @@ pub fn write_rejects(
                 if row == reject.row {
                     sheet.prefix(line, reject)?;
                     let bytes = &cursor.source.window()[..length];
-                    sheet.record(bytes, &cursor.scanner.fields)?;
+                    match &mut objects {
+                        Some(objects) => sheet.object(&cursor.source.text_of(bytes), objects)?,
+                        None => sheet.record(bytes, &cursor.scanner.fields)?,
+                    }
                 }
                 cursor.pass(length);
             }
@@ -126,13 +131,12 @@ struct Sheet<W> {
 }
 
 /// How records leave.
-#[derive(Clone, Copy)]
 enum Form {
     /// UTF-8, byte for byte.
     AsItCame,
     /// Decoded to find the records, encoded again.
-    Recoded(&'static Encoding),
-    /// UTF-8 from UTF-16.
+    Recoded(Encoder),
+    /// UTF-8 from UTF-16, a workbook or objects.
     Utf8,
 }
 
@@ -144,12 +148,12 @@ impl<W: Write> Sheet<W> {
         out: W,
     ) -> Sheet<W> {
         let encoding = cursor.source.encoding();
-        let form = if encoding == UTF_8 {
-            Form::AsItCame
-        } else if encoding == UTF_16LE || encoding == UTF_16BE {
+        let form = if encoding.is_utf16() || settings.form != FileForm::Delimited {
             Form::Utf8
+        } else if encoding == TextEncoding::UTF_8 {
+            Form::AsItCame
         } else {
-            Form::Recoded(encoding)
+            Form::Recoded(Encoder::new(encoding, cursor.source.line_end()))
         };
         // Without quotes a comma inside a cell could not be kept apart from a new delimiter.
         let comma = matches!(form, Form::Utf8) && settings.quote.is_some();
@@ -170,7 +174,11 @@ impl<W: Write> Sheet<W> {
     fn preamble(&mut self, preamble: &Preamble, settings: &ReadSettings) -> io::Result<()> {
         let utf8 = matches!(self.form, Form::Utf8);
         // A declared UTF-16 would be read into this UTF-8 file, were it not marked.
-        let mark = if utf8 { settings.encoding.is_some_and(|e| e != UTF_8) } else { preamble.mark };
+        let mark = if utf8 {
+            settings.encoding.is_some_and(|e| e != TextEncoding::UTF_8)
+        } else {
+            preamble.mark
+        };
         if mark {
             self.out.write_all(b"\xEF\xBB\xBF")?;
         }
@@ -189,11 +197,11 @@ impl<W: Write> Sheet<W> {
         }
         for name in REJECT_COLUMNS {
             self.cell(name)?;
-            self.out.write_all(&[self.delimiter])?;
+            self.delimiter()?;
         }
         if preamble.header_bytes.is_empty() || utf8 {
             self.cells(preamble.cells.iter().skip(self.replaced).map(String::as_str))?;
-            return self.out.write_all(self.line_end);
+            return self.text(self.line_end);
         }
         let mut scanner = super::scan::Scanner::new(preamble.delimiter, self.quote, 1);
         // The header was found whole before; this finds the fields in its bytes again.
@@ -206,9 +214,23 @@ impl<W: Write> Sheet<W> {
         let (line, row) = (line.to_string(), reject.row.to_string());
         for cell in [&line, &row, reject.code.as_str(), &reject.column_name, &reject.hint] {
             self.cell(cell)?;
-            self.out.write_all(&[self.delimiter])?;
+            self.delimiter()?;
         }
         Ok(())
+    }
+
+    /// The object of a line behind its prefix, a cell a column; a line that is none as one cell. A NUL
+    /// would make the whole file no text: another control character takes its place.
+    fn object(&mut self, line: &str, objects: &mut Objects) -> io::Result<()> {
+        match objects.read(line) {
+            Err(Fault::Malformed { .. }) => self.quoted(line.trim())?,
+            _ => {
+                let values: Vec<String> =
+                    objects.values().map(|value| value.replace('\0', "\u{1}")).collect();
+                self.cells(values.iter().map(String::as_str))?;
+            }
+        }
+        self.text(self.line_end)
     }
 
     /// A record of the window behind its prefix, less the columns that were replaced.
@@ -221,12 +243,12 @@ impl<W: Write> Sheet<W> {
                 values.push(String::from_utf8_lossy(value).into_owned());
             }
             self.cells(values.iter().map(String::as_str))?;
-            return self.out.write_all(self.line_end);
+            return self.text(self.line_end);
         }
         let end = fields.last().map_or(0, |field| field.end);
         let start = fields.get(self.replaced).map_or(end, |field| field.start);
         self.text(&bytes[start..])?;
-        if end == bytes.len() { self.out.write_all(self.line_end) } else { Ok(()) }
+        if end == bytes.len() { self.text(self.line_end) } else { Ok(()) }
     }
 
     /// A record that is too long to be held.
@@ -240,7 +262,7 @@ impl<W: Write> Sheet<W> {
             held.extend_from_slice(&piece[dropped..]);
             last = held.last().copied().unwrap_or(last);
             // Pieces end anywhere; a character that is cut waits for its rest.
-            let whole = match (self.form, std::str::from_utf8(&held)) {
+            let whole = match (&self.form, std::str::from_utf8(&held)) {
                 (Form::Recoded(_), Err(error)) => error.valid_up_to(),
                 _ => held.len(),
             };
@@ -249,15 +271,19 @@ impl<W: Write> Sheet<W> {
             Ok(())
         })?;
         if !matches!(last, b'\r' | b'\n') {
-            self.out.write_all(self.line_end)?;
+            self.text(self.line_end)?;
         }
         Ok(())
+    }
+
+    fn delimiter(&mut self) -> io::Result<()> {
+        self.text(&[self.delimiter])
     }
 
     fn cells<'a>(&mut self, cells: impl Iterator<Item = &'a str>) -> io::Result<()> {
         for (at, cell) in cells.enumerate() {
             if at > 0 {
-                self.out.write_all(&[self.delimiter])?;
+                self.delimiter()?;
             }
             self.quoted(cell)?;
         }
@@ -293,23 +319,9 @@ impl<W: Write> Sheet<W> {
 
     /// Text in the file's encoding; a character it does not have becomes `?`.
     fn new_text(&mut self, text: &str) -> io::Result<()> {
-        let encoding = match self.form {
-            Form::Recoded(encoding) => encoding,
-            Form::AsItCame | Form::Utf8 => UTF_8,
-        };
-        let mut encoder = encoding.new_encoder();
-        let mut bytes = [0; 512];
-        let mut rest = text;
-        loop {
-            let (result, read, written) =
-                encoder.encode_from_utf8_without_replacement(rest, &mut bytes, true);
-            self.out.write_all(&bytes[..written])?;
-            rest = &rest[read..];
-            match result {
-                EncoderResult::InputEmpty => return Ok(()),
-                EncoderResult::OutputFull => {}
-                EncoderResult::Unmappable(_) => self.out.write_all(b"?")?,
-            }
+        match &self.form {
+            Form::Recoded(encoder) => encoder.write(text, &mut self.out),
+            Form::AsItCame | Form::Utf8 => self.out.write_all(text.as_bytes()),
         }
     }
 }

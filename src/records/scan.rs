@@ -100,6 +100,8 @@ pub(super) struct Scanner {
     pub(super) control_in: Option<usize>,
     /// The record holds a tab or line end inside a value, or another control character.
     pub(super) has_controls: bool,
+    /// Line ends inside quotes are not counted.
+    pub(super) lines_are_records: bool,
     /// Physical line of the next byte, 1-based.
     pub(super) line: u64,
     /// Line of the quote that was opened last.
@@ -129,6 +131,7 @@ impl Scanner {
             fields: Vec::new(),
             control_in: None,
             has_controls: false,
+            lines_are_records: false,
             line,
             quote_line: line,
         }
@@ -273,7 +276,8 @@ impl Scanner {
             (b'\r', None) if !last => return None,
             _ => 1,
         };
-        self.line += 1;
+        let inside = self.state == State::InQuotes;
+        self.line += u64::from(!(inside && self.lines_are_records));
         Some(length)
     }
 

@@ -1,6 +1,8 @@
 //! How a file is to be read: what a profile may declare, with defaults that fit most files.
 
-use encoding_rs::Encoding;
+use crate::model::FileForm;
+
+use super::encoding::TextEncoding;
 
 /// Delimiters a file may use; the order breaks ties when a header fits several.
 pub(super) const DELIMITERS: [u8; 4] = [b',', b';', b'\t', b'|'];
@@ -20,6 +22,8 @@ pub enum HeaderMode {
 pub struct Limits {
     /// `file.too_large` above this many bytes as received.
     pub file_max_bytes: u64,
+    /// `file.archive_invalid` where an archive expands to more than so many times its size.
+    pub expansion_max: u64,
     /// `file.too_many_rows` above this many data rows.
     pub rows_max: u64,
     /// `header.too_many_columns` above this many columns.
@@ -36,6 +40,7 @@ impl Default for Limits {
     fn default() -> Limits {
         Limits {
             file_max_bytes: 2 << 30,
+            expansion_max: 100,
             rows_max: 10_000_000,
             columns_max: 512,
             field_max_bytes: 64 << 10,
@@ -53,7 +58,9 @@ pub struct ReadSettings {
     /// The quote; `None` reads quotes as text.
     pub quote: Option<u8>,
     /// Declared encoding; a byte order mark in the file wins. `None` is UTF-8.
-    pub encoding: Option<&'static Encoding>,
+    pub encoding: Option<TextEncoding>,
+    /// How the records are written: the file's, not the profile's.
+    pub form: FileForm,
     pub header: HeaderMode,
     /// Lines before the header that are no directives and are passed over.
     pub skip_lines: usize,
@@ -69,6 +76,8 @@ pub struct ReadSettings {
     pub final_newline_optional: bool,
     /// True where the sender said the file is whole; `row.cut` then does not apply.
     pub strong_proof: bool,
+    /// Directives that came beside the file, in its manifest: of the same rank as its own.
+    pub announced: Vec<(String, String)>,
     pub limits: Limits,
 }
 
@@ -78,6 +87,7 @@ impl Default for ReadSettings {
             delimiter: None,
             quote: Some(b'"'),
             encoding: None,
+            form: FileForm::Delimited,
             header: HeaderMode::Present,
             skip_lines: 0,
             columns: Vec::new(),
@@ -86,7 +96,20 @@ impl Default for ReadSettings {
             date_format: None,
             final_newline_optional: false,
             strong_proof: false,
+            announced: Vec::new(),
             limits: Limits::default(),
         }
+    }
+}
+
+impl ReadSettings {
+    /// The encoding that holds where the file itself names none: what a manifest says, else what is
+    /// declared. What comes out of a workbook is our own text.
+    pub(super) fn declared(&self) -> Option<TextEncoding> {
+        let announced = self.announced.iter().find(|(key, _)| key == "encoding");
+        announced
+            .and_then(|(_, label)| TextEncoding::from_label(label))
+            .or(self.encoding)
+            .filter(|_| self.form != FileForm::Workbook)
     }
 }

@@ -6,8 +6,10 @@
 use std::borrow::Cow;
 use std::io::{self, Read};
 
-use encoding_rs::{Decoder, DecoderResult, Encoding, UTF_8, UTF_16BE, UTF_16LE};
+use encoding_rs::{DecoderResult, UTF_16BE, UTF_16LE};
 use sha2::{Digest, Sha256};
+
+use super::encoding::{Decoding, TextEncoding};
 
 /// Bytes asked of the input at once.
 const CHUNK_BYTES: usize = 128 << 10;
@@ -16,9 +18,9 @@ const DOS_END: u8 = 0x1A;
 
 pub(super) struct Source<R> {
     input: R,
-    encoding: &'static Encoding,
+    encoding: TextEncoding,
     /// `None` while the window takes bytes as they come.
-    decoder: Option<Decoder>,
+    decoder: Option<Decoding>,
     /// Bytes read but not decoded yet; unused without a decoder.
     raw: Vec<u8>,
     buffer: Vec<u8>,
@@ -39,7 +41,7 @@ impl<R: Read> Source<R> {
     pub(super) fn new(input: R) -> Source<R> {
         Source {
             input,
-            encoding: UTF_8,
+            encoding: TextEncoding::UTF_8,
             decoder: None,
             raw: Vec::new(),
             buffer: Vec::new(),
@@ -57,22 +59,22 @@ impl<R: Read> Source<R> {
 
     /// Reads the first chunk and settles the encoding: a byte order mark, else what the file's own
     /// `#encoding=` line says, else what is declared. Returns whether there was a mark.
-    pub(super) fn begin(&mut self, declared: Option<&'static Encoding>) -> io::Result<bool> {
+    pub(super) fn begin(&mut self, declared: Option<TextEncoding>) -> io::Result<bool> {
         self.read_chunk()?;
         let head = &self.buffer[..self.filled];
         let (encoding, mark) = match head {
-            [0xEF, 0xBB, 0xBF, ..] => (UTF_8, 3),
-            [0xFF, 0xFE, ..] => (UTF_16LE, 2),
-            [0xFE, 0xFF, ..] => (UTF_16BE, 2),
-            _ => (encoding_directive(head).or(declared).unwrap_or(UTF_8), 0),
+            [0xEF, 0xBB, 0xBF, ..] => (TextEncoding::UTF_8, 3),
+            [0xFF, 0xFE, ..] => (TextEncoding::Web(UTF_16LE), 2),
+            [0xFE, 0xFF, ..] => (TextEncoding::Web(UTF_16BE), 2),
+            _ => (encoding_directive(head).or(declared).unwrap_or(TextEncoding::UTF_8), 0),
         };
         self.encoding = encoding;
         self.start = mark;
         self.shown = mark;
-        if encoding != UTF_8 {
-            self.decoder = Some(encoding.new_decoder_without_bom_handling());
+        if encoding != TextEncoding::UTF_8 {
+            self.decoder = Some(Decoding::new(encoding));
             self.raw = self.buffer[mark..self.filled].to_vec();
-            if encoding.is_single_byte() {
+            if encoding.is_single_byte() && encoding.is_ascii_compatible() {
                 self.suspect = Some(Utf8Watch::default());
             }
             (self.start, self.shown, self.filled) = (0, 0, 0);
@@ -109,8 +111,18 @@ impl<R: Read> Source<R> {
         String::from_utf8_lossy(bytes)
     }
 
-    pub(super) fn encoding(&self) -> &'static Encoding {
+    pub(super) fn encoding(&self) -> TextEncoding {
         self.encoding
+    }
+
+    /// The byte that ends lines, where the encoding has more than one that could.
+    pub(super) fn line_end(&self) -> Option<u8> {
+        self.decoder.as_ref().and_then(Decoding::line_end)
+    }
+
+    /// The first bytes of the file, decoded or not.
+    pub(super) fn head(&self) -> &[u8] {
+        if self.decoder.is_some() { &self.raw } else { &self.buffer[self.start..self.filled] }
     }
 
     pub(super) fn malformed_at(&self) -> Option<u64> {
@@ -212,14 +224,11 @@ impl<R: Read> Source<R> {
         loop {
             let room = (self.raw.len() - read_total) * 3 + 64;
             make_room(&mut self.buffer, &mut self.start, &mut self.shown, &mut self.filled, room);
-            let (result, read, written) = decoder.decode_to_utf8_without_replacement(
-                &self.raw[read_total..],
-                &mut self.buffer[self.filled..],
-                self.input_ended,
-            );
-            read_total += read;
-            self.filled += written;
-            match result {
+            let raw = &self.raw[read_total..];
+            let piece = decoder.decode(raw, &mut self.buffer[self.filled..], self.input_ended);
+            read_total += piece.read;
+            self.filled += piece.written;
+            match piece.result {
                 DecoderResult::InputEmpty => return,
                 DecoderResult::OutputFull => {}
                 DecoderResult::Malformed(length, after) => {
@@ -256,7 +265,7 @@ fn make_room(
 }
 
 /// The encoding that a `#encoding=` line before the header names.
-fn encoding_directive(head: &[u8]) -> Option<&'static Encoding> {
+fn encoding_directive(head: &[u8]) -> Option<TextEncoding> {
     let is_preamble = |line: &&[u8]| {
         let text = line.trim_ascii();
         text.is_empty() || text[0] == b'#' || text.to_ascii_lowercase().starts_with(b"sep=")
@@ -265,7 +274,7 @@ fn encoding_directive(head: &[u8]) -> Option<&'static Encoding> {
         let (key, value) =
             std::str::from_utf8(line.trim_ascii().strip_prefix(b"#")?).ok()?.split_once('=')?;
         let label = value.trim_end_matches([',', ';', '\t', '|', ' ']).trim();
-        let encoding = Encoding::for_label(label.as_bytes())?;
+        let encoding = TextEncoding::from_label(label)?;
         (key.trim().eq_ignore_ascii_case("encoding") && encoding.is_ascii_compatible())
             .then_some(encoding)
     })

@@ -6,7 +6,7 @@ use crate::codes::ReasonCode;
 
 use super::{
     FileProblem, HeaderMode, ReadError, ReadSettings, Record, RecordReader, RejectedRow, Step,
-    write_rejects,
+    TextEncoding, write_rejects,
 };
 
 /// Gives one byte at a time, as the worst of networks would.
@@ -82,7 +82,7 @@ const HEADER: &str = "header email|text";
 
 /// Name, settings, expected story.
 fn zoo() -> Vec<(&'static str, ReadSettings, Vec<&'static str>)> {
-    let latin = ReadSettings { encoding: Some(encoding_rs::WINDOWS_1252), ..settings() };
+    let latin = ReadSettings { encoding: TextEncoding::from_label("windows-1252"), ..settings() };
     let columns = HeaderMode::Columns(vec!["email".into(), "text".into()]);
     let headless = ReadSettings { header: columns, ..settings() };
     let one = "2:1 a@x.example|Grüße";
@@ -216,7 +216,7 @@ fn rejected_files_read_back_with_the_same_rows() {
 #[test]
 fn rejected_rows_keep_their_bytes() {
     let latin = ReadSettings {
-        encoding: Some(encoding_rs::WINDOWS_1252),
+        encoding: TextEncoding::from_label("windows-1252"),
         quote: None,
         delimiter: Some(b';'),
         ..settings()
@@ -357,14 +357,14 @@ fn rows_of(length: usize) -> String {
 
 #[test]
 fn rejected_rows_of_other_encodings_are_readable_again() {
-    let shift_jis = ReadSettings { encoding: Some(encoding_rs::SHIFT_JIS), ..settings() };
+    let shift_jis = ReadSettings { encoding: TextEncoding::from_label("shift_jis"), ..settings() };
     let (bytes, _, _) = encoding_rs::SHIFT_JIS.encode("email,text\na@x.example,\"表,能\"\n");
     let out = rejected(&bytes, &shift_jis);
     assert!(out.ends_with(&bytes[bytes.len() - 8..]));
     assert!(story(&out[..], &shift_jis)[1].ends_with("a@x.example|表,能"));
 
     // Declared UTF-16 without a mark leaves as UTF-8 with one, or it could not be read again.
-    let utf16 = ReadSettings { encoding: Some(encoding_rs::UTF_16LE), ..settings() };
+    let utf16 = ReadSettings { encoding: TextEncoding::from_label("utf-16le"), ..settings() };
     let bytes = &fixture_utf16("email;text;\na@x.example;\"1,5; x\";\n")[2..];
     let out = rejected(bytes, &utf16);
     assert!(out.starts_with(b"\xEF\xBB\xBF_line,_row,_code"));

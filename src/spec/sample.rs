@@ -1,6 +1,5 @@
 //! Sample files: one for each way in which a tenant's files are taken, shown only if it would be.
 
-use encoding_rs::{Encoding, UTF_16BE, UTF_16LE};
 use jiff::Timestamp;
 
 use super::columns::example;
@@ -9,7 +8,7 @@ use crate::intake::{MinProof, ProfileSettings, TenantSettings, known_as};
 use crate::model::{ChannelKind, Kind, Proof, normalise_name};
 use crate::records::{
     Column, HeaderMode, MessageChecker, MessageRow, ReadSettings, Record, RecordReader, Step,
-    TemplateNeeds,
+    TemplateNeeds, TextEncoding,
 };
 
 /// A file that is accepted as it is.
@@ -201,7 +200,8 @@ impl<'a> Draft<'a> {
         if profile.min_proof == MinProof::Strong || profile.only_proof == Some(Proof::Trailer) {
             text.push_str(&format!("#EOF rows={}\n", self.rows.len()));
         }
-        Some(encoded(&text, settings.encoding))
+        let encoding = settings.encoding.unwrap_or(TextEncoding::UTF_8);
+        Some(encoding.encode(&text))
     }
 }
 
@@ -347,15 +347,4 @@ fn quoted(cell: &str, delimiter: char, quote: Option<u8>) -> Option<String> {
     }
     let quote = char::from(quote?).to_string();
     Some(format!("{quote}{}{quote}", cell.replace(&quote, &quote.repeat(2))))
-}
-
-fn encoded(text: &str, encoding: Option<&'static Encoding>) -> Vec<u8> {
-    match encoding {
-        Some(wide) if wide == UTF_16LE || wide == UTF_16BE => {
-            let order = if wide == UTF_16LE { u16::to_le_bytes } else { u16::to_be_bytes };
-            "\u{feff}".encode_utf16().chain(text.encode_utf16()).flat_map(order).collect()
-        }
-        Some(encoding) => encoding.encode(text).0.into_owned(),
-        None => text.as_bytes().to_vec(),
-    }
 }

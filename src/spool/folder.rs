@@ -7,6 +7,9 @@ use std::path::{Path, PathBuf};
 use super::log::{SpoolError, sync_folder};
 use crate::model::{BatchId, TenantId};
 
+/// How the names of kept sidecars begin.
+const SIDECAR: &str = "sidecar.";
+
 /// The folder of all batches' bulk data.
 #[derive(Debug, Clone)]
 pub struct Spool {
@@ -82,6 +85,56 @@ impl BatchFolder {
         self.path.join("input")
     }
 
+    /// Where a sidecar of the file is kept, such as its manifest, under the name it came with.
+    pub fn sidecar(&self, name: &str) -> PathBuf {
+        self.path.join(BatchFolder::sidecar_name(name))
+    }
+
+    /// The name that a sidecar has in the folder.
+    pub fn sidecar_name(name: &str) -> String {
+        format!("{SIDECAR}{name}")
+    }
+
+    /// The names of the sidecars that are there, sorted.
+    pub fn sidecars(&self) -> Result<Vec<String>, SpoolError> {
+        let failed = |error| SpoolError::io("list", &self.path)(error);
+        let entries = match fs::read_dir(&self.path) {
+            Err(error) if no_folder(&error) => return Ok(Vec::new()),
+            result => result.map_err(failed)?,
+        };
+        let mut names = Vec::new();
+        for entry in entries {
+            let name = entry.map_err(failed)?.file_name();
+            names.extend(
+                name.to_str().and_then(|name| name.strip_prefix(SIDECAR)).map(str::to_owned),
+            );
+        }
+        names.sort();
+        Ok(names)
+    }
+
+    /// What was in the claimed file where it came packed.
+    pub fn unpacked(&self) -> PathBuf {
+        self.path.join("unpacked")
+    }
+
+    /// Removes what was unpacked; nothing there is fine.
+    pub fn remove_unpacked(&self) -> Result<(), SpoolError> {
+        let path = self.unpacked();
+        match fs::remove_file(&path) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => {
+                Err(SpoolError::io("remove", &path)(error))
+            }
+            _ => Ok(()),
+        }
+    }
+
+    /// The text of the claimed file: what was in it, or the file itself.
+    pub fn text(&self) -> PathBuf {
+        let unpacked = self.unpacked();
+        if unpacked.exists() { unpacked } else { self.input() }
+    }
+
     pub fn rows(&self) -> PathBuf {
         self.path.join("rows")
     }
@@ -103,6 +156,10 @@ impl BatchFolder {
     pub fn scratch(&self) -> PathBuf {
         self.path.join("scratch")
     }
+}
+
+fn no_folder(error: &io::Error) -> bool {
+    matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::NotADirectory)
 }
 
 pub(super) fn create_folder(path: &Path) -> Result<(), SpoolError> {

@@ -3,7 +3,8 @@
 use jiff::Timestamp;
 
 use super::*;
-use crate::batch::{BatchEvent, BatchState, Publication};
+use crate::batch::{BatchEvent, BatchState, Decider, Publication};
+use crate::codes::ReasonCode;
 use crate::model::{BatchId, FileVersion, Proof, UploadEvidence};
 
 fn at(seconds: i64) -> Timestamp {
@@ -24,6 +25,7 @@ fn claimed(id: u64) -> BatchRecord {
         closed_at: None,
         facts: Facts::default(),
         chunks: 0,
+        hold: None,
     }
 }
 
@@ -91,7 +93,8 @@ fn journey(reopen: &mut dyn FnMut(Option<Store>) -> Store) {
     assert!(store.timers(first.id, 10).unwrap().is_empty());
     store.put_chunks(first.id, &chunks[..1]).unwrap();
 
-    let acceptance = Acceptance { content: Some([9; 32]), row_ids: Some(("tenant".to_owned(), 4)) };
+    let row_ids = Some(("tenant".to_owned(), 4));
+    let acceptance = Acceptance { content: Some([9; 32]), row_ids, ..Acceptance::default() };
     let mut judged = first.clone();
     judged.validated_at = Some(at(3));
     let running = store.conclude(judged, BatchEvent::FileAccepted, &acceptance).unwrap();
@@ -119,6 +122,11 @@ fn journey(reopen: &mut dyn FnMut(Option<Store>) -> Store) {
     assert_eq!(store.batches_in(&[BatchState::Closed]).unwrap().len(), 1);
     assert_eq!(store.batches(Some(first.id), 10).unwrap(), []);
 
+    hold(&store, 20);
+    let store = reopen(Some(store));
+    assert_eq!(store.holds().unwrap(), []);
+    assert_eq!(store.series(&upload.tenant, "").unwrap(), Series::default());
+
     guard(&store);
     let store = reopen(Some(store));
     let sources: Vec<String> =
@@ -127,6 +135,61 @@ fn journey(reopen: &mut dyn FnMut(Option<Store>) -> Store) {
     assert_eq!(store.guard_accounts().unwrap()[0].sources.len(), 1);
 
     dump_and_load(&store);
+}
+
+/// A numbered file that is held and released, and one that is held and refused.
+fn hold(store: &Store, id: u64) {
+    let numbered = Acceptance { numbered: true, ..Acceptance::default() };
+    let held = |id: u64, seq: u64| {
+        let mut record = store.open_batch(claimed(id)).unwrap();
+        let (code, until) = (ReasonCode::FileApprovalNeeded, at(99));
+        let (since, ended_by) = (at(3), String::new());
+        record.hold =
+            Some(HoldRecord { code, since, until, took_number: false, ended_by, ended_at: None });
+        record.facts = Facts {
+            seq: Some(seq),
+            profile: "billing".to_owned(),
+            rows_total: 9,
+            rows_duplicate: 2,
+            ..Facts::default()
+        };
+        store.conclude(record, BatchEvent::FileHeld, &numbered).unwrap()
+    };
+    let series = || store.series(&claimed(id).tenant, "billing").unwrap();
+    let publications = || store.publications(99).unwrap();
+    let publish_all = || {
+        for (batch, publication) in publications() {
+            store.published(batch, publication).unwrap();
+        }
+    };
+    let (first, second, early) = (held(id, 5), held(id + 1, 6), held(id + 2, 9));
+    assert_eq!([first.facts.next_seq, early.facts.next_seq], [Some(6), Some(7)]);
+    let took = |record: &BatchRecord| record.hold.as_ref().unwrap().took_number;
+    assert_eq!([took(&first), took(&early)], [true, false]);
+    assert_eq!(store.holds().unwrap().len(), 3);
+    publish_all();
+
+    let released = store.release(first.id, &Decider::Operator, at(9)).unwrap();
+    assert_eq!(released.hold.as_ref().unwrap().ended_by, "operator");
+    assert_eq!((released.state, publications()), (BatchState::Released, Vec::new()));
+    assert_eq!(store.release(first.id, &Decider::Operator, at(9)), Err(StoreError::Conflict));
+    let code = ReasonCode::FileApprovalNeeded;
+    let late = store.refuse_held(first.id, &Decider::Nobody, code, at(9));
+    assert_eq!(late, Err(StoreError::Conflict));
+    assert_eq!(store.holds().unwrap()[0], released);
+    let usual = Acceptance { usual_rows: Some(7), ..numbered.clone() };
+    store.conclude(released, BatchEvent::FileAccepted, &usual).unwrap();
+    assert_eq!((series().recent_rows, series().numbers.next), (vec![7], Some(7)));
+
+    let refused = store.refuse_held(second.id, &Decider::Nobody, code, at(100)).unwrap();
+    assert_eq!((refused.facts.rows_rejected, refused.facts.next_seq), (7, Some(6)));
+    assert_eq!(series().numbers.used, [(5, 5)]);
+    let by = Decider::Account("boss".to_owned());
+    let other = store.refuse_held(early.id, &by, ReasonCode::FileIncomplete, at(100)).unwrap();
+    assert_eq!((other.facts.rows_total, other.facts.rows_rejected), (0, 0));
+    assert_eq!(other.hold.unwrap().ended_by, "account boss");
+    publish_all();
+    assert_eq!(store.holds().unwrap(), []);
 }
 
 fn guard(store: &Store) {

@@ -44,10 +44,17 @@ pub(super) enum Space {
     Names,
     RowIds,
     Guard,
+    Holds,
+    Series,
+    Streams,
+    StreamLines,
+    Noted,
+    Taken,
+    CutUploads,
 }
 
 impl Space {
-    pub(super) const ALL: [Space; 11] = [
+    pub(super) const ALL: [Space; 18] = [
         Space::Meta,
         Space::Batches,
         Space::Chunks,
@@ -59,6 +66,13 @@ impl Space {
         Space::Names,
         Space::RowIds,
         Space::Guard,
+        Space::Holds,
+        Space::Series,
+        Space::Streams,
+        Space::StreamLines,
+        Space::Noted,
+        Space::Taken,
+        Space::CutUploads,
     ];
 
     pub(super) const fn as_str(self) -> &'static str {
@@ -74,6 +88,13 @@ impl Space {
             Space::Names => "names",
             Space::RowIds => "row_ids",
             Space::Guard => "guard",
+            Space::Holds => "holds",
+            Space::Series => "series",
+            Space::Streams => "streams",
+            Space::StreamLines => "stream_lines",
+            Space::Noted => "noted",
+            Space::Taken => "taken",
+            Space::CutUploads => "cut_uploads",
         }
     }
 }

@@ -19,7 +19,14 @@ pub struct Acceptance {
     pub content: Option<[u8; 32]>,
     /// The scope of the row ids and how many stand in the batch's digest file.
     pub row_ids: Option<(String, u64)>,
+    /// The profile counts its files: the file's number is used up, and the next one is told.
+    pub numbered: bool,
+    /// Rows of a file that says what is usual for its profile.
+    pub usual_rows: Option<u64>,
 }
+
+/// Files of one stem that are looked at to find the one a sidecar belongs to.
+const STEM_MAX: usize = 64;
 
 /// One batch's digest file of row ids, named by the store.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -269,11 +276,15 @@ impl Store {
         let stored: BatchRecord = decode("batches", &before)?;
         let (state, publications) = apply(stored.state, event).map_err(|_| StoreError::Conflict)?;
         record.state = state;
-        let mut ops = consequences(&record, event, publications, acceptance);
-        ops.push(Op::Put(Space::Batches, key.clone(), encode(&record)));
         loop {
-            let (mut ops, mut expected) =
-                (ops.clone(), vec![Expect::Value(Space::Batches, key.clone(), before.clone())]);
+            let mut expected = vec![Expect::Value(Space::Batches, key.clone(), before.clone())];
+            let mut ops = Vec::new();
+            if let Some((put, expect)) = self.series_step(&mut record, event, acceptance)? {
+                ops.push(put);
+                expected.push(expect);
+            }
+            ops.extend(consequences(&record, stored.state, event, publications, acceptance));
+            ops.push(Op::Put(Space::Batches, key.clone(), encode(&record)));
             if stored.state == BatchState::Claimed
                 && let Some((used_up, evidence)) = self.used_up_upload(&record)?
             {
@@ -281,7 +292,8 @@ impl Store {
                 expected.push(Expect::Value(Space::Uploads, used_up, evidence));
             }
             match self.commit(ops, expected) {
-                // Only the evidence changed: a newer upload of the name came in between.
+                // Something beside the batch changed: a newer upload of the name came in between, or
+                // another file of the series was decided.
                 Err(StoreError::Conflict)
                     if self.engine.get(Space::Batches, &key)?.as_ref() == Some(&before) => {}
                 result => return result.map(|()| record),
@@ -303,6 +315,31 @@ impl Store {
         let found = self.engine.get(Space::Names, &key)?;
         let name: Option<StoredName> = found.map(|b| decode("names", &b)).transpose()?;
         Ok(name.map(|n| n.batch))
+    }
+
+    /// The file that was taken last from under one of these paths: `path` itself, or, with `stem`, `path`
+    /// with any extension.
+    pub fn taken(
+        &self,
+        tenant: &TenantId,
+        path: &str,
+        stem: bool,
+    ) -> Result<Option<BatchRecord>, StoreError> {
+        let key = keys::named(tenant, path.as_bytes());
+        let mut found: Vec<Vec<u8>> = self.engine.get(Space::Taken, &key)?.into_iter().collect();
+        if stem {
+            let mut from = key.clone();
+            from.push(b'.');
+            let page = self.engine.scan(Space::Taken, &from, &after_prefix(&from), STEM_MAX)?;
+            let one_ending = |rest: &[u8]| !rest[from.len()..].contains(&b'.');
+            found.extend(page.into_iter().filter(|(key, _)| one_ending(key)).map(|(_, v)| v));
+        }
+        let mut newest: Option<BatchId> = None;
+        for bytes in found {
+            let name: StoredName = decode("taken", &bytes)?;
+            newest = newest.max(Some(name.batch));
+        }
+        newest.map_or(Ok(None), |batch| self.batch(batch))
     }
 
     /// The batch that had the same content, and when it was accepted.
@@ -342,6 +379,7 @@ impl Store {
 /// What is written beside the batch itself when it moves on.
 fn consequences(
     record: &BatchRecord,
+    before: BatchState,
     event: BatchEvent,
     publications: &[Publication],
     acceptance: &Acceptance,
@@ -351,9 +389,24 @@ fn consequences(
         Op::Put(Space::Publications, key, vec![RECORD_VERSION])
     };
     let mut ops: Vec<Op> = publications.iter().map(order).collect();
-    if event != BatchEvent::FileDuplicate && event != BatchEvent::RowsSettled {
+    if before == BatchState::Claimed {
+        let path = keys::named(&record.tenant, record.path.as_bytes());
+        ops.push(Op::Put(Space::Taken, path, encode(&StoredName { batch: record.id })));
+    }
+    if before == BatchState::Claimed && event != BatchEvent::FileDuplicate {
         let name = keys::named(&record.tenant, answer_name(record).as_bytes());
         ops.push(Op::Put(Space::Names, name, encode(&StoredName { batch: record.id })));
+    }
+    match (before, record.state) {
+        (_, BatchState::Held) => {
+            ops.push(Op::Put(Space::Holds, keys::batch(record.id), vec![RECORD_VERSION]));
+        }
+        // A released file stays listed until it was read again.
+        (BatchState::Held, BatchState::Released) => {}
+        (BatchState::Held | BatchState::Released, _) => {
+            ops.push(Op::Delete(Space::Holds, keys::batch(record.id)));
+        }
+        _ => {}
     }
     let at = record.validated_at.unwrap_or(record.claimed_at);
     if let Some(content) = &acceptance.content {

@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 use super::engine::StoreError;
 use crate::batch::{BatchState, Counts};
 use crate::codes::ReasonCode;
-use crate::model::{BatchId, FileState, Kind, Proof, Status, TenantId};
+use crate::model::{BatchId, FileForm, FileState, Kind, Proof, Status, TenantId};
 
 /// The version byte in front of every value.
 pub(super) const RECORD_VERSION: u8 = 1;
@@ -63,11 +63,13 @@ macro_rules! stored_as_text {
 stored_as_text! {
     tenant_text: TenantId, |v| v.to_string(), |t| t.parse().ok();
     batch_text: BatchId, |v| v.to_string(), |t| t.parse().ok();
+    code_text: ReasonCode, |v| v.to_string(), ReasonCode::from_text;
     proof_text: Proof, |v| v.to_string(), Proof::from_text;
     state_text: BatchState, |v| v.as_str().to_owned(),
         |t| BatchState::ALL.into_iter().find(|s| s.as_str() == t);
     optional_batch: Option<BatchId>, |v| v.map_or(String::new(), |b| b.to_string()),
         |t| if t.is_empty() { Some(None) } else { t.parse().ok().map(Some) };
+    form_text: FileForm, |v| v.to_string(), FileForm::from_text;
     optional_kind: Option<Kind>, |v| v.map_or(String::new(), |k| k.to_string()),
         |t| if t.is_empty() { Some(None) } else { Kind::from_text(t).map(Some) };
     optional_proof: Option<Proof>, |v| v.map_or(String::new(), |p| p.to_string()),
@@ -107,6 +109,25 @@ pub struct BatchRecord {
     /// How many chunks the rows fill.
     #[serde(default)]
     pub chunks: u32,
+    /// Why and until when the file waits or waited; none where it never did.
+    #[serde(default)]
+    pub hold: Option<HoldRecord>,
+}
+
+/// The wait of one file for somebody's word.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct HoldRecord {
+    /// What the file waits for; the provisional ACK's code.
+    #[serde(with = "code_text")]
+    pub code: ReasonCode,
+    pub since: Timestamp,
+    /// When it is refused if nobody says anything.
+    pub until: Timestamp,
+    /// The file's number is taken while it waits, and free again if it is refused.
+    pub took_number: bool,
+    /// Who ended the wait, such as `account acme-erp` or `operator`; empty while it lasts.
+    pub ended_by: String,
+    pub ended_at: Option<Timestamp>,
 }
 
 impl BatchRecord {
@@ -165,6 +186,15 @@ pub struct Facts {
     pub duplicate_of: Option<BatchId>,
     /// Lines in the errors file.
     pub problems: u64,
+    /// The file's sequence number, where it has one.
+    #[serde(default)]
+    pub seq: Option<u64>,
+    /// The number that is waited for next, where the profile counts its files.
+    #[serde(default)]
+    pub next_seq: Option<u64>,
+    /// How the records are written; the text of a packed file or a workbook is laid beside it.
+    #[serde(with = "form_text", default)]
+    pub form: FileForm,
     /// The file's `#x_*` directives, in order.
     #[serde(default)]
     pub x: Vec<(String, String)>,
@@ -285,6 +315,7 @@ mod tests {
             closed_at: None,
             facts: Facts::default(),
             chunks: 0,
+            hold: None,
         };
         assert_eq!((record.name(), &*record.answer_folder()), ("A.csv", "outbox/contacts"));
         record.path = "inbox/B.csv".to_owned();

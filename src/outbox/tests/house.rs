@@ -99,6 +99,7 @@ impl House {
             closed_at: None,
             facts: Facts::default(),
             chunks: 0,
+            hold: None,
         };
         let record = self.store.open_batch(record).unwrap();
         let folder = self.spool.batch(record.id);
@@ -172,6 +173,11 @@ impl House {
     }
 
     /// Every file in the tenant's tree, by its path.
+    /// Where a file of the tenant stands.
+    pub(super) fn path(&self, name: &str) -> std::path::PathBuf {
+        self.data.path().join("tenants/acme").join(name)
+    }
+
     pub(super) fn tree(&self) -> BTreeMap<String, String> {
         let root = self.data.path().join("tenants/acme");
         let (mut files, mut folders) = (BTreeMap::new(), vec![root.clone()]);

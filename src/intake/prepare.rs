@@ -1,0 +1,110 @@
+//! What is said of a claimed file before its first record is read.
+
+use std::fs::File;
+use std::io::{BufRead, BufReader, Read};
+use std::path::Path;
+
+use super::IntakeError;
+use super::concluding::Desk;
+use super::identify::{Unidentified, identify};
+use super::settings::{ProfileSettings, TenantSettings};
+use super::unpack::{Laid, lay_out};
+use crate::codes::ReasonCode;
+use crate::model::{FileForm, Kind};
+use crate::records::{FileProblem, Manifest};
+use crate::spool::BatchFolder;
+use crate::store::BatchRecord;
+
+/// What is known of a file when its first record is read.
+pub(super) struct Prepared<'a> {
+    pub(super) profile: &'a ProfileSettings,
+    pub(super) file_ref: String,
+    pub(super) laid: Laid,
+}
+
+/// Why no record is read.
+pub(super) enum Unprepared {
+    Refused(FileProblem),
+    Failed(IntakeError),
+}
+
+impl From<Unidentified> for Unprepared {
+    fn from(why: Unidentified) -> Unprepared {
+        Unprepared::Refused(FileProblem::new(why.code, why.message))
+    }
+}
+
+impl Desk {
+    /// Everything that can be said before the first record is read.
+    pub(super) fn prepare<'a>(
+        &self,
+        tenant: &'a TenantSettings,
+        record: &mut BatchRecord,
+        folder: &BatchFolder,
+        manifest: Option<&Manifest>,
+    ) -> Result<Prepared<'a>, Unprepared> {
+        let refuse = |code: ReasonCode, message: String| {
+            Unprepared::Refused(FileProblem::new(code, message))
+        };
+        if tenant.suspended {
+            let code = ReasonCode::FileTenantSuspended;
+            return Err(refuse(code, code.meaning().to_owned()));
+        }
+        let identity = identify(tenant, &record.path)?;
+        record.facts.kind = Some(identity.kind);
+        let allowed = tenant.account_kinds.get(&record.account);
+        if allowed.is_some_and(|kinds| !kinds.contains(&identity.kind)) {
+            let message = format!("this account may not drop {}", identity.kind);
+            return Err(refuse(ReasonCode::FileKindNotAllowed, message));
+        }
+        if identity.kind != Kind::Messages {
+            let message = format!("this version takes messages only, not {}", identity.kind);
+            return Err(refuse(ReasonCode::FileKindNotAllowed, message));
+        }
+        let mut prepared = Prepared {
+            profile: identity.profile,
+            laid: lay_out(folder, &identity, identity.profile)?,
+            file_ref: identity.file_ref.clone(),
+        };
+        let announced = || manifest.and_then(|m| m.directive("profile")).map(str::to_owned);
+        let Some(name) = directive_profile(&folder.text()).or_else(announced) else {
+            return Ok(prepared);
+        };
+        let profile = tenant.profile(&name).ok_or_else(|| {
+            let message =
+                format!("the directive asks for the profile \"{name}\", which does not exist");
+            refuse(ReasonCode::HeaderDirectiveInvalid, message)
+        })?;
+        if let Some(kind) = profile.kind.filter(|kind| *kind != identity.kind) {
+            let message = format!("the name says {}, the profile says {kind}", identity.kind);
+            return Err(refuse(ReasonCode::FileKindConflict, message));
+        }
+        // The profile says where a sheet's header stands.
+        if prepared.laid.form == FileForm::Workbook && profile.name != identity.profile.name {
+            prepared.laid = lay_out(folder, &identity, profile)?;
+        }
+        prepared.profile = profile;
+        Ok(prepared)
+    }
+}
+
+/// The profile that the file itself asks for, read before anything else is known of its dialect.
+fn directive_profile(input: &Path) -> Option<String> {
+    let mut head = BufReader::new(File::open(input).ok()?.take(64 * 1024));
+    let mut line = Vec::new();
+    loop {
+        line.clear();
+        if head.read_until(b'\n', &mut line).ok()? == 0 {
+            return None;
+        }
+        let text = String::from_utf8_lossy(&line);
+        let text = text.trim_start_matches('\u{feff}').trim();
+        if text.is_empty() || text.to_ascii_lowercase().starts_with("sep=") {
+            continue;
+        }
+        let (key, value) = text.strip_prefix('#')?.split_once('=')?;
+        if key.trim().eq_ignore_ascii_case("profile") {
+            return Some(value.trim().trim_end_matches([',', ';', '\t', '|']).to_owned());
+        }
+    }
+}

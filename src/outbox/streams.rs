@@ -1,0 +1,99 @@
+//! The files of streams: lines that wait in the store become a numbered file now and then.
+
+use std::collections::HashSet;
+use std::io::Write;
+use std::time::Duration;
+
+use jiff::{SignedDuration, Timestamp};
+
+use super::OutboxError;
+use super::settings::Settings;
+use crate::files::AnswerTree;
+use crate::model::{Stream, TenantId};
+use crate::report::StreamSheet;
+use crate::store::{Store, StreamFile, StreamRecord};
+
+/// A line waits at most this long for others to come into the same file.
+const ROLL_AFTER: Duration = Duration::from_secs(60);
+/// The folder of all streams.
+const FOLDER: &str = "outbox";
+/// Lines read from the store at a time.
+const PAGE: usize = 500;
+
+/// Writes every file of a stream that is due, or that was begun. What fails is tried at the next tick;
+/// only a failing store is fatal. Gives the streams of which a file was put into an outbox.
+pub(super) fn publish_streams(
+    store: &Store,
+    settings: &Settings,
+    now: Timestamp,
+) -> Result<Vec<Stream>, OutboxError> {
+    let (mut published, mut failed) = (Vec::new(), HashSet::new());
+    loop {
+        let mut due = store.streams()?;
+        due.retain(|(tenant, stream, record)| {
+            is_due(record, now) && !failed.contains(&(tenant.clone(), *stream))
+        });
+        if due.is_empty() {
+            return Ok(published);
+        }
+        for (tenant, stream, _) in due {
+            match publish_next(store, settings, &tenant, stream, now) {
+                Ok(()) => published.push(stream),
+                Err(OutboxError::Store(error)) => return Err(error.into()),
+                Err(error) => {
+                    let error = &error as &dyn std::error::Error;
+                    tracing::error!(%tenant, %stream, error, "answer delayed, tried again later");
+                    failed.insert((tenant, stream));
+                }
+            }
+        }
+    }
+}
+
+fn is_due(record: &StreamRecord, now: Timestamp) -> bool {
+    let wait = SignedDuration::try_from(ROLL_AFTER).expect("a minute");
+    let is_old = record.waiting_since.is_some_and(|since| now.duration_since(since) >= wait);
+    record.file.is_some() || is_old || record.is_full()
+}
+
+fn publish_next(
+    store: &Store,
+    settings: &Settings,
+    tenant: &TenantId,
+    stream: Stream,
+    now: Timestamp,
+) -> Result<(), OutboxError> {
+    let answers =
+        (settings.tenant)(tenant).ok_or_else(|| OutboxError::UnknownTenant(tenant.clone()))?;
+    let tree = AnswerTree::open(&settings.data_dir, tenant)?;
+    let date = now.to_zoned(answers.timezone).date();
+    let Some(file) = store.begin_stream_file(tenant, stream, date)? else { return Ok(()) };
+    let name = StreamSheet::name(stream, file.date, file.number);
+    tree.publish(FOLDER, &name, |out| write(store, tenant, stream, &file, out))?;
+    store.end_stream_file(tenant, stream, &file, now)?;
+    let lines = file.last_line + 1 - file.first_line;
+    tracing::info!(%tenant, file = name, lines, "stream published");
+    Ok(())
+}
+
+fn write(
+    store: &Store,
+    tenant: &TenantId,
+    stream: Stream,
+    file: &StreamFile,
+    out: &mut dyn Write,
+) -> Result<(), OutboxError> {
+    let mut sheet = StreamSheet::start(out, stream)?;
+    let mut next = file.first_line;
+    while next <= file.last_line {
+        let page = store.stream_lines(tenant, stream, next, PAGE)?;
+        for line in page.iter().filter(|line| line.number <= file.last_line) {
+            sheet.write(line.number, &line.cells)?;
+        }
+        match page.last() {
+            Some(line) => next = line.number + 1,
+            None => break,
+        }
+    }
+    Ok(())
+}

@@ -1,0 +1,101 @@
+//! What is known of the files of one profile, one after the other: their numbers and usual size.
+
+use serde::{Deserialize, Serialize};
+
+use super::Store;
+use super::engine::{Expect, Op, Space, StoreError};
+use super::intake::Acceptance;
+use super::keys;
+use super::records::{BatchRecord, decode, encode};
+use crate::batch::{BatchEvent, NumberPlace, Numbers, USUAL_FILES};
+use crate::model::TenantId;
+
+/// The files of one profile so far; those that no profile matches are a series of their own.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Series {
+    /// Rows of the last accepted files, the newest last; at most [`USUAL_FILES`].
+    pub recent_rows: Vec<u64>,
+    pub numbers: Numbers,
+}
+
+#[derive(Serialize, Deserialize)]
+struct StoredSeries {
+    recent_rows: Vec<u64>,
+    next: Option<u64>,
+    used: Vec<(u64, u64)>,
+}
+
+impl Store {
+    /// The files of a profile so far, by its name; empty for files without one.
+    pub fn series(&self, tenant: &TenantId, profile: &str) -> Result<Series, StoreError> {
+        let key = keys::named(tenant, profile.as_bytes());
+        Ok(self.stored_series(&key)?.1)
+    }
+
+    fn stored_series(&self, key: &[u8]) -> Result<(Option<Vec<u8>>, Series), StoreError> {
+        let Some(bytes) = self.engine.get(Space::Series, key)? else {
+            return Ok((None, Series::default()));
+        };
+        let StoredSeries { recent_rows, next, used } = decode("series", &bytes)?;
+        Ok((Some(bytes), Series { recent_rows, numbers: Numbers { next, used } }))
+    }
+
+    /// What the event means for the file's series, and the number it leaves the partner with.
+    pub(super) fn series_step(
+        &self,
+        record: &mut BatchRecord,
+        event: BatchEvent,
+        acceptance: &Acceptance,
+    ) -> Result<Option<(Op, Expect)>, StoreError> {
+        let gives_back = matches!(event, BatchEvent::FileRefused | BatchEvent::HoldRefused)
+            && record.hold.as_ref().is_some_and(|hold| hold.took_number);
+        if !(acceptance.numbered || acceptance.usual_rows.is_some() || gives_back) {
+            return Ok(None);
+        }
+        let key = keys::named(&record.tenant, record.facts.profile.as_bytes());
+        let (before, mut series) = self.stored_series(&key)?;
+        let was = series.clone();
+        if acceptance.numbered || gives_back {
+            count(&mut series.numbers, record, event);
+            record.facts.next_seq = series.numbers.next;
+        }
+        if let Some(rows) = acceptance.usual_rows {
+            series.recent_rows.push(rows);
+            let too_many = series.recent_rows.len().saturating_sub(USUAL_FILES);
+            series.recent_rows.drain(..too_many);
+        }
+        if series == was {
+            return Ok(None);
+        }
+        let Series { recent_rows, numbers: Numbers { next, used } } = series;
+        let value = encode(&StoredSeries { recent_rows, next, used });
+        let expect = match before {
+            Some(bytes) => Expect::Value(Space::Series, key.clone(), bytes),
+            None => Expect::Absent(Space::Series, key.clone()),
+        };
+        Ok(Some((Op::Put(Space::Series, key, value), expect)))
+    }
+}
+
+/// Accepted files use their number up, held ones take it unless they wait for an earlier one, refused
+/// ones have none.
+fn count(numbers: &mut Numbers, record: &mut BatchRecord, event: BatchEvent) {
+    let Some(number) = record.facts.seq else { return };
+    let took = record.hold.as_ref().is_some_and(|hold| hold.took_number);
+    match event {
+        BatchEvent::FileAccepted => numbers.take(number),
+        BatchEvent::FileHeld => {
+            let comes_early = matches!(numbers.place(number), NumberPlace::Gap { .. });
+            if let Some(hold) = record.hold.as_mut().filter(|_| !comes_early) {
+                hold.took_number = true;
+                numbers.take(number);
+            }
+        }
+        // The same content as before under the number that is next: it came, nothing is missing.
+        BatchEvent::FileDuplicate if numbers.place(number) == NumberPlace::Next => {
+            numbers.take(number);
+        }
+        BatchEvent::FileRefused | BatchEvent::HoldRefused if took => numbers.give_back(number),
+        _ => {}
+    }
+}

@@ -88,6 +88,9 @@ fn whole(tenant: Portrait<'_>) -> String {
     );
     text.extend([
         "  strong  the file got its final name by a rename from a temporary name".to_owned(),
+        "          an empty file <name>.done, .ok, .fin or .rdy beside it; KUNDEN.OK for KUNDEN.TXT".to_owned(),
+        "          <name>.sha256 or <name>.md5 with its digest; <name>.manifest.json".to_owned(),
+        "          a last line #EOF or #EOF rows=<n>; a whole .gz or .zip".to_owned(),
         format!(
             "  medium  the upload ended properly; {} later the file is taken",
             time(plain.settle.max(plain.grace))

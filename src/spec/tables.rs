@@ -101,6 +101,12 @@ fn times(tenant: Portrait<'_>) -> Vec<Limit> {
         ("grace", time(plain.grace), "", "a whole file can be seen before it is taken"),
         ("settle", time(plain.settle), "", "an upload that ended may still prove to be cut"),
         ("quiet", time(plain.quiet), "", "a file whose upload was not seen must not change"),
+        (
+            "pair_timeout",
+            time(plain.pair_timeout),
+            "file.pair_missing",
+            "such a file waits for its other half",
+        ),
         ("resume_window", resume, "file.incomplete", "an upload that was cut can be continued"),
         (
             "duplicate_window",

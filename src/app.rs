@@ -9,6 +9,7 @@ mod bans;
 mod commands;
 mod drive;
 mod error;
+mod preview;
 mod run;
 mod sessions;
 mod start;
@@ -16,4 +17,5 @@ mod views;
 mod wiring;
 
 pub use error::AppError;
+pub use preview::{Preview, PreviewRequest, preview};
 pub use start::{App, Options};

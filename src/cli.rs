@@ -13,6 +13,8 @@ mod manual;
 mod outcome;
 mod password;
 mod policy;
+mod preview;
+mod profile;
 mod serve;
 mod session;
 mod status;

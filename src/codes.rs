@@ -81,10 +81,10 @@ reason_codes! {
         "move the file to the folder of its kind, or rename it";
     FileTooLarge "file.too_large" Error
         "the file has more bytes than the limit"
-        "split the file; limits stand in the operator's configuration";
+        "split the file; /spec/limits.csv says how large one may be";
     FileTooManyRows "file.too_many_rows" Error
         "the file has more data rows than the limit"
-        "split the file";
+        "split the file; /spec/limits.csv says how many rows one may have";
     FileChecksumMismatch "file.checksum_mismatch" Error
         "the digest does not match the bytes received"
         "upload the file again";
@@ -168,7 +168,7 @@ reason_codes! {
         "check the spelling if it was meant as a standard column";
     HeaderTooManyColumns "header.too_many_columns" Error
         "the header has more columns than the limit"
-        "remove columns";
+        "remove columns; /spec/limits.csv says how many there may be";
     HeaderDelimiterUnknown "header.delimiter_unknown" Error
         "the delimiter cannot be told from the header"
         "use comma, semicolon, tab or bar, or have it declared";
@@ -180,7 +180,7 @@ reason_codes! {
         "keep one of them";
     HeaderTemplateUnknown "header.template_unknown" Error
         "the template named for the whole file does not exist"
-        "use a template of the tenant";
+        "use a template of /spec/templates.csv";
     HeaderVariableWithoutColumn "header.variable_without_column" Error
         "the template needs a variable that no column gives"
         "add the column var_<name>";
@@ -255,7 +255,7 @@ reason_codes! {
         "use another channel or ask the operator";
     RowTemplateUnknown "row.template_unknown" Error
         "the template does not exist for this channel"
-        "use a template of the tenant";
+        "use a template of /spec/templates.csv";
     RowVariableMissing "row.variable_missing" Error
         "a variable of the template has no value in this row"
         "fill the column";

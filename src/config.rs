@@ -8,10 +8,12 @@
 //! `config.example.toml`.
 
 mod account;
+mod answers;
 mod guard;
 mod load;
 mod problem;
 mod profile;
+mod proposal;
 mod provider;
 mod provider_http;
 mod rules;
@@ -28,6 +30,7 @@ mod value;
 pub use load::{Config, load, restart_needed};
 pub use problem::{ConfigError, Problem};
 pub use profile::Profile;
+pub use proposal::profile_toml;
 pub use rules::{Completeness, FinalNewline, Rules};
 pub use server::{Log, Web};
 pub use template::ConfiguredTemplate;

@@ -17,7 +17,9 @@ mod provider;
 mod recover;
 mod settings;
 mod station;
+mod trial;
 
 pub use error::DispatchError;
 pub use settings::{Route, RouteTemplate, Routes, Settings};
 pub use station::Dispatch;
+pub use trial::{TrialMessage, first_messages};

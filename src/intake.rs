@@ -36,12 +36,14 @@ mod settings;
 mod station;
 #[cfg(test)]
 mod testing;
+mod trial;
 mod unpack;
 mod vouchers;
 mod watch;
 mod writer;
 
 pub use error::IntakeError;
+pub use identify::known_as;
 pub use name_pattern::NamePattern;
 pub use ready::Doorbell;
 pub use settings::{
@@ -49,3 +51,4 @@ pub use settings::{
     TenantSettings, Tenants,
 };
 pub use station::{Intake, Nudges};
+pub use trial::{Trial, try_out};

@@ -8,9 +8,10 @@ pub mod cli;
 
 pub mod app;
 
-// front: what the operator sees and sets
+// front: what the operator sees and sets, and partners read
 pub mod admin;
 pub mod config;
+pub mod spec;
 
 // stations: the file's journey
 pub mod transfer;

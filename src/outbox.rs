@@ -18,9 +18,11 @@ mod result;
 mod rows;
 mod settings;
 mod streams;
+mod style;
 #[cfg(test)]
 mod tests;
 
 pub use error::OutboxError;
 pub use publisher::Publisher;
 pub use settings::{Settings, TenantAnswers, TenantLookup};
+pub use style::AnswerStyle;

@@ -64,6 +64,8 @@ mod tail;
 
 mod nearest;
 
+mod learn;
+
 #[cfg(test)]
 mod zoo;
 
@@ -84,6 +86,7 @@ pub use directives::{Dedupe, Directives};
 pub use encoding::TextEncoding;
 pub use form::{Packing, form_of_name};
 pub use layout::{Column, Layout};
+pub use learn::{NoProposal, Proposal, learn};
 pub use manifest::{MANIFEST_MAX_BYTES, Manifest};
 pub use message::{MessageRow, TenantContext};
 pub use nearest::nearest;

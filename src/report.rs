@@ -6,14 +6,18 @@
 
 mod ack;
 mod csv;
+mod dialect;
 mod errors;
+mod naming;
 mod progress;
 mod result;
 mod stream;
 mod summary;
 
 pub use ack::Ack;
+pub use dialect::{Dialect, Restyled};
 pub use errors::{ErrorLine, ErrorsFile};
+pub use naming::{Answer, AnswerPattern, Subject};
 pub use progress::{Progress, ProgressState};
 pub use result::{ResultFile, ResultLine};
 pub use stream::StreamSheet;

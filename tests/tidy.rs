@@ -12,7 +12,7 @@ use dropchute::telemetry::Metrics;
 /// The floors from top to bottom. A room stands here before it is built.
 const FLOORS: &[(&str, &[&str])] = &[
     ("roof", &["cli", "app"]),
-    ("front", &["admin", "config"]),
+    ("front", &["admin", "config", "spec"]),
     ("station", &["transfer", "intake", "audience", "workflow", "dispatch", "receipts", "outbox"]),
     ("shore", &["channel", "files", "spool", "store"]),
     ("rules", &["records", "policy", "batch", "render", "pacing", "report"]),

@@ -6,6 +6,7 @@ use std::path::PathBuf;
 
 use crate::admin::AdminError;
 use crate::dispatch::DispatchError;
+use crate::intake::IntakeError;
 use crate::spool::SpoolError;
 use crate::store::StoreError;
 use crate::transfer::TransferError;
@@ -24,6 +25,14 @@ pub enum AppError {
     Admin(#[from] AdminError),
     #[error("set up dispatch")]
     Dispatch(#[from] DispatchError),
+    #[error("make a scratch folder")]
+    Scratch(#[source] io::Error),
+    #[error("there is no {what} {name:?}")]
+    Unknown { what: &'static str, name: String },
+    #[error("take the file through")]
+    Intake(#[from] IntakeError),
+    #[error("write the answers")]
+    Answers(#[source] Box<dyn Error + Send + Sync>),
     #[error("{station} stopped")]
     Station { station: &'static str, source: Box<dyn Error + Send + Sync> },
     #[error("{station} ended although nobody asked it to")]

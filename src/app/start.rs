@@ -134,6 +134,7 @@ impl App {
         options: Options,
     ) -> Result<App, AppError> {
         let ground = Ground::lay(&config, store, world).await?;
+        wiring::publish_specs(&config);
         let guard = open_guard(&config, &ground)?;
         let replaceable = Replaceable::of(&config, guard);
         let doors = Doors::bind(
@@ -285,6 +286,7 @@ impl App {
         config.data_dir.clone_from(&self.config.data_dir);
         prepare_folders(&config)?;
         self.replaceable.lay(&config);
+        wiring::publish_specs(&config);
         self.doors.lay(&config.transfer);
         self.config = config;
         Ok(needing_restart)

@@ -4,24 +4,48 @@ use std::collections::{BTreeMap, HashMap};
 use std::path::Path;
 use std::sync::Arc;
 
-use crate::config::Config;
+use crate::config::{self, Config, Tenant};
+use crate::files::publish_spec;
 use crate::intake::TenantSettings;
 use crate::model::TenantId;
-use crate::outbox::TenantAnswers;
+use crate::outbox::{AnswerStyle, TenantAnswers};
 use crate::records::ReadSettings;
+use crate::spec::{self, Portrait};
 
 /// What the outbox needs of every tenant.
 pub(super) fn answers(config: &Config) -> HashMap<TenantId, TenantAnswers> {
-    let answers = |tenant: TenantSettings| {
+    let answers = |(tenant, configured): (TenantSettings, &Tenant)| {
         let plain = tenant.plain.read;
         let read: BTreeMap<String, ReadSettings> =
             tenant.profiles.into_iter().map(|p| (p.name, p.read)).collect();
         TenantAnswers {
             timezone: tenant.timezone,
             read_settings: Arc::new(move |name| read.get(name).unwrap_or(&plain).clone()),
+            styles: styles(&configured.settings),
         }
     };
-    config.for_intake().into_iter().map(|tenant| (tenant.id.clone(), answers(tenant))).collect()
+    let tenants = config.for_intake().into_iter().zip(&config.tenants);
+    tenants.map(|tenant| (tenant.0.id.clone(), answers(tenant))).collect()
+}
+
+fn styles(settings: &config::TenantSettings) -> BTreeMap<String, AnswerStyle> {
+    let profiles = settings.profiles.iter();
+    let own = profiles.map(|profile| (profile.name.clone(), profile.rules.answers.clone()));
+    own.chain([(String::new(), settings.rules.answers.clone())]).collect()
+}
+
+/// Brings every tenant's `/spec` to what the configuration says. Without it files are taken all the
+/// same, so that a failure is no reason to stop.
+pub(super) fn publish_specs(config: &Config) {
+    let doors = config.for_doors();
+    for ((tenant, intake), doors) in config.tenants.iter().zip(config.for_intake()).zip(&doors) {
+        let answers = &tenant.settings.rules.answers;
+        let pages = spec::pages(Portrait { intake: &intake, doors, answers });
+        if let Err(error) = publish_spec(&config.data_dir, &tenant.id, &pages) {
+            let error = &error as &dyn std::error::Error;
+            tracing::warn!(tenant = %tenant.id, error, "the pages of /spec cannot be written");
+        }
+    }
 }
 
 /// Tells this boot of the machine from any other: marks that were not synced do not survive one.

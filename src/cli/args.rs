@@ -7,7 +7,10 @@ use clap::{Args, CommandFactory, Parser, Subcommand};
 use clap_complete::Shell;
 
 use super::outcome::{Failure, exit_with};
-use super::{ban, batch, check, demo, manual, password, policy, serve, session, status, store};
+use super::{
+    ban, batch, check, demo, manual, password, policy, preview, profile, serve, session, status,
+    store,
+};
 use crate::model::ControlOp;
 use crate::transfer::AlgorithmPolicy;
 
@@ -45,6 +48,11 @@ enum Command {
     Demo(demo::DemoArgs),
     /// Check the configuration as a start would; binds no port, writes nothing.
     Check,
+    /// Show what a file would do: its answers and first messages. Nothing is stored or sent.
+    Preview(preview::PreviewArgs),
+    /// Work on the profiles of tenants.
+    #[command(subcommand)]
+    Profile(ProfileCommand),
     /// Read a password from stdin and print its argon2id hash for `password_hash`.
     HashPassword,
     /// Show the state of the running daemon.
@@ -110,6 +118,12 @@ enum BatchCommand {
 }
 
 #[derive(Debug, Subcommand)]
+enum ProfileCommand {
+    /// Propose a profile for files like this one, as TOML to paste. Needs no configuration.
+    Learn(profile::LearnArgs),
+}
+
+#[derive(Debug, Subcommand)]
 enum BanCommand {
     /// List sources of failed logins: bans first, then the highest scores.
     List,
@@ -170,6 +184,8 @@ pub fn run() -> ExitCode {
         Command::Serve => serve::serve(&global),
         Command::Demo(args) => demo::demo(args),
         Command::Check => check::check(&global),
+        Command::Preview(args) => preview::show(&global, args),
+        Command::Profile(ProfileCommand::Learn(args)) => profile::learn(&global, &args),
         Command::HashPassword => password::hash_password(),
         Command::Status => status::status(&global),
         Command::Batch(command) => batch_command(&global, command),

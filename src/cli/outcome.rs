@@ -13,6 +13,8 @@ pub(super) enum Failure {
     Configuration(ConfigError),
     /// Exit code 1.
     Failed(anyhow::Error),
+    /// Exit code 1, where what was printed says all.
+    Refused,
 }
 
 impl From<ConfigError> for Failure {
@@ -37,6 +39,7 @@ pub(super) fn exit_with(result: Result<(), Failure>) -> ExitCode {
             say(format_args!("{error}"));
             ExitCode::from(EX_CONFIG)
         }
+        Err(Failure::Refused) => ExitCode::FAILURE,
         Err(Failure::Failed(error)) => {
             say(format_args!("error: {error:#}"));
             ExitCode::FAILURE

@@ -12,6 +12,7 @@ use super::value;
 use crate::intake::{Expected, NamePattern};
 use crate::model::Kind;
 use crate::records::{HeaderMode, Limits, ReadSettings, TextEncoding};
+use crate::report::Answer;
 
 /// What is declared for the files whose names match.
 #[derive(Debug, Clone)]
@@ -51,6 +52,10 @@ impl Profile {
         }
         not_yet(section);
         let rules = Rules::read(section, outer);
+        if rules.answers.pattern(Answer::Progress) != outer.answers.pattern(Answer::Progress) {
+            let why = "name the progress file, which begins before a file's profile is known";
+            section.complain("answers", Complaint::new(why).hint("name it in the tenant"));
+        }
         let kind = section.optional("kind", None, kind);
         let mut read = read_settings(section, &rules, limits);
         read.kind = kind.unwrap_or(read.kind);
@@ -72,7 +77,7 @@ fn read_settings(section: &Section<'_>, rules: &Rules, limits: &Limits) -> ReadS
     ReadSettings {
         // The kind is the profile's, where it names one.
         kind: built_in.kind,
-        delimiter: section.optional("delimiter", built_in.delimiter, delimiter),
+        delimiter: section.optional("delimiter", built_in.delimiter, value::delimiter),
         quote: section.value("quote", built_in.quote, quote),
         encoding: section.optional("encoding", built_in.encoding, encoding),
         form: built_in.form,
@@ -105,17 +110,6 @@ fn header(section: &Section<'_>) -> (HeaderMode, Vec<(String, String)>) {
         }
     });
     (HeaderMode::Columns(names.unwrap_or_default()), Vec::new())
-}
-
-fn delimiter(item: &Item<'_>) -> Result<u8, Complaint> {
-    let allowed = "one of \",\", \";\", \"\\t\" and \"|\"";
-    match value::str_of(item, allowed)? {
-        "," => Ok(b','),
-        ";" => Ok(b';'),
-        "\t" | "tab" => Ok(b'\t'),
-        "|" => Ok(b'|'),
-        _ => Err(Complaint::must_be(allowed)),
-    }
 }
 
 fn quote(item: &Item<'_>) -> Result<Option<u8>, Complaint> {

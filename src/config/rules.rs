@@ -2,12 +2,14 @@
 
 use std::time::Duration;
 
+use super::answers;
 use super::problem::Complaint;
 use super::section::{Item, Section};
 use super::value;
 use crate::batch::{Guards, SequenceRule, Thresholds};
 use crate::intake::{MinProof, RowIdScope, SentinelPattern};
 use crate::model::Proof;
+use crate::outbox::AnswerStyle;
 use crate::records::Dedupe;
 
 /// How files are taken and judged.
@@ -46,6 +48,8 @@ pub struct Rules {
     pub row_id_scope: RowIdScope,
     /// Whether a name that an accepted file had may be used again.
     pub reuse_names: bool,
+    /// Which answers are written, under which names, in which dialect.
+    pub answers: AnswerStyle,
 }
 
 /// The rule that makes a file ready.
@@ -84,6 +88,7 @@ impl Default for Rules {
             dedupe: None,
             row_id_scope: RowIdScope::Tenant,
             reuse_names: true,
+            answers: AnswerStyle::default(),
         }
     }
 }
@@ -155,6 +160,7 @@ impl Rules {
                 ]),
             ),
             reuse_names: section.value("reuse_names", outer.reuse_names, value::switch),
+            answers: answers::read(&section.section("answers"), &outer.answers),
         }
     }
 }

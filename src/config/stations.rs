@@ -13,6 +13,7 @@ use crate::intake;
 use crate::model::{Kind, TenantId};
 use crate::records::{Limits, ReadSettings, TemplateNeeds};
 use crate::render::Template;
+use crate::report::{Answer, AnswerPattern};
 use crate::transfer;
 
 impl Config {
@@ -74,10 +75,24 @@ impl Config {
             account_kinds,
             account_rights,
             four_eyes: settings.four_eyes,
+            rejected_names: rejected_names(settings),
             plain: plain(settings, &self.limits),
             profiles: settings.profiles.iter().map(|profile| declared(profile, settings)).collect(),
         }
     }
+}
+
+/// The contract's own name always counts: answers from before a change of configuration come back.
+fn rejected_names(settings: &TenantSettings) -> Vec<AnswerPattern> {
+    let profiles = settings.profiles.iter().map(|profile| &profile.rules);
+    let mut names = vec![Answer::Rejected.pattern()];
+    for rules in profiles.chain([&settings.rules]) {
+        let name = rules.answers.pattern(Answer::Rejected);
+        if !names.contains(&name) {
+            names.push(name);
+        }
+    }
+    names
 }
 
 /// How a file is taken that no profile matches.

@@ -218,6 +218,18 @@ pub(super) fn one_of<T: Copy>(words: &[(&str, T)]) -> impl Fn(&Item<'_>) -> Read
     }
 }
 
+/// What stands between the cells of a line.
+pub(super) fn delimiter(item: &Item<'_>) -> Read<u8> {
+    let allowed = "one of \",\", \";\", \"\\t\" and \"|\"";
+    match str_of(item, allowed)? {
+        "," => Ok(b','),
+        ";" => Ok(b';'),
+        "\t" | "tab" => Ok(b'\t'),
+        "|" => Ok(b'|'),
+        _ => Err(Complaint::must_be(allowed)),
+    }
+}
+
 /// The text of the item, or a complaint about its type.
 pub(super) fn str_of<'i>(item: &'i Item<'_>, allowed: &str) -> Read<&'i str> {
     item.get_ref().as_str().ok_or_else(|| Complaint::must_be(allowed))

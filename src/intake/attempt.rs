@@ -55,7 +55,7 @@ pub(super) async fn read(
 
 impl Desk {
     /// Concludes the file if nobody wrote into it meanwhile.
-    fn read_unchanged(
+    pub(super) fn read_unchanged(
         &self,
         tenant: &TenantSettings,
         record: BatchRecord,

@@ -13,7 +13,7 @@ use super::identify::identify;
 use super::marker::Marker;
 use super::numbering::number_of;
 use super::prepare::{Prepared, Unprepared};
-use super::reading::{Pass, read_file};
+use super::reading::{Pass, Reading, read_file};
 use super::settings::TenantSettings;
 use super::unpack::Original;
 use super::vouchers::Vouchers;
@@ -43,11 +43,7 @@ impl Desk {
     ) -> Result<BatchRecord, IntakeError> {
         let folder = self.spool.batch(record.id);
         self.store.clear_chunks(record.id)?;
-        // Of a file that was held before, everything is found out anew.
-        let before = std::mem::take(&mut record.facts);
-        let Facts { replaces, replaces_ack, .. } = before;
-        record.facts = Facts { replaces, replaces_ack, ..Facts::default() };
-        record.validated_at = Some(now);
+        let before = begin_anew(&mut record, now);
         let vouchers = Vouchers::read(&folder, record.name())?;
         self.end_incomplete(&record, now)?;
         if before.code.is_some() && record.state == BatchState::Claimed {
@@ -93,10 +89,7 @@ impl Desk {
         if !is_unchanged()? {
             return Err(IntakeError::StillWritten);
         }
-        fill(&mut record.facts, &reading);
-        note_proof(&mut record, laid.original, reading.facts.trailer);
-        let problem = vouchers.disagreement(&folder, record.facts.bytes, &record.facts.sha256)?;
-        reading.refused.splice(0..0, problem);
+        self.note_reading(&mut record, &mut reading, laid.original, &vouchers)?;
         let own = [("the name", number), ("#seq", reading.directives.seq())];
         // A corrected file of rejected rows has none, whatever its name.
         let number = if reading.redropped { Ok(None) } else { number_of(&own) };
@@ -109,6 +102,22 @@ impl Desk {
             return self.refuse(record, &[*conflict], &folder, numbered);
         }
         self.judge(pass, record, reading)
+    }
+
+    /// Takes over what was found in a file, and holds it against what was said of it.
+    pub(super) fn note_reading(
+        &self,
+        record: &mut BatchRecord,
+        reading: &mut Reading,
+        original: Option<Original>,
+        vouchers: &Vouchers,
+    ) -> Result<(), IntakeError> {
+        fill(&mut record.facts, reading);
+        note_proof(record, original, reading.facts.trailer);
+        let folder = self.spool.batch(record.id);
+        let problem = vouchers.disagreement(&folder, record.facts.bytes, &record.facts.sha256)?;
+        reading.refused.splice(0..0, problem);
+        Ok(())
     }
 
     /// Concludes a file whose verdict stood when it was claimed.
@@ -204,9 +213,18 @@ impl Desk {
     }
 }
 
+/// Of a file that was held before, everything is found out anew. Returns what was known.
+fn begin_anew(record: &mut BatchRecord, now: Timestamp) -> Facts {
+    let before = std::mem::take(&mut record.facts);
+    let Facts { replaces, replaces_ack, .. } = before;
+    record.facts = Facts { replaces, replaces_ack, ..Facts::default() };
+    record.validated_at = Some(now);
+    before
+}
+
 /// What is found in a file, at its end, proves more than how it came; size and digest are those of what
 /// was received.
-pub(super) fn note_proof(record: &mut BatchRecord, original: Option<Original>, has_trailer: bool) {
+fn note_proof(record: &mut BatchRecord, original: Option<Original>, has_trailer: bool) {
     let found = match &original {
         Some(_) => Some(Proof::Archive),
         None => Some(Proof::Trailer).filter(|_| has_trailer),

@@ -6,8 +6,7 @@ use std::path::Path;
 
 use super::IntakeError;
 use super::commanding::{Asking, Refusal};
-use super::concluding::{Desk, note_proof};
-use super::facts::fill;
+use super::concluding::Desk;
 use super::reading::{Pass, Reading};
 use super::unpack::Original;
 use super::vouchers::Vouchers;
@@ -67,11 +66,7 @@ impl Desk {
         if !is_unchanged()? {
             return Err(IntakeError::StillWritten);
         }
-        fill(&mut record.facts, &reading);
-        note_proof(&mut record, original, reading.facts.trailer);
-        let problem =
-            vouchers.disagreement(pass.folder, record.facts.bytes, &record.facts.sha256)?;
-        reading.refused.splice(0..0, problem);
+        self.note_reading(&mut record, &mut reading, original, vouchers)?;
         if !reading.refused.is_empty() {
             return self.refuse(record, &reading.refused, pass.folder, false);
         }

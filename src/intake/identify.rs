@@ -38,7 +38,7 @@ pub(super) fn identify<'a>(
     let packing = Packing::of_name(name);
     let form = form_of_name(Packing::inside(name));
     let mut name = name;
-    while let Some(inherited) = name.strip_suffix(".rejected.csv").filter(|n| !n.is_empty()) {
+    while let Some(inherited) = tenant.rejected_names.iter().find_map(|known| known.file_of(name)) {
         name = inherited;
     }
     let inside = Packing::inside(name);
@@ -90,6 +90,12 @@ pub(super) fn identify<'a>(
 
 fn numbered(profile: &ProfileSettings, name: &str) -> Option<u64> {
     profile.matcher.as_ref().and_then(|pattern| pattern.number(name))
+}
+
+/// Kind and profile of a file at this path, where they are known; the profile's name is empty for none.
+pub fn known_as<'a>(tenant: &'a TenantSettings, path: &str) -> Option<(Kind, &'a str)> {
+    let identity = identify(tenant, path).ok()?;
+    Some((identity.kind, identity.profile.name.as_str()))
 }
 
 /// Forms that are named for what they are, since as CSV they would only be refused for odd bytes.

@@ -8,6 +8,8 @@ const NUMBER: &str = "{seq}";
 /// A glob over whole names; `{seq}` in it stands for the digits of the file's number.
 #[derive(Debug, Clone)]
 pub struct NamePattern {
+    /// As the operator wrote it.
+    text: String,
     /// The whole pattern, or what stands before the number.
     before: GlobMatcher,
     /// What stands behind the number, where the pattern has one.
@@ -21,12 +23,15 @@ impl NamePattern {
                 GlobBuilder::new(text).literal_separator(true).backslash_escape(true).build()?;
             Ok(glob.compile_matcher())
         };
-        match text.split_once(NUMBER) {
-            Some((before, behind)) => {
-                Ok(NamePattern { before: glob(before)?, behind: Some(glob(behind)?) })
-            }
-            None => Ok(NamePattern { before: glob(text)?, behind: None }),
-        }
+        let (before, behind) = match text.split_once(NUMBER) {
+            Some((before, behind)) => (glob(before)?, Some(glob(behind)?)),
+            None => (glob(text)?, None),
+        };
+        Ok(NamePattern { text: text.to_owned(), before, behind })
+    }
+
+    pub fn as_str(&self) -> &str {
+        &self.text
     }
 
     pub fn is_match(&self, name: &str) -> bool {

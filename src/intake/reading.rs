@@ -19,7 +19,7 @@ use crate::model::{Category, FileForm};
 use crate::policy::{Question, Verdict, Window, decide, expiry};
 use crate::records::{
     Dedupe, Directives, Facts, FileProblem, Manifest, MessageChecker, MessageRow, Opened,
-    ReadError, Record, RecordReader, RowError, Step, TenantContext,
+    ReadError, Record, RecordReader, RowError, Step,
 };
 use crate::spool::{BatchFolder, IdSorter, RowHead, RowState, StoredRow};
 use crate::store::BatchRecord;
@@ -187,15 +187,7 @@ impl Rows<'_> {
             self.writer.file_problem(warning)?;
         }
         self.dedupe = opened.directives.dedupe().or(self.dedupe);
-        let tenant = self.pass.tenant;
-        let context = TenantContext {
-            default_country: tenant.default_country.clone(),
-            timezone: tenant.timezone.clone(),
-            channels: tenant.channels.clone(),
-            default_category: self.pass.profile.default_category,
-            templates: tenant.templates.clone(),
-            now: self.pass.judged_at,
-        };
+        let context = self.pass.tenant.context(self.pass.profile, self.pass.judged_at);
         let checker = MessageChecker::new(opened.layout, &opened.directives, settings, context);
         let problems = checker.file_problems();
         if !problems.is_empty() {

@@ -6,6 +6,7 @@ use std::sync::{Arc, PoisonError, RwLock};
 use std::time::Duration;
 
 use globset::GlobMatcher;
+use jiff::Timestamp;
 use jiff::civil::{Time, Weekday};
 use jiff::tz::TimeZone;
 
@@ -13,7 +14,8 @@ use super::name_pattern::NamePattern;
 use crate::batch::{Guards, SequenceRule, Thresholds};
 use crate::model::{Category, ChannelKind, Kind, Proof, TenantId};
 use crate::policy::{Consent, MaxAge, Window};
-use crate::records::{Dedupe, ReadSettings, TemplateNeeds};
+use crate::records::{Dedupe, ReadSettings, TemplateNeeds, TenantContext};
+use crate::report::AnswerPattern;
 
 /// Settings of the station.
 #[derive(Debug, Clone)]
@@ -80,6 +82,8 @@ pub struct TenantSettings {
     pub account_rights: BTreeMap<String, ControlRights>,
     /// The account that approves a file must not be the one that dropped it.
     pub four_eyes: bool,
+    /// What files of rejected rows are called; corrected ones inherit from the file in the name.
+    pub rejected_names: Vec<AnswerPattern>,
     /// How a file is treated that no profile matches.
     pub plain: ProfileSettings,
     pub profiles: Vec<ProfileSettings>,
@@ -94,6 +98,18 @@ impl TenantSettings {
 
     pub fn profile(&self, name: &str) -> Option<&ProfileSettings> {
         self.profiles.iter().find(|p| p.name == name)
+    }
+
+    /// What the tenant brings to the check of a row of such a file.
+    pub fn context(&self, profile: &ProfileSettings, now: Timestamp) -> TenantContext {
+        TenantContext {
+            default_country: self.default_country.clone(),
+            timezone: self.timezone.clone(),
+            channels: self.channels.clone(),
+            default_category: profile.default_category,
+            templates: self.templates.clone(),
+            now,
+        }
     }
 }
 

@@ -11,6 +11,7 @@ use crate::batch::{BatchState, Guards, SequenceRule, Thresholds};
 use crate::model::{BatchId, Category, ChannelKind};
 use crate::policy::{Consent, MARKETING_WINDOW, MaxAge};
 use crate::records::ReadSettings;
+use crate::report::Answer;
 use crate::store::{BatchRecord, ControlRecord, Facts};
 
 /// A tenant with the built-in defaults, email and sms, and no template.
@@ -33,6 +34,7 @@ pub(super) fn tenant(id: &str) -> TenantSettings {
         account_kinds: BTreeMap::new(),
         account_rights: BTreeMap::new(),
         four_eyes: false,
+        rejected_names: vec![Answer::Rejected.pattern()],
         plain: ProfileSettings {
             name: String::new(),
             matcher: None,

@@ -151,8 +151,7 @@ impl OpenBatch {
             return Ok(None);
         }
         let progress = if is_running { self.running(before, now)? } else { self.validating(now) };
-        let folder = self.record.answer_folder();
-        self.tree.publish_progress(&folder, &self.progress_name(), |out| progress.write(out))?;
+        self.publish_progress(&progress)?;
         Ok(Some(progress.done))
     }
 

@@ -7,10 +7,11 @@ use jiff::civil::Date;
 
 use super::OutboxError;
 use super::settings::{Settings, TenantAnswers};
+use super::style::AnswerStyle;
 use crate::batch::Publication;
 use crate::files::AnswerTree;
 use crate::model::FileState;
-use crate::report::{Ack, Progress};
+use crate::report::{Ack, Answer, Progress, Subject};
 use crate::spool::{BatchFolder, Spool};
 use crate::store::{BatchRecord, Store};
 
@@ -31,6 +32,7 @@ pub(super) struct OpenBatch {
     pub(super) folder: BatchFolder,
     pub(super) tree: AnswerTree,
     pub(super) tenant: TenantAnswers,
+    style: AnswerStyle,
 }
 
 impl OpenBatch {
@@ -44,59 +46,53 @@ impl OpenBatch {
             .ok_or_else(|| OutboxError::UnknownTenant(record.tenant.clone()))?;
         let tree = AnswerTree::open(&settings.data_dir, &record.tenant)?;
         let folder = spool.batch(record.id);
-        Ok(OpenBatch { store: store.clone(), spool: spool.clone(), record, folder, tree, tenant })
+        let style = tenant.style(&record.facts.profile);
+        let (store, spool) = (store.clone(), spool.clone());
+        Ok(OpenBatch { store, spool, record, folder, tree, tenant, style })
     }
 
     /// Does it; true where that put an answer into the outbox.
     pub(super) fn perform(&self, publication: Publication) -> Result<bool, OutboxError> {
         match publication {
-            Publication::Supersede => self.supersede()?,
-            Publication::Errors if !self.has_errors()? => {
-                self.take_back("errors")?;
-                return Ok(false);
-            }
-            Publication::Errors => {
-                self.publish(&self.verdict_answer("errors")?, |out| self.write_errors(out))?;
-            }
-            Publication::Rejected if !self.has_rejected() => {
-                self.take_back("rejected")?;
-                return Ok(false);
-            }
+            Publication::Supersede => self.supersede().map(|()| false),
+            Publication::Archive => self.archive().map(|()| false),
+            Publication::Recall => self.recall().map(|()| false),
+            Publication::Errors if !self.has_errors()? => self.take_back(Answer::Errors),
+            Publication::Errors => self.publish(Answer::Errors, |out| self.write_errors(out)),
+            Publication::Rejected if !self.has_rejected() => self.take_back(Answer::Rejected),
             Publication::Rejected => {
                 // Asked for again after the original is gone, there is nothing to write it from.
                 let Some(original) = self.original()? else { return Ok(false) };
-                let name = self.verdict_answer("rejected")?;
-                self.publish(&name, |out| self.write_rejected(original, out))?;
+                self.publish(Answer::Rejected, |out| self.write_rejected(original, out))
             }
-            Publication::Archive => self.archive()?,
-            Publication::Ack => self.acknowledge()?,
+            Publication::Ack => self.acknowledge().map(|()| true),
             Publication::Result => {
-                self.publish(&self.late_answer("result")?, |out| self.write_result(out))?;
+                let done = self.publish(Answer::Result, |out| self.write_result(out))?;
                 self.remove_progress()?;
+                Ok(done)
             }
             // Every row is final with its result: the same lines.
-            Publication::Final => {
-                self.publish(&self.late_answer("final")?, |out| self.write_result(out))?;
-            }
-            Publication::Summary => {
-                self.publish(&self.late_answer("summary")?, |out| self.write_summary(out))?;
-            }
-            Publication::Recall => self.recall()?,
+            Publication::Final => self.publish(Answer::Final, |out| self.write_result(out)),
+            Publication::Summary => self.publish(Answer::Summary, |out| self.write_summary(out)),
         }
-        let moves = [Publication::Supersede, Publication::Archive, Publication::Recall];
-        Ok(!moves.contains(&publication))
     }
 
+    /// Puts an answer into the outbox, where the tenant wants it; true where it does.
     fn publish(
         &self,
-        name: &str,
+        answer: Answer,
         fill: impl FnOnce(&mut dyn Write) -> Result<(), OutboxError>,
-    ) -> Result<(), OutboxError> {
-        self.tree.publish(&self.record.answer_folder(), name, fill)
-    }
-
-    fn answer(&self, which: &str) -> String {
-        format!("{}.{which}.csv", self.record.name())
+    ) -> Result<bool, OutboxError> {
+        if !self.style.writes(answer) {
+            return Ok(false);
+        }
+        let (folder, name) = (self.record.answer_folder(), self.written_name(answer)?);
+        if self.style.pattern(answer).is_shared() {
+            // It may be about another file, which must not be lost.
+            self.tree.supersede(&folder, &[(name.clone(), self.record.id)], self.date())?;
+        }
+        self.tree.publish(&folder, &name, |out| self.style.write(answer, out, fill))?;
+        Ok(true)
     }
 
     /// True where the file was held and is not any more: its provisional answers are replaced.
@@ -104,29 +100,36 @@ impl OpenBatch {
         self.record.hold.is_some() && self.record.facts.state != Some(FileState::Held)
     }
 
-    /// The name of an answer that comes with the ACK. The one after a hold comes late, and so does one
-    /// that was asked for again.
-    fn verdict_answer(&self, which: &str) -> Result<String, OutboxError> {
-        let is_late = self.was_held() || self.record.control.reported;
-        if is_late { self.late_answer(which) } else { Ok(self.answer(which)) }
-    }
-
     /// Removes an answer that was given while the file was held and that it has no more.
-    fn take_back(&self, which: &str) -> Result<(), OutboxError> {
-        if self.was_held() {
-            let name = self.late_answer(which)?;
+    fn take_back(&self, answer: Answer) -> Result<bool, OutboxError> {
+        // A name that files share may be another one's by now.
+        if self.was_held() && !self.style.pattern(answer).is_shared() {
+            let name = self.written_name(answer)?;
             self.tree.remove_answer(&self.record.answer_folder(), &name)?;
         }
-        Ok(())
+        Ok(false)
     }
 
-    /// The name of an answer that comes after the ACK: when a newer file has taken the name over, the
-    /// batch's id tells whose answer it is.
-    fn late_answer(&self, which: &str) -> Result<String, OutboxError> {
-        if self.owns_name()? {
-            return Ok(self.answer(which));
+    /// The name under which an answer is written. Of one that comes after the ACK, or with an ACK after
+    /// a hold or one that was asked for again, the batch's id tells whose it is when a newer file has
+    /// taken the name over.
+    fn written_name(&self, answer: Answer) -> Result<String, OutboxError> {
+        let after_ack = matches!(answer, Answer::Result | Answer::Final | Answer::Summary);
+        let is_late = after_ack || self.was_held() || self.record.control.reported;
+        if is_late && !self.owns_name()? {
+            let pattern = self.style.pattern(answer);
+            return Ok(self.with_subject(|subject| pattern.late_name(subject)));
         }
-        Ok(format!("{}.{}.{which}.csv", self.record.name(), self.record.id))
+        Ok(self.name_of(answer))
+    }
+
+    fn name_of(&self, answer: Answer) -> String {
+        self.with_subject(|subject| self.style.pattern(answer).name(subject))
+    }
+
+    fn with_subject<T>(&self, then: impl FnOnce(Subject<'_>) -> T) -> T {
+        let (name, batch) = (self.record.name(), self.record.id);
+        then(Subject { name, batch, date: &self.date().strftime("%Y%m%d").to_string() })
     }
 
     pub(super) fn owns_name(&self) -> Result<bool, OutboxError> {
@@ -148,9 +151,13 @@ impl OpenBatch {
         let facts = &self.record.facts;
         // Files that were judged by the first version did not learn whose answers they replace.
         let earlier = facts.replaces.unwrap_or(self.record.id);
-        let answers = ["errors", "rejected", "result", "final", "summary"];
-        let mut answers = answers.map(|which| (self.answer(which), earlier)).to_vec();
-        answers.push((self.answer("ack"), facts.replaces_ack.unwrap_or(earlier)));
+        let whose = |answer| match answer {
+            Answer::Ack => facts.replaces_ack.unwrap_or(earlier),
+            _ => earlier,
+        };
+        let answers = Answer::ALL.into_iter().filter(|answer| *answer != Answer::Progress);
+        let own = answers.filter(|answer| self.style.pattern(*answer).names_its_file());
+        let answers: Vec<_> = own.map(|answer| (self.name_of(answer), whose(answer))).collect();
         let folder = self.record.answer_folder();
         self.tree.supersede(&folder, &answers, self.date())?;
         // The earlier file's rows run on; its progress is no longer shown.
@@ -162,9 +169,11 @@ impl OpenBatch {
 
     /// The batch runs again: what was said of its end goes to the archive.
     fn recall(&self) -> Result<(), OutboxError> {
-        let late = ["result", "final", "summary"]
-            .map(|which| self.late_answer(which).map(|name| (name, self.record.id)));
-        let late = late.into_iter().collect::<Result<Vec<_>, _>>()?;
+        let late = [Answer::Result, Answer::Final, Answer::Summary].into_iter();
+        // Under a name that files share another one's may stand; ours is set aside by the next.
+        let own = late.filter(|answer| !self.style.pattern(*answer).is_shared());
+        let named = |answer| self.written_name(answer).map(|name| (name, self.record.id));
+        let late = own.map(named).collect::<Result<Vec<_>, _>>()?;
         Ok(self.tree.supersede(&self.record.answer_folder(), &late, self.date())?)
     }
 
@@ -199,37 +208,46 @@ impl OpenBatch {
     }
 
     fn acknowledge(&self) -> Result<(), OutboxError> {
-        let (name, folder) = (self.verdict_answer("ack")?, self.record.answer_folder());
+        let (name, folder) = (self.written_name(Answer::Ack)?, self.record.answer_folder());
         let mut bytes = Vec::new();
-        self.write_ack(&mut bytes)?;
-        if self.is_duplicate() || self.was_held() || self.record.control.reported {
+        self.style.write(Answer::Ack, &mut bytes, |out| self.write_ack(out))?;
+        let is_shared = self.style.pattern(Answer::Ack).is_shared();
+        if self.is_duplicate() || self.was_held() || self.record.control.reported || is_shared {
             // Of the earlier file only the ACK is replaced, and after a hold that of a duplicate that
             // came meanwhile. Our own, provisional or done before, is simply written anew.
             let there = self.tree.read_answer(&folder, &name, ACK_MAX_BYTES)?;
-            let is_ours = |there: Vec<u8>| {
-                let text = String::from_utf8_lossy(&there);
-                Ack::is_of(&text, self.record.name(), self.record.id)
-            };
-            if there.is_some_and(|there| !is_ours(there)) {
+            let is_ours =
+                |there: &[u8]| Ok::<_, OutboxError>(there == bytes || self.is_our_ack(there)?);
+            if let Some(there) = there
+                && !is_ours(&there)?
+            {
                 let earlier = self.record.facts.replaces_ack.unwrap_or(self.record.id);
                 self.tree.supersede(&folder, &[(name.clone(), earlier)], self.date())?;
             }
         }
-        self.publish(&name, |out| Ok(out.write_all(&bytes)?))?;
+        self.tree.publish::<OutboxError>(&folder, &name, |out| Ok(out.write_all(&bytes)?))?;
         match self.record.facts.state {
             Some(FileState::Accepted | FileState::AcceptedWithErrors) => Ok(()),
             _ => self.remove_progress(),
         }
     }
 
+    /// True where the ACK that stands there is about this batch, whatever it says.
+    fn is_our_ack(&self, there: &[u8]) -> Result<bool, OutboxError> {
+        let beginning = Ack::beginning(self.record.name(), self.record.id);
+        let mut ours = Vec::new();
+        self.style.write(Answer::Ack, &mut ours, |out| out.write_all(&beginning))?;
+        Ok(self.style.tells_batch(Answer::Ack) && self.style.same_row(&ours, there))
+    }
+
     fn write_ack(&self, out: &mut dyn Write) -> Result<(), OutboxError> {
         let (record, facts) = (&self.record, &self.record.facts);
-        let named = |has: bool, which| match has {
-            true => self.verdict_answer(which),
+        let named = |answer, is_there: bool| match is_there && self.style.writes(answer) {
+            true => self.written_name(answer),
             false => Ok(String::new()),
         };
-        let errors = named(self.has_errors()?, "errors")?;
-        let rejected = named(self.has_rejected(), "rejected")?;
+        let errors = named(Answer::Errors, self.has_errors()?)?;
+        let rejected = named(Answer::Rejected, self.has_rejected())?;
         let ack = Ack {
             file: record.name(),
             batch: record.id,
@@ -267,8 +285,14 @@ impl OpenBatch {
         Ok(ack.write(out)?)
     }
 
-    pub(super) fn progress_name(&self) -> String {
-        self.answer("progress")
+    /// Progress begins before a file's profile is known: it has the tenant's own style throughout.
+    fn progress_style(&self) -> AnswerStyle {
+        self.tenant.style("")
+    }
+
+    fn progress_name(&self) -> String {
+        let pattern = self.progress_style().pattern(Answer::Progress);
+        self.with_subject(|subject| pattern.name(subject))
     }
 
     /// Whose progress stands under the answer name.
@@ -276,9 +300,21 @@ impl OpenBatch {
         let folder = self.record.answer_folder();
         let there = self.tree.read_answer(&folder, &self.progress_name(), PROGRESS_MAX_BYTES)?;
         let Some(there) = there else { return Ok(ProgressOwner::Nobody) };
-        let text = String::from_utf8_lossy(&there);
-        let ours = Progress::is_of(&text, self.record.name(), self.record.id);
-        Ok(if ours { ProgressOwner::Us } else { ProgressOwner::Other })
+        let beginning = Progress::beginning(self.record.name(), self.record.id);
+        let mut ours = Vec::new();
+        let fill = |out: &mut dyn Write| out.write_all(&beginning);
+        self.progress_style().write(Answer::Progress, &mut ours, fill)?;
+        Ok(if there.starts_with(&ours) { ProgressOwner::Us } else { ProgressOwner::Other })
+    }
+
+    pub(super) fn publish_progress(&self, progress: &Progress<'_>) -> Result<(), OutboxError> {
+        let (folder, style) = (self.record.answer_folder(), self.progress_style());
+        if !style.writes(Answer::Progress) {
+            return Ok(());
+        }
+        self.tree.publish_progress(&folder, &self.progress_name(), |out| {
+            style.write(Answer::Progress, out, |out| Ok(progress.write(out)?))
+        })
     }
 
     fn remove_progress(&self) -> Result<(), OutboxError> {

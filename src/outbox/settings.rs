@@ -1,11 +1,13 @@
 //! What the publisher must know of tenants.
 
+use std::collections::BTreeMap;
 use std::fmt;
 use std::path::PathBuf;
 use std::sync::Arc;
 
 use jiff::tz::TimeZone;
 
+use super::style::AnswerStyle;
 use crate::model::TenantId;
 use crate::records::ReadSettings;
 
@@ -34,4 +36,13 @@ pub struct TenantAnswers {
     /// How files of a profile were read, by the profile's name, empty for none: the rejected file is
     /// cut out of the original with the same settings.
     pub read_settings: Arc<dyn Fn(&str) -> ReadSettings + Send + Sync>,
+    /// How the answers about files of a profile are written, by its name; empty for no profile.
+    pub styles: BTreeMap<String, AnswerStyle>,
+}
+
+impl TenantAnswers {
+    /// How answers about a file of this profile are written; one that is gone is as none.
+    pub(super) fn style(&self, profile: &str) -> AnswerStyle {
+        self.styles.get(profile).or_else(|| self.styles.get("")).cloned().unwrap_or_default()
+    }
 }

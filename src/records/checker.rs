@@ -9,9 +9,10 @@ use crate::model::{Category, ChannelKind, normalise_name};
 
 use super::address;
 use super::directives::Directives;
-use super::layout::{Column, Layout, standard_name, unwrapped};
+use super::layout::{Column, Layout, UNBUILT, standard_name, unwrapped};
 use super::message::{MessageRow, TenantContext};
 use super::moment::{self, Zones};
+use super::nearest::{did_you_mean, nearest};
 use super::problem::{FileProblem, RowError, cut_value, either};
 use super::recipient;
 use super::record::Record;
@@ -22,21 +23,6 @@ use super::template::Templates;
 const ROW_ID_MAX_CHARS: usize = 128;
 /// Longest of the other short cells, in characters.
 const WORD_MAX_CHARS: usize = 1000;
-/// Named by the contract, refused until they are built.
-const UNBUILT: [Column; 12] = [
-    Column::ContactId,
-    Column::Fallback,
-    Column::Priority,
-    Column::Media,
-    Column::InReplyTo,
-    Column::ConsentChannel,
-    Column::ConsentAction,
-    Column::ConsentAt,
-    Column::ConsentSource,
-    Column::ConsentMethod,
-    Column::ConsentPurpose,
-    Column::ConsentProof,
-];
 /// ISO 3166-1 alpha-2.
 const COUNTRIES: &str = "AD AE AF AG AI AL AM AO AQ AR AS AT AU AW AX AZ BA BB BD BE BF BG BH BI BJ \
     BL BM BN BO BQ BR BS BT BV BW BY BZ CA CC CD CF CG CH CI CK CL CM CN CO CR CU CV CW CX CY CZ DE \
@@ -140,9 +126,16 @@ impl MessageChecker {
         let has = |variable: &&String| self.layout.variable_names().any(|name| name == **variable);
         let unmet = |variable: &String| {
             let message = format!("the template {name} needs {variable}, and no column gives it");
+            let add = format!("add the column var_{variable}");
+            let hint = match nearest(variable, self.layout.variable_names()) {
+                Some(known) => {
+                    format!("{} The file gives {known}", did_you_mean(&format!("var_{variable}")))
+                }
+                None => add,
+            };
             FileProblem::new(ReasonCode::HeaderVariableWithoutColumn, message)
                 .value(variable)
-                .hint(format!("add the column var_{variable}"))
+                .hint(hint)
         };
         // Variants on other channels may need other variables: only what all of them need is missed.
         let first = self.templates.named(name).next().map(|t| t.variables.as_slice());
@@ -439,14 +432,13 @@ impl<'a> RowCheck<'a> {
         let given = self.value(Column::Category);
         let own = Category::parse(given);
         if own.is_none() && !given.is_empty() {
-            let words = either(Category::ALL.iter().map(|category| category.as_str()));
+            let words = || Category::ALL.iter().map(|category| category.as_str());
             let text = format!("there is no category {:?}", cut_value(given));
-            self.fault(
-                Column::Category,
-                ReasonCode::RowValueNotAllowed,
-                text,
-                format!("use {words}"),
-            );
+            let hint = match nearest(given, words()) {
+                Some(known) => did_you_mean(known),
+                None => format!("use {}", either(words())),
+            };
+            self.fault(Column::Category, ReasonCode::RowValueNotAllowed, text, hint);
         }
         let template = message.template_at.and_then(|at| self.checker.templates.get(at).category);
         message.category = match (own, template) {

@@ -189,7 +189,7 @@ fn templates_must_exist_fit_and_have_their_variables() {
         assert_eq!(found, expected, "{header} {row}");
     }
     let (_, errors) = check("email|template\na@x.example|invoce\n");
-    assert_eq!(errors[0].hint, "did you mean invoice?");
+    assert_eq!(errors[0].hint, "did you mean `invoice`?");
 }
 
 #[test]

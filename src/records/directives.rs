@@ -5,7 +5,7 @@ use crate::model::{Category, ChannelKind, normalise_name};
 
 use super::encoding::TextEncoding;
 use super::moment::{self, Zones};
-use super::nearest::nearest;
+use super::nearest::{did_you_mean, nearest};
 use super::problem::{FileProblem, cut_value, either};
 
 /// Every directive there is, beside `x_*`.
@@ -191,7 +191,7 @@ fn check_value(
     let key = line.key.as_str();
     if !line.is_known() {
         let hint = match nearest(key, NAMES) {
-            Some(name) => format!("did you mean #{name}?"),
+            Some(name) => did_you_mean(&format!("#{name}")),
             None => "remove the line; own facts go into #x_<name>".to_owned(),
         };
         return invalid(format!("there is no directive #{key}"), hint);
@@ -314,7 +314,7 @@ mod tests {
     fn bad_directives_are_all_named() {
         for (text, code, hint) in [
             ("#rows=three", ReasonCode::HeaderDirectiveInvalid, "digits"),
-            ("#rosw=3", ReasonCode::HeaderDirectiveInvalid, "did you mean #rows?"),
+            ("#rosw=3", ReasonCode::HeaderDirectiveInvalid, "did you mean `#rows`?"),
             ("#test=yes", ReasonCode::HeaderDirectiveInvalid, "nothing of this file was sent"),
             ("#mode=full", ReasonCode::HeaderDirectiveInvalid, "nothing of this file was sent"),
             ("#notify=a@b.example", ReasonCode::HeaderDirectiveInvalid, "nothing"),

@@ -33,6 +33,20 @@ impl TextEncoding {
         }
     }
 
+    /// The bytes of a whole file: UTF-16 with its mark, `?` for what the encoding does not have.
+    pub fn encode(self, text: &str) -> Vec<u8> {
+        let mut bytes = Vec::new();
+        match self {
+            TextEncoding::Web(wide) if self.is_utf16() => {
+                let order = if wide == UTF_16LE { u16::to_le_bytes } else { u16::to_be_bytes };
+                let text = "\u{feff}".encode_utf16().chain(text.encode_utf16());
+                bytes.extend(text.flat_map(order));
+            }
+            _ => Encoder::new(self, None).write(text, &mut bytes).expect("memory takes every byte"),
+        }
+        bytes
+    }
+
     pub(super) fn is_utf16(self) -> bool {
         matches!(self, TextEncoding::Web(encoding) if encoding == UTF_16LE || encoding == UTF_16BE)
     }

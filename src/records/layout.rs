@@ -7,7 +7,7 @@ use crate::model::{Kind, normalise_name};
 
 use super::address;
 use super::directives::Directives;
-use super::nearest::nearest;
+use super::nearest::{did_you_mean, nearest};
 use super::problem::FileProblem;
 use super::record::Record;
 use super::settings::ReadSettings;
@@ -93,22 +93,58 @@ impl Column {
     const CONTROL: [Column; 3] = [Column::Op, Column::Target, Column::Reason];
 
     /// The column of this normalised name in files of a kind; aliases are resolved before.
-    fn of_kind(name: &str, kind: Kind) -> Option<Column> {
+    pub fn of_kind(name: &str, kind: Kind) -> Option<Column> {
         Column::from_text(name).filter(|column| column.is_of(kind))
     }
 
-    fn is_of(self, kind: Kind) -> bool {
+    pub fn is_of(self, kind: Kind) -> bool {
         Column::CONTROL.contains(&self) == (kind == Kind::Control)
+    }
+
+    /// Other words for it in a header.
+    pub fn aliases(self) -> impl Iterator<Item = &'static str> {
+        ALIASES.iter().filter(move |(_, column)| *column == self).map(|(word, _)| *word)
+    }
+
+    /// The column of a header cell of a messages file, as a file or a profile writes it; aliases count.
+    pub fn from_header(cell: &str) -> Option<Column> {
+        Column::of_kind(&standard_name(cell, &[]), Kind::Messages)
+    }
+
+    /// False for columns that the contract names and this version refuses.
+    pub fn is_built(self) -> bool {
+        !UNBUILT.contains(&self)
     }
 }
 
-/// The standard name that common exports use another word for.
+/// Named by the contract, refused until they are built.
+pub(super) const UNBUILT: [Column; 12] = [
+    Column::ContactId,
+    Column::Fallback,
+    Column::Priority,
+    Column::Media,
+    Column::InReplyTo,
+    Column::ConsentChannel,
+    Column::ConsentAction,
+    Column::ConsentAt,
+    Column::ConsentSource,
+    Column::ConsentMethod,
+    Column::ConsentPurpose,
+    Column::ConsentProof,
+];
+
+/// Words that common exports use, and the standard names they stand for.
+const ALIASES: [(&str, Column); 5] = [
+    ("msisdn", Column::Phone),
+    ("mobile", Column::Phone),
+    ("phone_number", Column::Phone),
+    ("e_mail", Column::Email),
+    ("mail", Column::Email),
+];
+
+/// The standard name of a normalised one.
 fn alias(name: &str) -> &str {
-    match name {
-        "msisdn" | "mobile" | "phone_number" => "phone",
-        "e_mail" | "mail" => "email",
-        other => other,
-    }
+    ALIASES.iter().find(|(word, _)| *word == name).map_or(name, |(_, column)| column.as_str())
 }
 
 /// A template variable and where its value comes from.
@@ -297,6 +333,9 @@ pub(super) fn looks_like_data(cells: &[String], kind: Kind) -> Option<usize> {
         .or_else(|| cells.iter().position(is_number).filter(|_| !known))
 }
 
+/// What is said of columns that are missing, the hint, and the columns that would do.
+type Missing = (&'static str, &'static str, &'static [Column]);
+
 /// A layout under construction.
 struct Building {
     layout: Layout,
@@ -385,38 +424,54 @@ impl Building {
         let mut missing = Vec::new();
         if self.kind == Kind::Control {
             if !given(&Column::Op) {
-                missing.push(("nothing says what to do", "add the column op"));
+                missing.push(("nothing says what to do", "add the column op", &[Column::Op][..]));
             }
             if !given(&Column::Target) {
-                missing.push(("nothing says what to act on", "add the column target"));
+                let why = "nothing says what to act on";
+                missing.push((why, "add the column target", &[Column::Target][..]));
             }
         } else {
             missing.extend(self.missing_of_messages(given));
         }
-        for (message, hint) in missing {
+        for (message, hint, wanted) in missing {
             let problem = FileProblem::new(ReasonCode::HeaderColumnMissing, message);
-            self.problems.push(problem.hint(hint));
+            self.problems.push(match self.misspelt(wanted) {
+                Some((at, column)) => {
+                    let name = self.layout.names[at].clone();
+                    problem.at_column(at, &name).value(&name).hint(did_you_mean(column.as_str()))
+                }
+                None => problem.hint(hint),
+            });
         }
     }
 
-    fn missing_of_messages(
-        &self,
-        given: impl Fn(&Column) -> bool + Copy,
-    ) -> Vec<(&'static str, &'static str)> {
+    fn missing_of_messages(&self, given: impl Fn(&Column) -> bool + Copy) -> Vec<Missing> {
         let mut missing = Vec::new();
         if !Column::ADDRESSES.iter().any(given) {
             missing.push((
                 "no column holds an address",
                 "add one of the columns email, phone, whatsapp, telegram_chat_id, viber, or to with channel",
+                &Column::ADDRESSES[..],
             ));
         }
         if !Column::BODIES.iter().any(given) {
             missing.push((
                 "nothing says what to send",
                 "add the column template, text or html, or the line #template=<name> before the header",
+                &Column::BODIES[..],
             ));
         }
         missing
+    }
+
+    /// A column that is not known and was probably meant to be one of those wanted.
+    fn misspelt(&self, wanted: &[Column]) -> Option<(usize, Column)> {
+        self.layout.names.iter().enumerate().find_map(|(at, own)| {
+            let name = normalise_name(own);
+            let words = wanted.iter().map(|column| column.as_str());
+            let near = nearest(&name, words).filter(|_| !is_known(alias(&name), self.kind))?;
+            Some((at, Column::from_text(near)?))
+        })
     }
 }
 
@@ -424,9 +479,11 @@ fn unknown(position: usize, cell: &str, name: &str, kind: Kind) -> FileProblem {
     let message = format!("the column {:?} is not known", cell.trim());
     let columns = Column::ALL.iter().filter(|column| column.is_of(kind));
     let hint = match nearest(name, columns.map(|column| column.as_str())) {
-        Some(known) if kind == Kind::Control => format!("did you mean {known}? It is ignored"),
+        Some(known) if kind == Kind::Control => {
+            format!("{} It is ignored", did_you_mean(known))
+        }
         None if kind == Kind::Control => "it is ignored".to_owned(),
-        Some(known) => format!("did you mean {known}? As it is, it is the variable {name}"),
+        Some(known) => format!("{} As it is, it is the variable {name}", did_you_mean(known)),
         None => format!("it can be used as the template variable {name}"),
     };
     FileProblem::new(ReasonCode::HeaderColumnUnknown, message).at_column(position, cell).hint(hint)
@@ -489,7 +546,7 @@ mod tests {
     #[test]
     fn a_slip_in_a_column_name_gets_a_hint() {
         let (_, warnings) = build("email,text,sedner").unwrap();
-        assert!(warnings[0].hint.contains("did you mean sender?"), "{}", warnings[0].hint);
+        assert!(warnings[0].hint.contains("did you mean `sender`?"), "{}", warnings[0].hint);
     }
 
     #[test]

@@ -19,6 +19,11 @@ pub fn nearest<'a>(word: &str, candidates: impl IntoIterator<Item = &'a str>) ->
         .map(|(_, candidate)| candidate)
 }
 
+/// A known word, as a hint asks for it.
+pub(super) fn did_you_mean(word: &str) -> String {
+    format!("did you mean `{word}`?")
+}
+
 /// Optimal string alignment distance: insert, delete, replace, or swap two neighbours.
 fn distance(left: &[char], right: &str) -> usize {
     let right: Vec<char> = right.chars().take(WORD_MAX_CHARS + 1).collect();

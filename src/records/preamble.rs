@@ -246,6 +246,9 @@ fn cells_with<R: Read>(
 /// The delimiter under which the header has the most columns that are known.
 fn detect<R: Read>(cursor: &mut Cursor<R>, settings: &ReadSettings) -> Result<u8, ReadError> {
     let line = cursor.scanner.line;
+    if is_empty_line(cursor)? {
+        return Err(no_names(line));
+    }
     let mut best: Option<(usize, usize, u8)> = None;
     let mut data = None;
     let mut refused = None;
@@ -320,14 +323,26 @@ fn read_header<R: Read>(
     preamble.header_bytes = cursor.source.window()[..length].to_vec();
     cursor.source.consume(length);
     if cells.iter().all(|cell| cell.trim().is_empty()) {
-        let message = "the header line names no column";
-        return Err(FileProblem::new(ReasonCode::HeaderMissing, message).at_line(line).into());
+        return Err(no_names(line));
     }
     if let Some(at) = looks_like_data(&cells, settings.kind).filter(|_| !preamble.redropped) {
         return Err(data_as_header(line, at, &cells[at]));
     }
     preamble.cells = cells;
     Ok(())
+}
+
+/// Nothing but delimiters and quotes.
+fn is_empty_line<R: Read>(cursor: &mut Cursor<R>) -> Result<bool, ReadError> {
+    let Some(length) = cursor.line()? else { return Ok(false) };
+    let empty =
+        |byte: &u8| DELIMITERS.contains(byte) || matches!(byte, b'"' | b' ' | b'\r' | b'\n');
+    Ok(cursor.source.window()[..length].iter().all(empty))
+}
+
+fn no_names(line: u64) -> ReadError {
+    let message = "the header line names no column";
+    FileProblem::new(ReasonCode::HeaderMissing, message).at_line(line).into()
 }
 
 fn data_as_header(line: u64, at: usize, cell: &str) -> ReadError {

@@ -9,6 +9,7 @@ use super::address;
 use super::checker::RowCheck;
 use super::layout::Column;
 use super::message::MessageRow;
+use super::nearest::{did_you_mean, nearest};
 use super::problem::{cut_value, either};
 
 /// Longest address of a channel that has no grammar of its own, in bytes.
@@ -47,9 +48,12 @@ fn by_name(row: &mut RowCheck<'_>) -> Option<ChannelKind> {
     let given = row.value(Column::Channel);
     let lower = given.to_ascii_lowercase();
     let Some(channel) = ChannelKind::from_text(&lower) else {
-        let words = either(ChannelKind::ALL.iter().map(|channel| channel.as_str()));
         let text = format!("there is no channel {:?}", cut_value(given));
-        row.fault(Column::Channel, ReasonCode::RowValueNotAllowed, text, format!("use {words}"));
+        let hint = match nearest(given, row.checker.channels.iter().map(|c| c.as_str())) {
+            Some(known) => did_you_mean(known),
+            None => available(row),
+        };
+        row.fault(Column::Channel, ReasonCode::RowValueNotAllowed, text, hint);
         return None;
     };
     if !row.checker.channels.contains(&channel) {

@@ -3,11 +3,16 @@
 use std::cell::RefCell;
 use std::collections::HashMap;
 
+use crate::codes::ReasonCode;
 use crate::model::{Category, ChannelKind};
 
 use super::layout::Layout;
-use super::nearest::nearest;
+use super::nearest::{did_you_mean, nearest};
+use super::problem::either;
 use super::record::Record;
+
+/// A hint lists no more templates than this.
+const HINT_NAMES_MAX: usize = 5;
 
 /// What a row must know of one of the tenant's templates.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -103,9 +108,12 @@ impl Templates {
 
     /// "Did you mean" for a name that does not exist.
     pub(super) fn hint(&self, name: &str) -> String {
-        match nearest(name, self.by_name.keys().map(String::as_str)) {
-            Some(known) => format!("did you mean {known}?"),
-            None => "use a template of the tenant".to_owned(),
+        let mut names: Vec<&str> = self.by_name.keys().map(String::as_str).collect();
+        names.sort_unstable();
+        match nearest(name, names.iter().copied()) {
+            Some(known) => did_you_mean(known),
+            None if (1..=HINT_NAMES_MAX).contains(&names.len()) => format!("use {}", either(names)),
+            None => ReasonCode::RowTemplateUnknown.advice().to_owned(),
         }
     }
 }
@@ -153,6 +161,6 @@ mod tests {
         ] {
             assert_eq!(templates.find("invoice", channel, lang), expected, "{channel} {lang}");
         }
-        assert_eq!(templates.hint("invoce"), "did you mean invoice?");
+        assert_eq!(templates.hint("invoce"), "did you mean `invoice`?");
     }
 }

@@ -128,9 +128,9 @@ impl Ack<'_> {
         line.x(values.len(), &values).end(Ack::COLUMNS.len() + values.len(), out)
     }
 
-    /// True where the text of an ACK is about this batch.
-    pub fn is_of(text: &str, file: &str, batch: BatchId) -> bool {
-        csv::is_of(text, file, batch)
+    /// How the ACK of this batch begins, whatever it says further on; columns `x_*` aside.
+    pub fn beginning(file: &str, batch: BatchId) -> Vec<u8> {
+        csv::beginning(Ack::COLUMNS, file, batch)
     }
 }
 

@@ -18,12 +18,13 @@ pub(super) fn start(file: &str, batch: BatchId) -> Line {
     line
 }
 
-/// True where the first line of an answer begins so.
-pub(super) fn is_of(text: &str, file: &str, batch: BatchId) -> bool {
-    let row = text.split_once('\n').map_or("", |(_, row)| row);
-    row.as_bytes()
-        .strip_prefix(start(file, batch).bytes())
-        .is_some_and(|rest| rest.first() == Some(&b','))
+/// How an answer of one row begins: the header, and whose row it is.
+pub(super) fn beginning(columns: &[&str], file: &str, batch: BatchId) -> Vec<u8> {
+    let mut bytes = Vec::new();
+    header(columns, &[""; 0], &mut bytes).expect("memory takes every byte");
+    bytes.extend_from_slice(start(file, batch).bytes());
+    bytes.push(b',');
+    bytes
 }
 
 /// One line under construction. Its buffer is used again for the next line.

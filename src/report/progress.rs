@@ -76,9 +76,9 @@ impl Progress<'_> {
         line.time(self.eta).time(Some(self.updated_at)).end(Progress::COLUMNS.len(), out)
     }
 
-    /// True where a progress file's text is about this batch.
-    pub fn is_of(text: &str, file: &str, batch: BatchId) -> bool {
-        csv::is_of(text, file, batch)
+    /// How every progress file of this batch begins, whatever it says further on.
+    pub fn beginning(file: &str, batch: BatchId) -> Vec<u8> {
+        csv::beginning(Progress::COLUMNS, file, batch)
     }
 }
 
@@ -113,8 +113,11 @@ mod tests {
             "1,\"a,1.csv\",0000000000001,RUNNING,10,4,1,2026-11-22T10:00:00Z,0.2,,\
              1970-01-01T00:00:00Z"
         );
-        assert!(Progress::is_of(&text, "a,1.csv", BatchId::from_u64(1)));
-        assert!(!Progress::is_of(&text, "a,1.csv", BatchId::from_u64(2)));
-        assert!(!Progress::is_of("", "a,1.csv", BatchId::from_u64(1)));
+        let begins = |file, id| {
+            text.as_bytes().starts_with(&Progress::beginning(file, BatchId::from_u64(id)))
+        };
+        assert!(begins("a,1.csv", 1));
+        assert!(!begins("a,1.csv", 2));
+        assert!(!begins("a.csv", 1));
     }
 }

@@ -6,13 +6,18 @@
     reason = "a test that cannot go on fails there, and what it drives runs in real time"
 )]
 
+mod codes;
 mod crashes;
 mod demo;
 mod doors;
 mod hostile;
 mod journeys;
+mod learn;
 mod notices;
 mod old_stores;
+mod preview;
+mod redrop;
 mod service;
+mod spec;
 mod stage;
 mod steering;

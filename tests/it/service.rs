@@ -123,10 +123,14 @@ fn systemd_hears_when_every_port_is_bound_and_when_the_end_begins() {
     }
     assert!(daemon.ask(&["batch", "list"]).starts_with("BATCH_ID"));
 
-    let more = format!("{CONFIG}[tenant.globex]\n");
+    let spec = daemon.folder.path().join("data/tenants/acme/spec/limits.csv");
+    let tells = |words: &str| std::fs::read_to_string(&spec).unwrap().contains(words);
+    assert!(tells("\ngrace,2s,"));
+    let more = format!("{CONFIG}grace = \"9s\"\n[tenant.globex]\n");
     std::fs::write(daemon.folder.path().join("dropchute.toml"), more).unwrap();
     daemon.signal(rustix::process::Signal::HUP);
     wait_until("the new tenant has a tree", || daemon.tenant_tree("globex"));
+    wait_until("/spec says the new words", || tells("\ngrace,9s,"));
 
     std::fs::write(daemon.folder.path().join("dropchute.toml"), "format = 1\nnonsense = 1\n")
         .unwrap();

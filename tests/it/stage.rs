@@ -120,6 +120,10 @@ impl Stage {
 fn overlay(below: &mut toml::Table, above: toml::Table) {
     for (key, value) in above {
         match (below.get_mut(&key), value) {
+            // An empty text takes a key away.
+            (Some(_), toml::Value::String(text)) if text.is_empty() => {
+                below.remove(&key);
+            }
             (Some(toml::Value::Table(below)), toml::Value::Table(above)) => overlay(below, above),
             (_, value) => {
                 below.insert(key, value);

@@ -208,6 +208,7 @@ fn publisher(data: &Path, store: &Store, spool: &Spool, world: &Arc<World>) -> P
     let answers = TenantAnswers {
         timezone: jiff::tz::TimeZone::get("Europe/Berlin").unwrap(),
         read_settings: Arc::new(|_| ReadSettings::default()),
+        styles: BTreeMap::new(),
     };
     let settings = Settings {
         data_dir: data.to_owned(),

@@ -1,0 +1,303 @@
+//! README.txt: all a partner needs who has nothing but an FTP client.
+
+use std::fmt::Write;
+
+use super::pages::Portrait;
+use super::sample::Sample;
+use super::tables::time;
+use crate::intake::{MinProof, NamePattern, ProfileSettings, TenantSettings};
+use crate::model::{BatchId, Category, Kind};
+use crate::policy::Consent;
+use crate::records::{HeaderMode, ReadSettings};
+use crate::report::{Answer, Subject};
+
+/// Windows programs show it as it is meant, too.
+const LINE_END: &str = "\r\n";
+/// The kinds that this version takes.
+const TAKEN: [Kind; 2] = [Kind::Messages, Kind::Control];
+
+pub(super) fn text(tenant: Portrait<'_>, samples: &[Sample]) -> Vec<u8> {
+    let sections = [
+        head(tenant.intake),
+        drop_it(tenant.intake, samples),
+        whole(tenant),
+        answers(tenant),
+        correct(tenant),
+        again(tenant.intake),
+        cells(tenant.intake),
+        profiles(tenant.intake),
+        files_here(),
+    ];
+    let text = sections.join("\n").replace('\n', LINE_END);
+    text.into_bytes()
+}
+
+/// Lines of a section below its title.
+fn section(title: &str, lines: impl IntoIterator<Item = String>) -> String {
+    let mut text = format!("{title}\n{}\n", "-".repeat(title.len()));
+    for line in lines {
+        text.push_str(&line);
+        text.push('\n');
+    }
+    text
+}
+
+fn lines(text: &str) -> Vec<String> {
+    text.lines().map(str::to_owned).collect()
+}
+
+fn head(tenant: &TenantSettings) -> String {
+    let id = &tenant.id;
+    let mut text = format!(
+        "How to send messages as {id}\n\nDrop a CSV file into /inbox. Every file is answered in /outbox: whether it was taken, what is\n\
+         wrong in which line, and later what became of each row. This page is made of the settings in\nforce; so are all files beside it.\n"
+    );
+    if tenant.suspended {
+        text.push_str("\nAT PRESENT NOTHING IS TAKEN: the operator has suspended this tenant.\n");
+    }
+    if tenant.channels.is_empty() {
+        text.push_str(
+            "\nAT PRESENT NOTHING CAN BE SENT: the operator has set up no channel yet.\n",
+        );
+    }
+    text
+}
+
+fn drop_it(tenant: &TenantSettings, samples: &[Sample]) -> String {
+    let mut text = lines(
+        "The name of a file says what it holds: messages_<your reference>.csv, such as\n\
+         messages_invoices-2026-11.csv. Any other name will do in the folder /inbox/messages, and names\n\
+         that a profile below matches will do anywhere.\n\n\
+         A file is CSV with a header line; columns.csv lists the columns. The samples are accepted as\n\
+         they are: copy one, and put your own addresses in.\n",
+    );
+    for Sample { name, folder, about, .. } in samples {
+        text.push(format!("  samples/{name}  ->  /{folder}/  {about}"));
+    }
+    let kinds = TAKEN.map(Kind::as_str);
+    text.push(format!("\nKinds of files that are taken: {}.", kinds.join(", ")));
+    let channels: Vec<&str> = tenant.channels.iter().map(|channel| channel.as_str()).collect();
+    text.push(format!("Channels that messages can go out on: {}.", channels.join(", ")));
+    text.extend(lines(
+        "\nTo pause, resume, cancel or approve a file, drop an empty one of its name with .pause, .resume,\n\
+         .cancel or .approve behind it, if the account may. A file of kind control asks for more at once.",
+    ));
+    section("1. Drop a file", text)
+}
+
+fn whole(tenant: Portrait<'_>) -> String {
+    let plain = &tenant.intake.plain;
+    let mut text = lines(
+        "A file is only taken once it is whole. The surest way: upload it under a name that ends in .part\n\
+         or .tmp, and rename it when all of it is there. These count as proof that a file is whole:\n",
+    );
+    text.extend([
+        "  strong  the file got its final name by a rename from a temporary name".to_owned(),
+        "          an empty file <name>.done, .ok, .fin or .rdy beside it; KUNDEN.OK for KUNDEN.TXT".to_owned(),
+        "          <name>.sha256 or <name>.md5 with its digest; <name>.manifest.json".to_owned(),
+        "          a last line #EOF or #EOF rows=<n>; a whole .gz or .zip".to_owned(),
+        format!(
+            "  medium  the upload ended properly; {} later the file is taken",
+            time(plain.settle.max(plain.grace))
+        ),
+        format!("  weak    the file has not changed for {}", time(plain.quiet)),
+    ]);
+    text.push(format!("\nHere at least {} proof is needed.", word(plain.min_proof)));
+    text.push(format!(
+        "Until then, and for {} after the upload, the file can be seen, renamed and deleted. Names that begin\n\
+         with . or ~, or end in .tmp .temp .part .partial .filepart .crdownload .writing .lock, are never taken.\n\
+         The last line needs a line end; without one the last row may be cut, and is refused (row.cut).\n\
+         To be told of missing rows, write how many there are: #rows=<n> above the header, or\n\
+         #EOF rows=<n> below the last row. An upload that was cut can be continued for {}.",
+        time(plain.grace),
+        time(tenant.doors.resume_window)
+    ));
+    section("2. When a file is taken", text)
+}
+
+fn word(proof: MinProof) -> &'static str {
+    match proof {
+        MinProof::Weak => "weak",
+        MinProof::Medium => "medium",
+        MinProof::Strong => "strong",
+    }
+}
+
+fn answers(tenant: Portrait<'_>) -> String {
+    const TOLD: [(Answer, &str); 7] = [
+        (Answer::Ack, "one row: what became of the file, why, and counts"),
+        (Answer::Errors, "a line per problem: line, row, column, code and what to do"),
+        (Answer::Rejected, "the refused rows as they came, to be corrected"),
+        (Answer::Progress, "how far a longer file is; gone at its end"),
+        (Answer::Result, "what became of each row, once nothing is left to send"),
+        (Answer::Final, "the same, when nothing can change any more"),
+        (Answer::Summary, "how many rows ended how"),
+    ];
+    let mut text = lines("For a file messages_x.csv, in the order in which they come:\n");
+    let date = "20261122";
+    for (answer, about) in TOLD {
+        if tenant.answers.writes(answer) {
+            let subject = Subject { name: "messages_x.csv", date, batch: BatchId::from_u64(1) };
+            let name = tenant.answers.pattern(answer).name(subject);
+            text.push(format!("  {name:<30} {about}"));
+        }
+    }
+    text.extend(lines(
+        "\nACCEPTED: every row is taken. ACCEPTED_WITH_ERRORS: the good rows are. REJECTED: nothing is sent.\n\
+         HELD: nothing is sent until it is approved. DUPLICATE: nothing is sent, it was taken before.\n\n\
+         The ACK comes last of the first three, so that who sees it can fetch the others. Files from\n\
+         /inbox/messages are answered in /outbox/messages. Delete what you have collected. When a name is\n\
+         used again, its earlier answers move to /archive/answers. What a code means, and what to do,\n\
+         stands in error-codes.csv. Codes never change their meaning.",
+    ));
+    section("3. The answers in /outbox", text)
+}
+
+fn correct(tenant: Portrait<'_>) -> String {
+    let (batch, date) = (BatchId::from_u64(1), "20261122");
+    let subject = Subject { name: "messages_x.csv", date, batch };
+    let name = tenant.answers.pattern(Answer::Rejected).name(subject);
+    let plain = &tenant.intake.plain.thresholds;
+    let (share, rows) = (plain.reject_threshold * 100.0, plain.reject_min_rows);
+    section(
+        "4. Correct and drop again",
+        lines(&format!(
+            "Bad rows do not stop the good ones. Fetch {name}, correct the cells,\n\
+             and drop it into the same inbox under that very name: only those rows are sent. The columns\n\
+             _line,_row,_code,_column,_hint in front tell what was wrong; leave them or remove all five.\n\
+             Where more than {share:.0} % of the rows are bad (from {rows} rows on), or no row is good, the whole\n\
+             file is refused and nothing of it is sent: its rejected file then holds every row."
+        )),
+    )
+}
+
+fn again(tenant: &TenantSettings) -> String {
+    let window = time(tenant.plain.duplicate_window);
+    let ids = time(tenant.row_id_window);
+    section(
+        "5. The same again",
+        lines(&format!(
+            "A file with the same records as one accepted in the last {window} is a DUPLICATE, and nothing is\n\
+             sent. Give each message a row_id of your own: a row_id that was accepted in the last {ids} is not\n\
+             sent again (row.id_used). So after any doubt, drop the same file again: no row goes out twice.\n\
+             The line #allow_duplicate=yes above the header passes the same file; used row_ids stay used."
+        )),
+    )
+}
+
+fn cells(tenant: &TenantSettings) -> String {
+    let zone = tenant.timezone.iana_name().unwrap_or("UTC");
+    let country = tenant.default_country.as_deref();
+    let mut text = vec![
+        "UTF-8, or UTF-16 with a byte order mark. Delimiter , ; TAB or |, found from the header.".to_owned(),
+        format!("Times: 2026-11-22T10:00:00Z, or 2026-11-22 10:00 in the zone {zone}."),
+        match country {
+            Some(country) => format!("Phone numbers: with +, or as they are dialled within {country}."),
+            None => "Phone numbers: with + and country code, or with the column country.".to_owned(),
+        },
+        "In a spreadsheet format phone numbers and ids as text; what it damages is named, never guessed.".to_owned(),
+        "Texts may hold variables: {{ first_name }} is the cell of the column var_first_name.".to_owned(),
+        "An empty cell is not given. Columns x_<name> come back in every answer, columns _<name> are ignored.".to_owned(),
+    ];
+    text.push(match tenant.plain.default_category {
+        Some(category) => format!("A message whose category nobody gave is {category}."),
+        None => "A message whose category nobody gave is marketing.".to_owned(),
+    });
+    text.push(match tenant.consent {
+        Consent::Required => {
+            "Marketing needs a consent on record; without one it is suppressed.".to_owned()
+        }
+        Consent::Asserted => {
+            "By sending marketing you say that each recipient has consented.".to_owned()
+        }
+    });
+    for (category, window) in &tenant.windows {
+        let time = |minute: u16| format!("{:02}:{:02}", minute / 60, minute % 60);
+        let (from, until) = (time(window.from), time(window.until));
+        text.push(format!(
+            "Messages of category {category} go out from {from} to {until}, where the recipient is."
+        ));
+    }
+    let known: Vec<&str> = Category::ALL.iter().map(|category| category.as_str()).collect();
+    text.push(format!("Categories: {}. All limits stand in limits.csv.", known.join(", ")));
+    section("6. Cells", text)
+}
+
+fn profiles(tenant: &TenantSettings) -> String {
+    let mut text = vec![
+        "Files whose names match are read in their own way; the first that matches holds."
+            .to_owned(),
+    ];
+    for profile in &tenant.profiles {
+        text.push(String::new());
+        text.extend(one_profile(profile));
+    }
+    if tenant.profiles.is_empty() {
+        text = vec!["None. The operator can have an existing export taken as it is.".to_owned()];
+    }
+    section("7. Profiles", text)
+}
+
+fn one_profile(profile: &ProfileSettings) -> Vec<String> {
+    let read = &profile.read;
+    let pattern = profile.matcher.as_ref().map_or("", NamePattern::as_str);
+    let mut first = format!("  {}: {pattern}", profile.name);
+    if let Some(kind) = profile.kind {
+        let _infallible = write!(first, ", {kind}");
+    }
+    let mut text = vec![first];
+    text.extend(dialect(read).map(|words| format!("    {words}")));
+    for (own, standard) in &read.columns {
+        text.push(format!("    column {own} is {standard}"));
+    }
+    if let HeaderMode::Columns(names) = &read.header {
+        text.push(format!("    no header line; the columns are {}", names.join(", ")));
+    }
+    for (name, value) in &read.values {
+        text.push(format!("    {name} is always {value}"));
+    }
+    for (name, value) in &read.defaults {
+        text.push(format!("    {name} is {value} where the cell is empty"));
+    }
+    if profile.min_proof != MinProof::Weak {
+        text.push(format!("    needs {} proof that the file is whole", word(profile.min_proof)));
+    }
+    text
+}
+
+fn dialect(read: &ReadSettings) -> Option<String> {
+    let mut words = Vec::new();
+    if let Some(delimiter) = read.delimiter {
+        let name =
+            if delimiter == b'\t' { "TAB".to_owned() } else { char::from(delimiter).to_string() };
+        words.push(format!("delimiter {name}"));
+    }
+    if let Some(encoding) = read.encoding {
+        words.push(format!("encoding {}", encoding.name()));
+    }
+    match read.quote {
+        None => words.push("no quotes".to_owned()),
+        Some(b'"') => {}
+        Some(quote) => words.push(format!("quote {}", char::from(quote))),
+    }
+    if read.skip_lines > 0 {
+        words.push(format!("{} lines above the header", read.skip_lines));
+    }
+    if let Some(format) = &read.date_format {
+        words.push(format!("times as {format}"));
+    }
+    (!words.is_empty()).then(|| words.join(", "))
+}
+
+fn files_here() -> String {
+    section(
+        "8. The files beside this one",
+        lines(
+            "samples/         files that are accepted as they are\n\
+             columns.csv      every column, how it is written and what it means\n\
+             error-codes.csv  every code of an answer, and what to do about it\n\
+             templates.csv    the templates, and the variables each one needs\n\
+             limits.csv       sizes, numbers, times",
+        ),
+    )
+}

@@ -70,3 +70,39 @@ impl AnswerStyle {
         fill(&mut Restyled::new(out, self.dialect, columns))
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use encoding_rs::{UTF_16LE, WINDOWS_1252};
+
+    use super::*;
+    use crate::model::BatchId;
+    use crate::report::Ack;
+
+    #[test]
+    fn an_ack_is_known_again_in_any_style_whatever_its_own_columns_are() {
+        let styles = [
+            Dialect::default(),
+            Dialect { delimiter: b';', newline: "\r\n", bom: true, ..Dialect::default() },
+            Dialect { encoding: UTF_16LE, ..Dialect::default() },
+            Dialect { encoding: WINDOWS_1252, spreadsheet_safe: true, ..Dialect::default() },
+        ];
+        let beginning = |batch| Ack::beginning("ä,1.csv", BatchId::from_u64(batch));
+        for dialect in styles {
+            let style = AnswerStyle { dialect, ..AnswerStyle::default() };
+            let styled = |bytes: &[u8]| {
+                let mut out = Vec::new();
+                style.write(Answer::Ack, &mut out, |out| out.write_all(bytes)).unwrap();
+                out
+            };
+            let mut ack = beginning(1);
+            ack.extend_from_slice(b"messages,,\n");
+            let text = String::from_utf8(ack).unwrap().replacen('\n', ",x_own\n", 1);
+            let there = styled(text.as_bytes());
+            assert!(style.same_row(&styled(&beginning(1)), &there), "{dialect:?}");
+            assert!(!style.same_row(&styled(&beginning(2)), &there), "{dialect:?}");
+        }
+        let columns = BTreeMap::from([(Answer::Ack, vec!["state".to_owned()])]);
+        assert!(!AnswerStyle { columns, ..AnswerStyle::default() }.tells_batch(Answer::Ack));
+    }
+}

@@ -116,11 +116,22 @@ impl OpenBatch {
     fn written_name(&self, answer: Answer) -> Result<String, OutboxError> {
         let after_ack = matches!(answer, Answer::Result | Answer::Final | Answer::Summary);
         let is_late = after_ack || self.was_held() || self.record.control.reported;
-        if is_late && !self.owns_name()? {
+        if is_late && !self.owns_name()? && (after_ack || !self.is_still_shown()?) {
             let pattern = self.style.pattern(answer);
             return Ok(self.with_subject(|subject| pattern.late_name(subject)));
         }
         Ok(self.name_of(answer))
+    }
+
+    /// True where the provisional ACK of a file that was held still stands under the usual name: what
+    /// follows replaces it there, and goes to the archive with the newer file's answers to come.
+    fn is_still_shown(&self) -> Result<bool, OutboxError> {
+        let (folder, name) = (self.record.answer_folder(), self.name_of(Answer::Ack));
+        let there = self.tree.read_answer(&folder, &name, ACK_MAX_BYTES)?;
+        match there.filter(|_| self.was_held()) {
+            Some(there) => self.is_our_ack(&there),
+            None => Ok(false),
+        }
     }
 
     fn name_of(&self, answer: Answer) -> String {

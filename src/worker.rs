@@ -42,7 +42,8 @@ pub trait Worker: Send {
 /// worker's other tasks. Cheaper than `blocking` by a change of threads each way, and it may borrow; the
 /// task itself waits. Not for work that takes long.
 pub fn in_place<T>(work: impl FnOnce() -> T) -> T {
-    if Handle::current().runtime_flavor() == RuntimeFlavor::CurrentThread {
+    let is_alone = |handle: Handle| handle.runtime_flavor() == RuntimeFlavor::CurrentThread;
+    if Handle::try_current().map_or(true, is_alone) {
         return work();
     }
     tokio::task::block_in_place(work)
@@ -68,6 +69,11 @@ impl QuickWork {
 
     pub fn new(time_max: Duration) -> QuickWork {
         QuickWork { time_max, wary: AtomicU32::new(0) }
+    }
+
+    /// The disk was slow of late.
+    pub fn is_wary(&self) -> bool {
+        self.wary.load(Ordering::Relaxed) > 0
     }
 
     pub fn run<T>(&self, now: impl Fn() -> Instant, work: impl FnOnce() -> T) -> T {

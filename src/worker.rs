@@ -110,3 +110,29 @@ where
         },
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::cell::Cell;
+
+    use super::*;
+
+    #[test]
+    #[allow(clippy::disallowed_methods, reason = "a moment to count from")]
+    fn a_slow_piece_makes_wary_for_a_while() {
+        let work = QuickWork::new(Duration::from_millis(1));
+        let (start, passed) = (Instant::now(), Cell::new(Duration::ZERO));
+        let now = || start + passed.get();
+        let piece = |took: u64| passed.set(passed.get() + Duration::from_millis(took));
+        work.run(now, || piece(1));
+        assert!(!work.is_wary());
+        work.run(now, || piece(2));
+        for _ in 0..QuickWork::WARY_PIECES {
+            assert!(work.is_wary());
+            // What is done off the worker is not measured.
+            work.run(now, || piece(5));
+        }
+        assert!(!work.is_wary());
+        assert_eq!(work.run(now, || 7), 7);
+    }
+}

@@ -42,7 +42,8 @@ pub trait Worker: Send {
 /// worker's other tasks. Cheaper than `blocking` by a change of threads each way, and it may borrow; the
 /// task itself waits. Not for work that takes long.
 pub fn in_place<T>(work: impl FnOnce() -> T) -> T {
-    if Handle::current().runtime_flavor() == RuntimeFlavor::CurrentThread {
+    let is_alone = |handle: Handle| handle.runtime_flavor() == RuntimeFlavor::CurrentThread;
+    if Handle::try_current().map_or(true, is_alone) {
         return work();
     }
     tokio::task::block_in_place(work)
@@ -68,6 +69,11 @@ impl QuickWork {
 
     pub fn new(time_max: Duration) -> QuickWork {
         QuickWork { time_max, wary: AtomicU32::new(0) }
+    }
+
+    /// The disk was slow of late.
+    pub fn is_wary(&self) -> bool {
+        self.wary.load(Ordering::Relaxed) > 0
     }
 
     pub fn run<T>(&self, now: impl Fn() -> Instant, work: impl FnOnce() -> T) -> T {
@@ -102,5 +108,31 @@ where
             Ok(panic) => std::panic::resume_unwind(panic),
             Err(_) => panic!("runtime stopped while blocking work was under way"),
         },
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::cell::Cell;
+
+    use super::*;
+
+    #[test]
+    #[allow(clippy::disallowed_methods, reason = "a moment to count from")]
+    fn a_slow_piece_makes_wary_for_a_while() {
+        let work = QuickWork::new(Duration::from_millis(1));
+        let (start, passed) = (Instant::now(), Cell::new(Duration::ZERO));
+        let now = || start + passed.get();
+        let piece = |took: u64| passed.set(passed.get() + Duration::from_millis(took));
+        work.run(now, || piece(1));
+        assert!(!work.is_wary());
+        work.run(now, || piece(2));
+        for _ in 0..QuickWork::WARY_PIECES {
+            assert!(work.is_wary());
+            // What is done off the worker is not measured.
+            work.run(now, || piece(5));
+        }
+        assert!(!work.is_wary());
+        assert_eq!(work.run(now, || 7), 7);
     }
 }

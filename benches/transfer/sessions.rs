@@ -159,7 +159,7 @@ async fn memory_of(server: &Server, ground: &Ground) -> [f64; 3] {
 
 /// Idle sessions and transferring ones, and how a good client fares beside them.
 pub fn beside_a_crowd(ground: &Ground, idle: usize) {
-    let idle = idle.min(sessions_possible() - TRANSFERRING);
+    let idle = idle.min(sessions_possible().saturating_sub(TRANSFERRING));
     let server = ground.dropchute();
     let account = Account::of(&server, &ground.key);
     let runtime = Runtime::new().unwrap();

@@ -16,7 +16,6 @@ mod served;
 mod session;
 
 use std::sync::Arc;
-use std::time::Duration;
 
 use russh::ChannelId;
 use russh::server::Handle;
@@ -30,10 +29,7 @@ pub(super) use served::Served;
 pub(super) use session::Session;
 
 use super::visit::Visit;
-use crate::worker::{QuickWork, in_place};
-
-/// A batch of requests that takes longer has waited for the disk.
-const SLOW_BATCH: Duration = Duration::from_millis(20);
+use crate::worker::in_place;
 
 /// Serves one channel until the client closes it, sends what is no SFTP, or is cut.
 pub(super) async fn run(served: Arc<Served>, client: Handle, channel: ChannelId) {
@@ -51,7 +47,6 @@ pub(super) async fn run(served: Arc<Served>, client: Handle, channel: ChannelId)
 
 async fn serve(served: &Served, client: &Handle, channel: ChannelId) {
     let Served { inlet, outflow, visit, .. } = served;
-    let work = QuickWork::new(SLOW_BATCH);
     loop {
         let mut input = match inlet.take().await {
             Arrival::Packets(input) => input,
@@ -63,11 +58,7 @@ async fn serve(served: &Served, client: &Handle, channel: ChannelId) {
         visit.pace_in(input.bytes()).await;
         while !input.is_empty() {
             let mut answers = Answers::default();
-            let serving = |session: &mut Session| {
-                let world = session.world();
-                work.run(|| world.clock.instant(), || session.serve(&mut input, &mut answers))
-            };
-            let Some(result) = served.with_session(serving) else { return };
+            let Some(result) = served.serve(&mut input, &mut answers) else { return };
             inlet.answering(true);
             while let Some(message) = answers.next() {
                 visit.pace_out(message.len()).await;
@@ -75,6 +66,8 @@ async fn serve(served: &Served, client: &Handle, channel: ChannelId) {
                 if client.data(channel, message).await.is_err() {
                     return;
                 }
+                // This message waits behind those that are stuck, and counts until it is out.
+                served.note_stuck(false);
             }
             inlet.answering(false);
             if let Err(packet::Malformed) = result {

@@ -110,12 +110,12 @@ impl Session {
     }
 
     /// STAT with a path.
-    pub(super) fn stat(&self, path: &[u8]) -> Reply {
+    pub(super) async fn stat(&self, path: &[u8]) -> Reply {
         let mut listing = match self.listing(path, Form::Long) {
             Ok(listing) => listing,
             Err(reply) => return reply,
         };
-        match self.with_home(|_| listing.next()) {
+        match self.with_home_at_length(move |_| listing.next()).await {
             Ok(lines) if lines.len() < ENTRIES_AT_ONCE => {
                 Reply::long(213, "Listing:", lines, "End.")
             }

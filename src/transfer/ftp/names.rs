@@ -113,9 +113,9 @@ impl Session {
         }
     }
 
-    pub(super) fn hash(&self, path: &[u8]) -> Reply {
+    pub(super) async fn hash(&self, path: &[u8]) -> Reply {
         let algorithm = self.algorithm;
-        match self.digest(algorithm, path) {
+        match self.digest(algorithm, path).await {
             Ok((digest, bytes)) => {
                 let mut text = format!("{} 0-{bytes} {digest} ", algorithm.name()).into_bytes();
                 text.extend(path);
@@ -125,17 +125,17 @@ impl Session {
         }
     }
 
-    pub(super) fn plain_hash(&self, algorithm: Algorithm, path: &[u8]) -> Reply {
-        match self.digest(algorithm, path) {
+    pub(super) async fn plain_hash(&self, algorithm: Algorithm, path: &[u8]) -> Reply {
+        match self.digest(algorithm, path).await {
             Ok((digest, _)) => Reply::new(250, digest),
             Err(reply) => reply,
         }
     }
 
-    fn digest(&self, algorithm: Algorithm, path: &[u8]) -> Result<(String, u64), Reply> {
+    async fn digest(&self, algorithm: Algorithm, path: &[u8]) -> Result<(String, u64), Reply> {
         let path = self.resolve(path).map_err(|error| Reply::from(&error))?;
-        self.with_home_at_length(|home| Ok(digest::of_file(algorithm, &mut home.open(&path)?)?))
-            .map_err(|error| Reply::from(&error))
+        let digest = move |home: &Home| Ok(digest::of_file(algorithm, &mut home.open(&path)?)?);
+        self.with_home_at_length(digest).await.map_err(|error| Reply::from(&error))
     }
 
     fn file(&self, path: &[u8]) -> Result<Entry, Reply> {

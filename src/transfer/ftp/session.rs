@@ -21,8 +21,9 @@ use crate::transfer::Limits;
 use crate::transfer::house::House;
 use crate::transfer::tls::ConnectionTls;
 use crate::transfer::visit::Visit;
-use crate::worker::{blocking, in_place};
+use crate::worker::blocking;
 
+const NOBODY: HomeError = HomeError::Refused("nobody is logged in");
 /// Lines that are no commands, before a login; who sends more speaks something else.
 const UNFIT_BEFORE_LOGIN_MAX: usize = 10;
 
@@ -237,9 +238,9 @@ impl Session {
             Command::Mfmt(time, path) => self.mfmt(time, &path),
             Command::Mlst(path) => self.mlst(&path),
             Command::Chmod(path) => self.chmod(&path),
-            Command::Hash(path) => self.hash(&path),
-            Command::PlainHash(algorithm, path) => self.plain_hash(algorithm, &path),
-            Command::Stat(Some(path)) => self.stat(&path),
+            Command::Hash(path) => self.hash(&path).await,
+            Command::PlainHash(algorithm, path) => self.plain_hash(algorithm, &path).await,
+            Command::Stat(Some(path)) => self.stat(&path).await,
             Command::Pasv => self.pasv(),
             Command::Epsv(which) => self.epsv(which),
             Command::Port(address) => self.port(address),
@@ -263,32 +264,19 @@ impl Session {
         &self,
         work: impl FnOnce(&Home) -> Result<T, HomeError>,
     ) -> Result<T, HomeError> {
-        self.with_guest(|home| self.house.on_disk(|| work(home)))
+        let Some(guest) = &self.guest else { return Err(NOBODY) };
+        let home = self.home(guest);
+        noted(guest, self.house.on_disk(|| work(home)))
     }
 
-    /// Does one thing with the guest's home that may take long: its async worker goes to others
-    /// meanwhile.
-    pub(super) fn with_home_at_length<T>(
+    /// Does one thing with the guest's home that may take long, away from the async workers.
+    pub(super) async fn with_home_at_length<T: Send + 'static>(
         &self,
-        work: impl FnOnce(&Home) -> Result<T, HomeError>,
+        work: impl FnOnce(&Home) -> Result<T, HomeError> + Send + 'static,
     ) -> Result<T, HomeError> {
-        self.with_guest(|home| in_place(|| work(home)))
-    }
-
-    fn with_guest<T>(
-        &self,
-        work: impl FnOnce(&Home) -> Result<T, HomeError>,
-    ) -> Result<T, HomeError> {
-        let Some(guest) = &self.guest else {
-            return Err(HomeError::Refused("nobody is logged in"));
-        };
-        let result = work(self.home(guest));
-        if let Err(error) = &result
-            && let Some(source) = std::error::Error::source(error)
-        {
-            tracing::error!(account = guest.login.account.name, %source, "ftp: {error}");
-        }
-        result
+        let Some(guest) = &self.guest else { return Err(NOBODY) };
+        let home = self.home(guest).clone();
+        noted(guest, blocking(move || work(&home)).await)
     }
 
     /// The home by the protection that data connections have.
@@ -327,6 +315,16 @@ impl Session {
             }
         }
     }
+}
+
+/// What the disk itself says is logged; the client hears the sentence.
+fn noted<T>(guest: &Guest, result: Result<T, HomeError>) -> Result<T, HomeError> {
+    if let Err(error) = &result
+        && let Some(source) = std::error::Error::source(error)
+    {
+        tracing::error!(account = guest.login.account.name, %source, "ftp: {error}");
+    }
+    result
 }
 
 pub(super) fn is_quit(heard: &Heard) -> bool {

@@ -7,7 +7,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
 
 use rustix::buffer::spare_capacity;
-use rustix::io::Errno;
+use rustix::io::{Errno, retry_on_intr};
 use tokio::io::{AsyncReadExt, AsyncWriteExt, Interest};
 use tokio::net::TcpStream;
 use tokio::time::{Instant, timeout};
@@ -20,7 +20,7 @@ use super::wire::Wire;
 use crate::files::{HomeError, RelPath, Upload};
 use crate::model::UploadEvidence;
 use crate::transfer::Limits;
-use crate::transfer::house::House;
+use crate::transfer::house::{House, QUICK_SYNC_BYTES};
 use crate::transfer::visit::Visit;
 use crate::worker::{QuickWork, blocking};
 use crate::world::World;
@@ -106,7 +106,13 @@ impl Carrier {
                 // Python's and others' clients wait for our end before they ask for the answer.
                 close(&mut wire).await;
                 drop(wire);
-                house.on_disk(|| publish(upload, rest)).map_err(Stop::Home)
+                let finished = if upload.length() > QUICK_SYNC_BYTES {
+                    // Much to be synced takes its time on any disk.
+                    blocking(move || publish(upload, rest)).await
+                } else {
+                    house.on_disk(|| publish(upload, rest))
+                };
+                finished.map_err(Stop::Home)
             }
             Err(stop) => Err(stop),
         };
@@ -236,8 +242,11 @@ impl<'a> Flow<'a> {
     /// Sends a file from `at` on: answers and media do not grow while they are read.
     async fn send_file(&self, wire: &mut Wire, file: &File, at: u64) -> Result<(), Stop> {
         match wire {
-            Wire::Clear(stream) => self.send_uncopied(stream, file, at).await?,
-            Wire::Tls(_) => self.send_pieces(wire, file, at).await?,
+            // What is paced is paced before it is sent.
+            Wire::Clear(stream) if !self.visit.is_paced() => {
+                self.send_uncopied(stream, file, at).await?;
+            }
+            _ => self.send_pieces(wire, file, at).await?,
         }
         self.end(wire).await.map_err(Stop::Wire)
     }
@@ -252,8 +261,9 @@ impl<'a> Flow<'a> {
         let work = QuickWork::new(SLOW_PIECE);
         loop {
             let sending = stream.async_io(Interest::WRITABLE, || {
-                let sendfile = || rustix::fs::sendfile(stream, file, Some(&mut at), PIECE_BYTES);
-                Ok(work.run(|| self.now(), sendfile)?)
+                let mut sendfile =
+                    || rustix::fs::sendfile(stream, file, Some(&mut at), PIECE_BYTES);
+                Ok(work.run(|| self.now(), || retry_on_intr(&mut sendfile))?)
             });
             let sent = timeout(self.stall, sending).await;
             let sent =

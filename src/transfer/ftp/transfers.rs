@@ -143,14 +143,15 @@ impl Session {
         path: &[u8],
         start: UploadStart,
     ) -> io::Result<Next> {
-        let begin = |home: &Home| {
-            let path = self.resolve(path)?;
+        let resolved = self.resolve(path);
+        let begin = move |home: &Home| {
+            let path = resolved?;
             Ok((home.begin_upload(&path, start)?, path))
         };
         // What is kept of an older file may have to be copied.
         let begun = match start.keep {
             Keep::Nothing => self.with_home(begin),
-            _ => self.with_home_at_length(begin),
+            _ => self.with_home_at_length(begin).await,
         };
         match begun.map_err(|error| Reply::from(&error)) {
             Ok((upload, path)) => {

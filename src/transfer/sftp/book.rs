@@ -8,9 +8,10 @@ use super::handles::{Download, Receipt};
 use crate::files::{HomeError, RelPath};
 use crate::model::UploadEvidence;
 use crate::transfer::accounts::Login;
+use crate::transfer::house::QUICK_SYNC_BYTES;
 use crate::transfer::ssh::Fresh;
 use crate::transfer::visit::Visit;
-use crate::worker::QuickWork;
+use crate::worker::{QuickWork, in_place};
 use crate::world::World;
 
 /// Who does it, over which channel, and where it is written down.
@@ -36,7 +37,11 @@ impl Book {
     /// The end of an upload, as the client hears it.
     pub(super) fn uploaded(&self, receipt: Receipt) -> Result<(), HomeError> {
         let (bytes, path, since) = (receipt.upload.length(), receipt.path, receipt.since);
-        match self.on_disk(|| receipt.upload.finish()) {
+        let finish = || receipt.upload.finish();
+        // Much to be synced takes its time on any disk.
+        let finished =
+            if bytes > QUICK_SYNC_BYTES { in_place(finish) } else { self.on_disk(finish) };
+        match finished {
             Ok(evidence) => {
                 self.visit.uploaded();
                 if let Some(evidence) = evidence {

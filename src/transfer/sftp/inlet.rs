@@ -61,9 +61,14 @@ impl Inlet {
         Inlet { state: Mutex::default(), allowance, arrived, eased }
     }
 
-    /// Hands in what was received. Where all of it is whole and small, the task waits for work, and the
-    /// caller says that nothing is on its way out, the packets come back to be answered at once.
-    pub(super) fn push(&self, bytes: &[u8], first: bool) -> Result<Option<Input>, TooMuch> {
+    /// Hands in what was received. Where all of it is whole and small, the task waits for work, and
+    /// `is_first` says that nothing is on its way out, the packets come back to be answered at once. It
+    /// is asked only while the task waits, so that no answer of the task's can slip in between.
+    pub(super) fn push(
+        &self,
+        bytes: &[u8],
+        is_first: impl FnOnce() -> bool,
+    ) -> Result<Option<Input>, TooMuch> {
         let mut state = self.state();
         if state.closed || state.malformed {
             return Ok(None);
@@ -73,7 +78,7 @@ impl Inlet {
         }
         state.malformed = state.frames.push(bytes).is_err();
         let small = state.frames.is_whole() && state.frames.bytes() <= AT_ONCE_BYTES;
-        if first && state.waiting && small && !state.malformed {
+        if state.waiting && small && !state.malformed && is_first() {
             let packets = Input::new(state.frames.take_whole());
             state.lent = packets.bytes();
             return Ok(Some(packets));
@@ -89,7 +94,10 @@ impl Inlet {
         let mut state = self.state();
         state.lent = 0;
         state.malformed |= malformed;
-        state.frames.put_back(left);
+        if !malformed {
+            // What follows nonsense is not obeyed.
+            state.frames.put_back(left);
+        }
         state.settle(&self.allowance, 0);
         if state.frames.has_whole() || state.malformed {
             self.arrived.notify_one();
@@ -196,7 +204,7 @@ mod tests {
 
     /// Hands in, and waits for room, as a session does whose answers are still on their way.
     async fn push(inlet: &Inlet, bytes: &[u8]) -> Result<(), TooMuch> {
-        assert!(inlet.push(bytes, false)?.is_none());
+        assert!(inlet.push(bytes, || false)?.is_none());
         inlet.has_room().await;
         Ok(())
     }
@@ -256,31 +264,43 @@ mod tests {
     }
 
     #[tokio::test]
+    async fn what_follows_nonsense_is_not_answered() {
+        let inlet = Inlet::new(Allowance::new(0));
+        let mut taking = Box::pin(inlet.take());
+        assert!(futures_util::poll!(&mut taking).is_pending());
+        let both = [packet(10), packet(12)].concat();
+        let mut input = inlet.push(&both, || true).unwrap().unwrap();
+        input.next(|_| ()).unwrap();
+        inlet.answered(input, true);
+        assert!(matches!(taking.await, Arrival::Malformed));
+    }
+
+    #[tokio::test]
     async fn small_packets_are_answered_at_once_where_nothing_is_before_them() {
         let inlet = Inlet::new(Allowance::new(0));
         let small = packet(10);
         // The task is not there yet.
-        assert!(inlet.push(&small, true).unwrap().is_none());
+        assert!(inlet.push(&small, || true).unwrap().is_none());
         assert_eq!(taken(&inlet).await, 10);
         let mut taking = Box::pin(taken(&inlet));
         assert!(futures_util::poll!(&mut taking).is_pending());
-        let mut input = inlet.push(&[&small[..], &small].concat(), true).unwrap().unwrap();
+        let mut input = inlet.push(&[&small[..], &small].concat(), || true).unwrap().unwrap();
         // Two at a time are taken; what is not answered goes to the task, as what comes in halves does.
         input.next(|_| ()).unwrap();
         inlet.answered(input, false);
         assert_eq!(taking.await, 10);
         let mut taking = Box::pin(taken(&inlet));
         assert!(futures_util::poll!(&mut taking).is_pending());
-        assert!(inlet.push(&small, false).unwrap().is_none());
+        assert!(inlet.push(&small, || false).unwrap().is_none());
         assert_eq!(taking.await, 10);
         let mut taking = Box::pin(taken(&inlet));
         assert!(futures_util::poll!(&mut taking).is_pending());
-        assert!(inlet.push(&[&small[..], &small[..5]].concat(), true).unwrap().is_none());
+        assert!(inlet.push(&[&small[..], &small[..5]].concat(), || true).unwrap().is_none());
         assert_eq!(taking.await, 10);
         let mut taking = Box::pin(taken(&inlet));
         assert!(futures_util::poll!(&mut taking).is_pending());
         let large = packet(AT_ONCE_BYTES);
-        assert!(inlet.push(&[&small[5..], &large].concat(), true).unwrap().is_none());
+        assert!(inlet.push(&[&small[5..], &large].concat(), || true).unwrap().is_none());
         assert_eq!(taking.await, 10 + large.len());
     }
 }

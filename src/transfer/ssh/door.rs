@@ -277,7 +277,11 @@ impl Handler for Door {
             tracing::warn!(peer = %self.visit.peer, account, "sftp client asks on and takes no answers");
             return Err(russh::Error::Disconnect);
         };
-        messages.into_iter().try_for_each(|message| session.data(channel, message))
+        for message in messages {
+            session.data(channel, message)?;
+            served.note_stuck(session.has_pending_data(channel));
+        }
+        Ok(())
     }
 
     async fn channel_eof(

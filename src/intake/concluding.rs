@@ -252,7 +252,7 @@ mod tests {
         let data = tempfile::tempdir().unwrap();
         let store = Store::simulated(&SimulatedDisk::default()).unwrap();
         let spool = Spool::open(data.path()).unwrap();
-        let desk = Desk { store, spool: spool.clone() };
+        let desk = Desk { store, spool };
         let (tenant, now) = (testing::tenant("acme"), Timestamp::UNIX_EPOCH);
         let inbox = data.path().join("tenant/inbox");
         std::fs::create_dir_all(&inbox).unwrap();

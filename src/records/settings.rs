@@ -108,6 +108,12 @@ impl Default for ReadSettings {
 }
 
 impl ReadSettings {
+    /// The quote of the text that is read. What is no delimited text by itself was written down by this
+    /// program, whatever quote the profile has.
+    pub(super) fn text_quote(&self) -> Option<u8> {
+        if self.form == FileForm::Delimited { self.quote } else { Some(b'"') }
+    }
+
     /// The encoding that holds where the file itself names none: what a manifest says, else what is
     /// declared. What comes out of a workbook is our own text.
     pub(super) fn declared(&self) -> Option<TextEncoding> {

@@ -22,6 +22,8 @@ mod cursor;
 
 mod directives;
 
+mod own;
+
 mod layout;
 
 mod preamble;

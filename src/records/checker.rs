@@ -9,10 +9,11 @@ use crate::model::{Category, ChannelKind, MaxAge, normalise_name};
 
 use super::address;
 use super::directives::Directives;
-use super::layout::{Column, Layout, UNBUILT, standard_name, unwrapped};
+use super::layout::{Column, Layout, UNBUILT, standard_name};
 use super::message::{MessageRow, TenantContext};
 use super::moment::{self, Zones};
 use super::nearest::{did_you_mean, nearest};
+use super::own::unwrapped;
 use super::problem::{FileProblem, RowError, cut_value, either};
 use super::recipient;
 use super::record::Record;

@@ -8,6 +8,7 @@ use crate::model::{Kind, normalise_name};
 use super::address;
 use super::directives::Directives;
 use super::nearest::{did_you_mean, nearest};
+use super::own::{Own, unwrapped};
 use super::problem::{FileProblem, cut_value};
 use super::record::Record;
 use super::settings::ReadSettings;
@@ -147,15 +148,6 @@ fn alias(name: &str) -> &str {
     ALIASES.iter().find(|(word, _)| *word == name).map_or(name, |(_, column)| column.as_str())
 }
 
-/// A template variable or an `x_*` column, and where its value comes from.
-#[derive(Debug, Clone, PartialEq, Eq)]
-struct Own {
-    name: String,
-    position: Option<usize>,
-    fixed: Option<String>,
-    default: String,
-}
-
 /// What each column of one file means.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Layout {
@@ -278,40 +270,6 @@ impl Layout {
         } else {
             Err(building.problems)
         }
-    }
-}
-
-impl Own {
-    fn new(name: &str, position: Option<usize>) -> Own {
-        Own { name: name.to_owned(), position, fixed: None, default: String::new() }
-    }
-
-    /// The cell as it came, where the profile says nothing else.
-    fn unchanged<'a>(&'a self, record: &'a Record) -> &'a str {
-        if let Some(fixed) = &self.fixed {
-            return fixed;
-        }
-        let cell = self.position.and_then(|position| record.get(position)).unwrap_or_default();
-        if self.default.is_empty() || !cell.trim().is_empty() { cell } else { &self.default }
-    }
-
-    fn value<'a>(&'a self, record: &'a Record) -> &'a str {
-        if let Some(fixed) = &self.fixed {
-            return fixed;
-        }
-        match self.position.and_then(|position| record.get(position)).map(unwrapped) {
-            Some("\\N") => "",
-            Some("") | None => &self.default,
-            Some(value) => value,
-        }
-    }
-}
-
-/// The text inside `="…"`, which spreadsheets write to keep leading zeros: nothing is lost.
-pub(super) fn unwrapped(cell: &str) -> &str {
-    match cell.strip_prefix("=\"").and_then(|rest| rest.strip_suffix('"')) {
-        Some(inner) if !inner.contains('"') => inner,
-        _ => cell,
     }
 }
 

@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 
 use crate::codes::ReasonCode;
-use crate::model::{Kind, normalise_name};
+use crate::model::{Kind, is_invisible, normalise_name};
 
 use super::address;
 use super::directives::Directives;
@@ -245,7 +245,7 @@ impl Layout {
         }
         let mut building = Building {
             layout: Layout {
-                names: cells[..named].iter().map(|cell| cell.trim().to_owned()).collect(),
+                names: cells[..named].iter().map(|cell| visible(cell).to_owned()).collect(),
                 width_max: cells.len().max(named + 1),
                 positions: [None; Column::COUNT],
                 extras: Vec::new(),
@@ -287,6 +287,11 @@ impl Variable {
     }
 }
 
+/// A name without what stands around it and is not seen.
+fn visible(name: &str) -> &str {
+    name.trim_matches(|c: char| c.is_whitespace() || is_invisible(c))
+}
+
 /// The text inside `="…"`, which spreadsheets write to keep leading zeros: nothing is lost.
 pub(super) fn unwrapped(cell: &str) -> &str {
     match cell.strip_prefix("=\"").and_then(|rest| rest.strip_suffix('"')) {
@@ -323,7 +328,7 @@ pub(super) fn looks_like_data(cells: &[String], kind: Kind) -> Option<usize> {
         phone || address::is_email(cell)
     };
     let is_number = |cell: &String| {
-        let cell = cell.trim();
+        let cell = unwrapped(cell.trim());
         digits(cell) >= 1 && cell.bytes().all(|b| b.is_ascii_digit() || b".,-/ ".contains(&b))
     };
     let known = cells.iter().any(|cell| is_known(alias(&normalise_name(cell)), kind));
@@ -439,6 +444,9 @@ impl Building {
                 Some((at, column)) => {
                     let name = self.layout.names[at].clone();
                     problem.at_column(at, &name).value(&name).hint(did_you_mean(column.as_str()))
+                }
+                None if self.layout.names.first().is_some_and(|name| name == "spec") => {
+                    problem.hint("this is an answer: correct <name>.rejected.csv and drop that")
                 }
                 None => problem.hint(hint),
             });

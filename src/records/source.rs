@@ -15,6 +15,8 @@ use super::encoding::{Decoding, TextEncoding};
 const CHUNK_BYTES: usize = 128 << 10;
 /// The control character that DOS programs put behind the last line.
 const DOS_END: u8 = 0x1A;
+/// The byte order mark in UTF-8.
+const MARK: &[u8] = b"\xEF\xBB\xBF";
 
 pub(super) struct Source<R> {
     input: R,
@@ -80,7 +82,16 @@ impl<R: Read> Source<R> {
             (self.start, self.shown, self.filled) = (0, 0, 0);
         }
         self.take_in();
+        // A file that was marked twice is marked all the same.
+        self.pass_marks();
         Ok(mark > 0)
+    }
+
+    /// Passes byte order marks at the window's start.
+    pub(super) fn pass_marks(&mut self) {
+        while self.window().starts_with(MARK) {
+            self.start += MARK.len();
+        }
     }
 
     pub(super) fn window(&self) -> &[u8] {

@@ -115,7 +115,12 @@ impl Note {
         let message = match &self.digest {
             Some(digest) if digest == received => return None,
             Some(digest) => format!("{name} says {digest}, but the bytes received have {received}"),
-            None => format!("{name} holds no digest of this file"),
+            None => {
+                let message = format!("{name} holds no digest of this file");
+                let problem = FileProblem::new(ReasonCode::FileChecksumMismatch, message);
+                let hint = "write the file's digest into it, as sha256sum and md5sum do".to_owned();
+                return Some(FileProblem { hint, ..problem });
+            }
         };
         Some(FileProblem::new(ReasonCode::FileChecksumMismatch, message))
     }

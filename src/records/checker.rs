@@ -226,6 +226,10 @@ impl<'a> RowCheck<'a> {
         let at = origin.position.filter(|_| origin.fixed.is_none());
         let name = cut_value(at.map_or(column.as_str(), |at| self.checker.layout.name_at(at)));
         let value = cut_value(self.value(column));
+        if is_damaged(&value) && at.is_some() {
+            // That was said, and nothing else is wrong with it.
+            return;
+        }
         self.push(at, name, value, code, message.into(), hint.into());
     }
 
@@ -348,8 +352,15 @@ impl<'a> RowCheck<'a> {
         message.country.push_str(given);
         message.country.make_ascii_uppercase();
         if !is_country(&message.country) {
+            let code = ReasonCode::RowCountryUnknown;
             let text = format!("there is no country {:?}", cut_value(given));
-            self.plain_fault(Column::Country, ReasonCode::RowCountryUnknown, text);
+            let hint = match message.country.as_str() {
+                // Common, and not in ISO 3166.
+                "UK" => did_you_mean("GB"),
+                "EL" => did_you_mean("GR"),
+                _ => code.advice().to_owned(),
+            };
+            self.fault(Column::Country, code, text, hint);
             return self.checker.region;
         }
         region(&message.country)
@@ -464,7 +475,8 @@ impl<'a> RowCheck<'a> {
             zone = self.checker.zones.get(given);
             if zone.is_none() {
                 let text = format!("there is no time zone {:?}", cut_value(given));
-                self.plain_fault(Column::Tz, ReasonCode::RowZoneUnknown, text);
+                let hint = self.checker.zones.hint(given);
+                self.fault(Column::Tz, ReasonCode::RowZoneUnknown, text, hint);
             }
         }
         let given = self.value(Column::Window);
@@ -487,9 +499,15 @@ impl<'a> RowCheck<'a> {
             return None;
         }
         let instant = moment::instant(given, self.checker.date_format.as_deref(), zone);
-        if instant.is_none() {
+        if instant.is_none() && moment::is_serial(given) {
+            let text = "a spreadsheet program made the time a number of days";
+            self.plain_fault(column, ReasonCode::RowCellDamaged, text);
+        } else if instant.is_none() {
+            let code = ReasonCode::RowTimeInvalid;
             let text = format!("the time {:?} is not readable", cut_value(given));
-            self.plain_fault(column, ReasonCode::RowTimeInvalid, text);
+            let own_form = given.contains(['.', '/']) && self.checker.date_format.is_none();
+            let or = if own_form { "; or ask the operator to set date_format" } else { "" };
+            self.fault(column, code, text, format!("{}{or}", code.advice()));
         }
         instant
     }

@@ -13,10 +13,10 @@ use super::encoding::{Decoding, TextEncoding};
 
 /// Bytes asked of the input at once.
 const CHUNK_BYTES: usize = 128 << 10;
-/// The byte order mark, as UTF-8.
-const MARK: &[u8] = b"\xEF\xBB\xBF";
 /// The control character that DOS programs put behind the last line.
 const DOS_END: u8 = 0x1A;
+/// The byte order mark in UTF-8.
+const MARK: &[u8] = b"\xEF\xBB\xBF";
 
 pub(super) struct Source<R> {
     input: R,
@@ -82,11 +82,16 @@ impl<R: Read> Source<R> {
             (self.start, self.shown, self.filled) = (0, 0, 0);
         }
         self.take_in();
-        // Whoever puts a mark before a file that has one means no character by it.
+        // A file that was marked twice is marked all the same.
+        self.pass_marks();
+        Ok(mark > 0)
+    }
+
+    /// Passes byte order marks at the window's start.
+    pub(super) fn pass_marks(&mut self) {
         while self.window().starts_with(MARK) {
             self.start += MARK.len();
         }
-        Ok(mark > 0)
     }
 
     pub(super) fn window(&self) -> &[u8] {

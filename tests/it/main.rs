@@ -11,6 +11,7 @@ mod crashes;
 mod demo;
 mod doors;
 mod hostile;
+mod intake_corpus;
 mod journeys;
 mod learn;
 mod notices;

@@ -48,6 +48,7 @@ sms = ["sim"]
 
 /// Batches of which something is left to do; a held one is at rest.
 const OPEN: [BatchState; 3] = [BatchState::Claimed, BatchState::Released, BatchState::Running];
+const UNANSWERED: [BatchState; 2] = [BatchState::Claimed, BatchState::Released];
 
 /// How often a life is asked whether it is at rest, in its own time.
 const LOOK: Duration = Duration::from_secs(5);
@@ -159,10 +160,16 @@ impl Life<'_> {
             let path = self.stage.tenant("inbox").join(name);
             std::fs::write(&path, bytes).unwrap();
             if seen {
-                // Where the store fails the client hears no success, and the file waits to be quiet.
-                let _failed = self.store.record_upload(&self.evidence(account, name, &path));
+                self.see_upload_end(account, name);
             }
         }
+    }
+
+    /// The door sees the upload of a file end that stands in the inbox.
+    pub(crate) fn see_upload_end(&self, account: &str, name: &str) {
+        let path = self.stage.tenant("inbox").join(name);
+        // Where the store fails the client hears no success, and the file waits to be quiet.
+        let _failed = self.store.record_upload(&self.evidence(account, name, &path));
     }
 
     fn evidence(&self, account: &str, name: &str, path: &Path) -> UploadEvidence {
@@ -187,13 +194,22 @@ impl Life<'_> {
 
     /// Waits until every file is answered and nothing is left to do; what is paused is at rest.
     pub(crate) async fn rest(&self, patience: Duration) -> End {
+        self.until_nothing_left(patience, &OPEN).await
+    }
+
+    /// Waits until every file is answered, whatever is sent later.
+    pub(crate) async fn answered(&self, patience: Duration) -> End {
+        self.until_nothing_left(patience, &UNANSWERED).await
+    }
+
+    async fn until_nothing_left(&self, patience: Duration, open: &[BatchState]) -> End {
         let deadline = self.world.clock.instant() + patience;
         loop {
             tokio::time::sleep(LOOK).await;
             if self.store.health().failed {
                 return End::Crash;
             }
-            let left = self.left();
+            let left = self.left(open);
             if left.is_empty() {
                 return End::Rest;
             }
@@ -203,8 +219,8 @@ impl Life<'_> {
         }
     }
 
-    /// What is still to be done; empty at rest.
-    fn left(&self) -> String {
+    /// What is still to be done, with batches in these states; empty at rest.
+    fn left(&self, open: &[BatchState]) -> String {
         let mut left = String::new();
         for name in files_below(&self.stage.tenant("inbox")).keys() {
             let last = name.rsplit('/').next().unwrap_or_default();
@@ -212,7 +228,7 @@ impl Life<'_> {
                 writeln!(left, "in the inbox: {name}").unwrap();
             }
         }
-        for batch in self.store.batches_in(&OPEN).unwrap() {
+        for batch in self.store.batches_in(open).unwrap() {
             let is_waiting =
                 batch.control.paused && self.store.next_order(batch.id).unwrap().is_none();
             if is_waiting {

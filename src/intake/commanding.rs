@@ -112,9 +112,7 @@ impl<'a> Asking<'a> {
                 Ok(Err(Refusal::new(code, message, code.advice())))
             }
             Ok(effect @ (Effect::Release | Effect::RefuseHeld)) => {
-                if self.held.iter().all(|(held, _)| held.id != record.id) {
-                    self.held.push((record.clone(), effect));
-                }
+                self.held.push((record.clone(), effect));
                 Ok(Ok(()))
             }
             Ok(_) => Ok(Ok(())),
@@ -127,12 +125,19 @@ impl<'a> Asking<'a> {
             let message = "this account may not approve: it lacks the right \"approve\"";
             return Some(Refusal::new(code, message, "let an account that has it approve"));
         }
-        if self.tenant.four_eyes && record.account == self.account {
-            let message = format!("{} was dropped by the same account", named(record, None));
-            let hint = "let another account approve: this tenant asks for four eyes";
+        if !self.tenant.four_eyes {
+            return None;
+        }
+        let hint = "let another account approve: this tenant asks for four eyes";
+        // Whose eyes they are must be known; the operator has the command line.
+        if self.account.is_empty() {
+            let message = "no account dropped this, so that nobody is known to approve";
             return Some(Refusal::new(code, message, hint));
         }
-        None
+        (record.account == self.account).then(|| {
+            let message = format!("{} was dropped by the same account", named(record, None));
+            Refusal::new(code, message, hint)
+        })
     }
 
     fn find(

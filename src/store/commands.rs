@@ -27,6 +27,8 @@ pub struct Commands {
 struct Touched {
     before: Vec<u8>,
     record: BatchRecord,
+    /// Where the batch will stand once its hold is ended, which the caller does.
+    ends_as: Option<BatchState>,
     ops: Vec<Op>,
 }
 
@@ -100,16 +102,18 @@ impl Store {
                 let before = self.engine.get(Space::Batches, &keys::batch(batch))?;
                 let before = before.ok_or(StoreError::Conflict)?;
                 let record: BatchRecord = decode("batches", &before)?;
-                place.insert(Touched { before, record, ops: Vec::new() })
+                place.insert(Touched { before, record, ends_as: None, ops: Vec::new() })
             }
         };
-        let standing = self.standing(&touched.record, op)?;
+        let standing = self.standing(touched, op)?;
         let effect = match decide(op, row.is_some(), &standing) {
             Ok(effect) => effect,
             Err(unfit) => return Ok(Err(unfit)),
         };
         match effect {
-            Effect::Nothing | Effect::Release | Effect::RefuseHeld => {}
+            Effect::Nothing => {}
+            Effect::Release => touched.ends_as = Some(BatchState::Released),
+            Effect::RefuseHeld => touched.ends_as = Some(BatchState::Refused),
             Effect::Pause | Effect::Resume => {
                 touched.record.control.paused = effect == Effect::Pause;
                 touched.order(OrderAct::Look, None, by, *at);
@@ -147,11 +151,12 @@ impl Store {
         Ok(true)
     }
 
-    fn standing(&self, record: &BatchRecord, op: ControlOp) -> Result<Standing, StoreError> {
+    fn standing(&self, touched: &Touched, op: ControlOp) -> Result<Standing, StoreError> {
+        let record = &touched.record;
         let asks_rows = op == ControlOp::Resend
             && matches!(record.state, BatchState::Closed | BatchState::Running);
         Ok(Standing {
-            state: record.state,
+            state: touched.ends_as.unwrap_or(record.state),
             paused: record.control.paused,
             cancelled: record.control.cancelled,
             reopened: record.control.reopened_at.is_some(),

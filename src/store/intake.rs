@@ -272,7 +272,9 @@ impl Store {
                 ops.push(put);
                 expected.push(expect);
             }
-            if let Some((put, expect)) = self.series_step(&mut record, event, acceptance)? {
+            if let Some((put, expect)) =
+                self.series_step(&mut record, &stored.facts, event, acceptance)?
+            {
                 ops.push(put);
                 expected.push(expect);
             }

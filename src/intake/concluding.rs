@@ -16,7 +16,7 @@ use super::prepare::{Prepared, Unprepared};
 use super::reading::{Pass, Reading, read_file};
 use super::settings::TenantSettings;
 use super::unpack::Original;
-use super::vouchers::Vouchers;
+use super::vouchers::{Received, Vouchers};
 use super::writer::RowWriter;
 use crate::batch::{BatchEvent, BatchState, Decider};
 use crate::codes::ReasonCode;
@@ -44,7 +44,10 @@ impl Desk {
         let folder = self.spool.batch(record.id);
         self.store.clear_chunks(record.id)?;
         let before = begin_anew(&mut record, now);
-        let vouchers = Vouchers::read(&folder, record.name())?;
+        let mut vouchers = Vouchers::read(&folder, record.name())?;
+        if record.state == BatchState::Released {
+            vouchers.approve(&before.sha256);
+        }
         self.end_incomplete(&record, now)?;
         if before.code.is_some() && record.state == BatchState::Claimed {
             return self.conclude_unread(tenant, record, before, &vouchers);
@@ -114,10 +117,24 @@ impl Desk {
     ) -> Result<(), IntakeError> {
         fill(&mut record.facts, reading);
         note_proof(record, original, reading.facts.trailer);
-        let folder = self.spool.batch(record.id);
-        let problem = vouchers.disagreement(&folder, record.facts.bytes, &record.facts.sha256)?;
+        let problem = self.lie(record, vouchers)?;
         reading.refused.splice(0..0, problem);
         Ok(())
+    }
+
+    /// What was said of a file beside it, and is not so of the bytes that were received.
+    fn lie(
+        &self,
+        record: &BatchRecord,
+        vouchers: &Vouchers,
+    ) -> Result<Option<FileProblem>, IntakeError> {
+        let Facts { bytes, sha256, .. } = &record.facts;
+        let input = self.spool.batch(record.id).input();
+        vouchers.disagreement(&Received {
+            bytes: *bytes,
+            sha256,
+            open: &|| File::open(&input).map(Some),
+        })
     }
 
     /// Concludes a file whose verdict stood when it was claimed.
@@ -142,14 +159,18 @@ impl Desk {
         self.refuse_unread(record, &folder, &FileProblem::new(code, message), vouchers)
     }
 
-    /// Ends an upload of the same name that was cut and waits for somebody's word: this file is it, whole.
+    /// Ends an upload of the same name that was cut before and waits for somebody's word: this file is
+    /// it, whole. One that was held and is read again came before what was cut since.
     fn end_incomplete(&self, record: &BatchRecord, now: Timestamp) -> Result<(), IntakeError> {
+        if record.state != BatchState::Claimed {
+            return Ok(());
+        }
         let earlier = self.store.taken(&record.tenant, &record.path, false)?;
         let waits = |hold: &HoldRecord| hold.code == ReasonCode::FileIncomplete;
         let held = |earlier: &BatchRecord| {
             earlier.state == BatchState::Held && earlier.hold.as_ref().is_some_and(waits)
         };
-        let Some(earlier) = earlier.filter(|e| e.id != record.id).filter(held) else {
+        let Some(earlier) = earlier.filter(|e| e.id < record.id).filter(held) else {
             return Ok(());
         };
         let code = ReasonCode::FileIncomplete;
@@ -169,7 +190,7 @@ impl Desk {
         vouchers: &Vouchers,
     ) -> Result<BatchRecord, IntakeError> {
         self.count_bytes(&mut record, folder)?;
-        let lied = vouchers.disagreement(folder, record.facts.bytes, &record.facts.sha256)?;
+        let lied = self.lie(&record, vouchers)?;
         let problems: Vec<FileProblem> = lied.into_iter().chain([why.clone()]).collect();
         self.refuse(record, &problems, folder, false)
     }
@@ -204,7 +225,7 @@ impl Desk {
         }
         record.facts.problems = writer.problem_lines();
         record.facts.warnings = writer.warnings();
-        writer.finish(folder, None)?;
+        writer.finish(folder)?;
         record.facts.state = Some(FileState::Rejected);
         record.facts.code = problems.first().map(|problem| problem.code);
         record.facts.message = cut(problems.first().map_or("", |problem| &problem.message));

@@ -9,6 +9,7 @@ use super::IntakeError;
 use super::concluding::Desk;
 use super::identify::identify;
 use super::pairs::InboxFile;
+use super::ready::Trailers;
 use super::settings::{MinProof, ProfileSettings, TenantSettings};
 use crate::codes::ReasonCode;
 use crate::files::{Entry, EntryKind, RelPath, Root, is_temporary_name};
@@ -25,13 +26,17 @@ pub(super) struct Inbox {
     pub(super) files: Vec<InboxFile>,
     /// Names that cannot be answered: not UTF-8, too long, or with control characters.
     pub(super) unanswerable: Vec<(String, FileVersion)>,
+    /// What was looked for at the ends of files.
+    pub(super) trailers: Trailers,
 }
 
 impl Inbox {
+    /// `known` is what the look before found at the ends of files.
     pub(super) fn look(
         tree: &Root,
         store: &Store,
         tenant: &TenantSettings,
+        known: &Trailers,
     ) -> Result<Inbox, IntakeError> {
         let failed = |source| IntakeError::Inbox { tenant: tenant.id.to_string(), source };
         let mut folders = vec!["inbox".to_owned()];
@@ -57,9 +62,15 @@ impl Inbox {
                 }
                 let path = format!("{folder}/{name}");
                 let evidence = store.upload(&tenant.id, &path)?;
-                let trailer = asks_for_trailer(profile_of(tenant, &path))
-                    && has_trailer(tree, &path, entry.version.bytes).map_err(failed)?;
-                inbox.files.push(InboxFile { path, version: entry.version, evidence, trailer });
+                let mut file = InboxFile { path, version: entry.version, evidence, trailer: false };
+                if asks_for_trailer(profile_of(tenant, &file.path)) {
+                    file.trailer = match known.get(&file.path) {
+                        Some((version, found)) if *version == file.version => *found,
+                        _ => has_trailer(tree, &file.path, file.version.bytes).map_err(failed)?,
+                    };
+                    inbox.trailers.insert(file.path.clone(), (file.version, file.trailer));
+                }
+                inbox.files.push(file);
             }
         }
         Ok(inbox)

@@ -2,7 +2,6 @@
 
 use std::fs::File;
 use std::io::{self, Read};
-use std::path::Path;
 
 use super::IntakeError;
 use super::pairs::{SidecarKind, well_known};
@@ -21,6 +20,16 @@ const BUFFER_BYTES: usize = 256 << 10;
 pub(super) struct Vouchers {
     manifest: Option<Result<Manifest, Box<FileProblem>>>,
     digests: Vec<Note>,
+    /// Of a file that was held: the digest of the bytes that somebody let go on.
+    approved: Option<String>,
+}
+
+/// The bytes that were received, as far as they are known.
+pub(super) struct Received<'a> {
+    pub(super) bytes: u64,
+    pub(super) sha256: &'a str,
+    /// Opens them for another digest; `None` where they are not there any more.
+    pub(super) open: &'a dyn Fn() -> io::Result<Option<File>>,
 }
 
 /// One digest file.
@@ -64,7 +73,12 @@ impl Vouchers {
             SidecarKind::Sentinel => return Ok(()),
             SidecarKind::Manifest => {
                 let json = beginning(MANIFEST_MAX_BYTES + 1)?;
-                self.manifest = Some(Manifest::parse(&json, file));
+                // Which of two would count, their sender could not know.
+                let two = self.manifest.is_some().then(|| {
+                    let message = format!("{file} came with two manifests");
+                    Box::new(FileProblem::new(ReasonCode::FileManifestInvalid, message))
+                });
+                self.manifest = Some(two.map_or_else(|| Manifest::parse(&json, file), Err));
                 return Ok(());
             }
             SidecarKind::Sha256 => SHA256_DIGITS,
@@ -80,42 +94,63 @@ impl Vouchers {
         self.manifest.as_ref().and_then(|manifest| manifest.as_ref().ok())
     }
 
+    /// Lets a file pass only with the bytes that were held: what is approved is what is sent.
+    pub(super) fn approve(&mut self, sha256: &str) {
+        self.approved = Some(sha256.to_owned());
+    }
+
+    /// True where a digest shows that they speak of these bytes, and where they ask for nothing: they
+    /// can wait for no other file.
+    pub(super) fn belong_to(&self, received: &Received<'_>) -> Result<bool, IntakeError> {
+        let says_digest = self.manifest().is_some_and(|manifest| manifest.sha256.is_some());
+        let shows = says_digest || !self.digests.is_empty();
+        let asks = self.manifest().is_some_and(Manifest::asks);
+        Ok(shows && !asks && self.disagreement(received)?.is_none())
+    }
+
     /// The first thing that a sidecar says of the file's bytes and that is not so.
     pub(super) fn disagreement(
         &self,
-        folder: &BatchFolder,
-        bytes: u64,
-        sha256: &str,
+        received: &Received<'_>,
     ) -> Result<Option<FileProblem>, IntakeError> {
+        let sha256 = received.sha256;
+        if let Some(approved) = self.approved.as_ref().filter(|approved| *approved != sha256) {
+            let message = format!(
+                "the file was changed while it was held: it had SHA-256 {approved}, now {sha256}"
+            );
+            return Ok(Some(FileProblem::new(ReasonCode::FileChecksumMismatch, message)));
+        }
         match &self.manifest {
             Some(Err(problem)) => return Ok(Some((**problem).clone())),
             Some(Ok(manifest)) => {
-                if let Some(problem) = manifest.disagreement(bytes, sha256) {
+                if let Some(problem) = manifest.disagreement(received.bytes, sha256) {
                     return Ok(Some(problem));
                 }
             }
             None => {}
         }
-        for note in &self.digests {
-            let received = match note.kind {
-                SidecarKind::Md5 => md5_of(&folder.input())?,
-                _ => sha256.to_owned(),
-            };
-            if let Some(problem) = note.disagreement(&received) {
-                return Ok(Some(problem));
-            }
-        }
-        Ok(None)
+        // However many ask for it, it is made once.
+        let md5 = match self.digests.iter().any(|note| note.kind == SidecarKind::Md5) {
+            true => (received.open)().map_err(unreadable)?.map(md5_of).transpose()?,
+            false => None,
+        };
+        Ok(self.digests.iter().find_map(|note| match note.kind {
+            SidecarKind::Md5 => note.disagreement(md5.as_deref()),
+            _ => note.disagreement(Some(sha256)),
+        }))
     }
 }
 
 impl Note {
-    fn disagreement(&self, received: &str) -> Option<FileProblem> {
+    fn disagreement(&self, received: Option<&str>) -> Option<FileProblem> {
         let name = &self.name;
-        let message = match &self.digest {
-            Some(digest) if digest == received => return None,
-            Some(digest) => format!("{name} says {digest}, but the bytes received have {received}"),
-            None => format!("{name} holds no digest of this file"),
+        let message = match (&self.digest, received) {
+            (Some(digest), Some(received)) if digest == received => return None,
+            (Some(digest), Some(received)) => {
+                format!("{name} says {digest}, but the bytes received have {received}")
+            }
+            (Some(_), None) => format!("{name} cannot be held against the file any more"),
+            (None, _) => format!("{name} holds no digest of this file"),
         };
         Some(FileProblem::new(ReasonCode::FileChecksumMismatch, message))
     }
@@ -125,8 +160,7 @@ fn unreadable(source: io::Error) -> IntakeError {
     IntakeError::Input { source }
 }
 
-fn md5_of(path: &Path) -> Result<String, IntakeError> {
-    let mut file = File::open(path).map_err(unreadable)?;
+fn md5_of(mut file: File) -> Result<String, IntakeError> {
     let (mut digest, mut buffer) = (md5::Context::new(), vec![0; BUFFER_BYTES]);
     loop {
         match file.read(&mut buffer).map_err(unreadable)? {

@@ -7,8 +7,10 @@ use std::path::{Path, PathBuf};
 use super::log::{SpoolError, sync_folder};
 use crate::model::{BatchId, TenantId};
 
-/// How the names of kept sidecars begin.
+/// How the names of kept sidecars begin: of those that came with the file, and of those that came when
+/// it was taken already and say nothing of how it is read.
 const SIDECAR: &str = "sidecar.";
+const LATE: &str = "late.";
 
 /// The folder of all batches' bulk data.
 #[derive(Debug, Clone)]
@@ -114,7 +116,12 @@ impl BatchFolder {
         format!("{SIDECAR}{name}")
     }
 
-    /// The names of the sidecars that are there, sorted.
+    /// The name that a sidecar has in the folder that came when the file was taken already.
+    pub fn late_name(name: &str) -> String {
+        format!("{LATE}{name}")
+    }
+
+    /// The names of the sidecars that came with the file, sorted.
     pub fn sidecars(&self) -> Result<Vec<String>, SpoolError> {
         let failed = |error| SpoolError::io("list", &self.path)(error);
         let entries = match fs::read_dir(&self.path) {

@@ -94,6 +94,7 @@ impl Ground {
         prepare_folders(config)?;
         let data_dir = config.data_dir.clone();
         let spool = blocking(move || Spool::open(&data_dir)).await?;
+        let spool = spool.with_reserve(config.disk_reserve);
         let metrics = Arc::new(Metrics::new(env!("CARGO_PKG_VERSION")));
         let store = store.observed(Arc::clone(&world), {
             let metrics = Arc::clone(&metrics);

@@ -294,4 +294,48 @@ mod tests {
         let done = desk.conclude(&tenant, record, now, &|| Ok(true)).unwrap();
         assert_eq!((done.facts.rows_total, done.facts.rows_rejected, done.facts.bytes), (2, 0, 51));
     }
+
+    /// A file that waits for approval under its number, and the desk.
+    fn held(data: &tempfile::TempDir, tenant: &mut TenantSettings) -> (Desk, BatchRecord) {
+        let store = Store::simulated(&SimulatedDisk::default()).unwrap();
+        let desk = Desk { store, spool: Spool::open(data.path()).unwrap() };
+        tenant.plain.guards.approve_above = Some(1);
+        tenant.plain.sequence = crate::batch::SequenceRule::Hold;
+        let path = "inbox/messages_a_s1.csv".to_owned();
+        let record = desk.store.open_batch(BatchRecord { path, ..testing::claimed() }).unwrap();
+        let folder = desk.spool.batch(record.id);
+        folder.create().unwrap();
+        std::fs::write(folder.input(), "phone,text\n01701234501,One\n01701234502,Two\n").unwrap();
+        let now = Timestamp::UNIX_EPOCH;
+        let held = desk.conclude(tenant, record, now, &|| Ok(true)).unwrap();
+        assert_eq!((held.state, held.facts.seq), (BatchState::Held, Some(1)));
+        (desk, held)
+    }
+
+    #[test]
+    fn bytes_that_changed_while_the_file_was_held_are_not_what_was_approved() {
+        let (data, mut tenant) = (tempfile::tempdir().unwrap(), testing::tenant("acme"));
+        let (desk, held) = held(&data, &mut tenant);
+        let now = Timestamp::UNIX_EPOCH;
+        let other = "phone,text\n01701234501,One\n01701234509,Two\n";
+        std::fs::write(desk.spool.batch(held.id).input(), other).unwrap();
+        let released = desk.store.release(held.id, &Decider::Operator, now).unwrap();
+        let done = desk.conclude(&tenant, released, now, &|| Ok(true)).unwrap();
+        assert_eq!(done.facts.state, Some(FileState::Rejected));
+        assert_eq!(done.facts.code, Some(ReasonCode::FileChecksumMismatch));
+    }
+
+    #[test]
+    fn a_released_file_that_is_refused_unread_gives_its_number_back() {
+        let (data, mut tenant) = (tempfile::tempdir().unwrap(), testing::tenant("acme"));
+        let (desk, held) = held(&data, &mut tenant);
+        let numbers = || desk.store.series(&tenant.id, "").unwrap().numbers;
+        assert_eq!(numbers().place(1), crate::batch::NumberPlace::Used);
+        let now = Timestamp::UNIX_EPOCH;
+        let released = desk.store.release(held.id, &Decider::Operator, now).unwrap();
+        let suspended = TenantSettings { suspended: true, ..tenant.clone() };
+        let done = desk.conclude(&suspended, released, now, &|| Ok(true)).unwrap();
+        assert_eq!(done.facts.code, Some(ReasonCode::FileTenantSuspended));
+        assert_eq!(numbers().place(1), crate::batch::NumberPlace::Next);
+    }
 }

@@ -131,3 +131,30 @@ fn has_trailer(tree: &Root, path: &str, bytes: u64) -> io::Result<bool> {
         result => result.map(|()| ends_with_trailer(&tail)),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::intake::testing;
+    use crate::store::SimulatedDisk;
+
+    #[test]
+    fn the_end_of_a_file_is_read_once_a_version() {
+        let data = tempfile::tempdir().unwrap();
+        std::fs::create_dir(data.path().join("inbox")).unwrap();
+        std::fs::write(data.path().join("inbox/a.csv"), "phone\n#EOF\n").unwrap();
+        let tree = Root::open(data.path()).unwrap();
+        let store = Store::simulated(&SimulatedDisk::default()).unwrap();
+        let mut tenant = testing::tenant("acme");
+        tenant.plain.min_proof = MinProof::Strong;
+        let look = |known: &Trailers| Inbox::look(&tree, &store, &tenant, known).unwrap();
+        let first = look(&Trailers::default());
+        let version = first.files[0].version;
+        assert!(first.files[0].trailer);
+        assert_eq!(first.trailers["inbox/a.csv"], (version, true));
+        // What is known of this version is believed, of another one it is not.
+        let known = |version| Trailers::from([("inbox/a.csv".to_owned(), (version, false))]);
+        assert!(!look(&known(version)).files[0].trailer);
+        assert!(look(&known(FileVersion { bytes: 3, ..version })).files[0].trailer);
+    }
+}

@@ -259,6 +259,30 @@ mod tests {
             (&["a.csv+", "a.csv.approve"], &["a.csv: ", "a.csv.approve: "]),
             (&["a.csv.pause", "a.csv.ok"], &["a.csv.pause: ", "- a.csv.ok"]),
             (&["a.csv.pause", "a.csv.pause.ok"], &["a.csv.pause: a.csv.pause.ok"]),
+            // No more than eight belong to a file.
+            (
+                &[
+                    "a.csv+",
+                    "a.Md5+",
+                    "A.md5",
+                    "a.csv.md5+",
+                    "a.csv.mD5+",
+                    "a.csv.Md5+",
+                    "a.csv.MD5+",
+                    "a.csv.sha256+",
+                    "a.csv.done",
+                    "a.csv.ok",
+                    "a.csv.fin",
+                    "a.csv.rdy",
+                ],
+                &[
+                    "a.csv: a.csv.md5 a.csv.mD5 a.csv.Md5 a.csv.MD5 a.csv.sha256 a.csv.done a.csv.ok \
+                   a.csv.fin",
+                    "- a.Md5",
+                    "- A.md5",
+                    "- a.csv.rdy",
+                ],
+            ),
             // The profile's own pattern; it never swallows the files themselves.
             (&["KD1.TXT+", "ready_KD1.txt+"], &["KD1.TXT: ready_KD1.txt"]),
             (&["KD1.TXT+", "READY_KD2.TXT"], &["KD1.TXT: ", "- READY_KD2.TXT"]),

@@ -213,3 +213,22 @@ pub enum RowIdScope {
     Profile,
     File,
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::intake::testing;
+
+    #[test]
+    fn an_account_that_left_the_configuration_may_ask_for_nothing() {
+        let tenant = testing::tenant("acme");
+        let may = |account: &str| {
+            let ControlRights { control, approve } = tenant.may(account);
+            let drops = |kind| tenant.may_drop(account, kind);
+            (control, approve, drops(Kind::Messages), drops(Kind::Control))
+        };
+        assert_eq!(may("gone"), (false, false, true, false));
+        // Who writes into the folders on this machine is the operator.
+        assert_eq!(may(""), (true, true, true, true));
+    }
+}

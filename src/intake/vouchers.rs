@@ -169,3 +169,48 @@ fn md5_of(mut file: File) -> Result<String, IntakeError> {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::cell::Cell;
+
+    use super::*;
+
+    fn note(text: &str) -> File {
+        let mut file = tempfile::tempfile().unwrap();
+        io::Write::write_all(&mut file, text.as_bytes()).unwrap();
+        io::Seek::rewind(&mut file).unwrap();
+        file
+    }
+
+    fn code(vouchers: &Vouchers, opened: &Cell<u32>) -> Option<ReasonCode> {
+        let open = || {
+            opened.set(opened.get() + 1);
+            Ok(Some(note("")))
+        };
+        let received = Received { bytes: 0, sha256: "", open: &open };
+        vouchers.disagreement(&received).unwrap().map(|problem| problem.code)
+    }
+
+    #[test]
+    fn the_file_is_read_once_however_many_md5_files_came_with_it() {
+        let (mut vouchers, opened) = (Vouchers::default(), Cell::new(0));
+        for name in ["a.csv.md5", "a.csv.MD5", "A.csv.Md5"] {
+            let digest = note("d41d8cd98f00b204e9800998ecf8427e");
+            vouchers.add(SidecarKind::Md5, name, digest, "a.csv").unwrap();
+        }
+        assert_eq!((code(&vouchers, &opened), opened.get()), (None, 1));
+        vouchers.add(SidecarKind::Md5, "a.csv.mD5", note(&"0".repeat(32)), "a.csv").unwrap();
+        assert_eq!(code(&vouchers, &opened), Some(ReasonCode::FileChecksumMismatch));
+    }
+
+    #[test]
+    fn of_two_manifests_neither_counts() {
+        let mut vouchers = Vouchers::default();
+        for name in ["a.csv.manifest.json", "a.csv.MANIFEST.json"] {
+            let manifest = note(r#"{"file": "a.csv"}"#);
+            vouchers.add(SidecarKind::Manifest, name, manifest, "a.csv").unwrap();
+        }
+        assert_eq!(code(&vouchers, &Cell::new(0)), Some(ReasonCode::FileManifestInvalid));
+    }
+}

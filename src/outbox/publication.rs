@@ -8,10 +8,10 @@ use jiff::civil::Date;
 use super::OutboxError;
 use super::settings::{Settings, TenantAnswers};
 use super::style::AnswerStyle;
-use crate::batch::Publication;
+use crate::batch::{BatchState, Publication};
 use crate::files::AnswerTree;
 use crate::model::{BatchId, FileState};
-use crate::records::ReadError;
+use crate::records::{Packing, ReadError, UnpackError};
 use crate::report::{Ack, Answer, Progress, Subject};
 use crate::spool::{BatchFolder, Spool};
 use crate::store::{BatchRecord, Store};
@@ -231,17 +231,29 @@ impl OpenBatch {
         Ok(self.tree.supersede(&self.record.answer_folder(), &late, self.date())?)
     }
 
-    /// The text of the file: in the batch's folder, or in the archive. What was unpacked is not kept.
+    /// The text of the file: in the batch's folder, or in the archive. What was unpacked is kept no longer
+    /// than until the ACK; as long as the file itself is there, it is laid out again.
     fn original(&self) -> Result<Option<File>, OutboxError> {
-        match File::open(self.folder.text()) {
-            Err(error) if error.kind() == ErrorKind::NotFound => {}
-            result => return Ok(Some(result?)),
-        }
         let ending = self.record.name().rsplit_once('.').map_or("", |(_, ending)| ending);
-        if PACKED.iter().any(|packed| ending.eq_ignore_ascii_case(packed)) {
-            return Ok(None);
+        let is_packed = PACKED.iter().any(|packed| ending.eq_ignore_ascii_case(packed));
+        if is_packed && !self.folder.unpacked().exists() {
+            if !self.folder.input().exists() {
+                return Ok(None);
+            }
+            let (packing, form) = (Packing::of_name(self.record.name()), self.record.facts.form);
+            match self.folder.lay_out(packing, form, &self.read_settings()?) {
+                // It was read before.
+                Err(UnpackError::Refused(_)) => return Ok(None),
+                Err(UnpackError::Read(error) | UnpackError::Write(error)) => {
+                    return Err(error.into());
+                }
+                Ok(_) => {}
+            }
         }
-        self.archived(self.record.name())
+        match File::open(self.folder.text()) {
+            Err(error) if error.kind() == ErrorKind::NotFound => self.archived(self.record.name()),
+            result => Ok(Some(result?)),
+        }
     }
 
     /// The file, or one that came with it, out of the archive.
@@ -281,9 +293,14 @@ impl OpenBatch {
         }
         self.tree.publish::<OutboxError>(&folder, &name, |out| Ok(out.write_all(&bytes)?))?;
         match self.record.facts.state {
-            Some(FileState::Accepted | FileState::AcceptedWithErrors) => Ok(()),
-            _ => self.remove_progress(),
+            Some(FileState::Accepted | FileState::AcceptedWithErrors) => return Ok(()),
+            // It may wait for days, and what is in it be a hundred times as large.
+            Some(FileState::Held) if self.record.state == BatchState::Held => {
+                self.folder.remove_unpacked()?;
+            }
+            _ => {}
         }
+        self.remove_progress()
     }
 
     /// True where the ACK that stands there is about this batch, whatever it says.

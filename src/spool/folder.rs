@@ -19,19 +19,26 @@ const READ_AS: &str = "read_as";
 pub struct Spool {
     batches: PathBuf,
     row_ids: PathBuf,
+    /// The part of the disk that unpacked files leave free.
+    reserve: f64,
 }
 
 impl Spool {
     /// Makes the folders below `data_dir` where they are not there yet.
     pub fn open(data_dir: &Path) -> Result<Spool, SpoolError> {
-        let spool = Spool { batches: data_dir.join("batches"), row_ids: data_dir.join("row_ids") };
-        create_folder(&spool.batches)?;
-        create_folder(&spool.row_ids)?;
-        Ok(spool)
+        let (batches, row_ids) = (data_dir.join("batches"), data_dir.join("row_ids"));
+        create_folder(&batches)?;
+        create_folder(&row_ids)?;
+        Ok(Spool { batches, row_ids, reserve: 0.0 })
+    }
+
+    /// Lets what is unpacked leave a part of the disk free.
+    pub fn with_reserve(self, reserve: f64) -> Spool {
+        Spool { reserve, ..self }
     }
 
     pub fn batch(&self, batch: BatchId) -> BatchFolder {
-        BatchFolder { path: self.batches.join(batch.to_string()) }
+        BatchFolder { path: self.batches.join(batch.to_string()), reserve: self.reserve }
     }
 
     /// Every batch that has a folder, to find those that the store does not know.
@@ -76,6 +83,7 @@ impl Spool {
 #[derive(Debug, Clone)]
 pub struct BatchFolder {
     path: PathBuf,
+    reserve: f64,
 }
 
 impl BatchFolder {
@@ -101,6 +109,10 @@ impl BatchFolder {
 
     pub fn path(&self) -> &Path {
         &self.path
+    }
+
+    pub(super) fn reserve(&self) -> f64 {
+        self.reserve
     }
 
     /// The claimed file, as received, until it is archived.

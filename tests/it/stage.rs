@@ -37,6 +37,12 @@ timezone = "Europe/Berlin"
 default_country = "DE"
 default_category = "transactional"
 
+[tenant.acme.account.erp]
+ssh_keys = ["ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAILM+rvN+ot98qgEN796jTiQfZfG1KaT0PtFDJ/XFSqti erp"]
+rights = ["drop", "collect", "control", "approve"]
+kinds = ["messages", "contacts", "consents", "suppressions", "events", "segments", "campaigns",
+    "templates", "workflows", "privacy_requests", "control"]
+
 [tenant.acme.sender]
 email = ["Acme <news@acme.example>"]
 sms = ["ACME"]

@@ -121,7 +121,7 @@ impl Desk {
             _ => {}
         }
         if taken.is_none() {
-            self.store.forget_claim(&record)?;
+            self.store.forget_claim(record.id)?;
             folder.remove()?;
         }
         self.store.forget_cut_upload(cut)?;
@@ -160,7 +160,7 @@ impl Desk {
         if !sidecars.is_empty() {
             tree.sync_folder(&inbox).map_err(half_done)?;
         }
-        self.store.forget_claim(record)?;
+        self.store.forget_claim(record.id)?;
         self.spool.batch(record.id).remove()?;
         Ok(())
     }

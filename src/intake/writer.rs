@@ -80,7 +80,7 @@ impl RowWriter {
             duplicates: None,
             open: std::mem::take(&mut self.open),
             deferred: std::mem::take(&mut self.deferred),
-            resendable: 0,
+            resendable: Some(0),
             due: self.due.take(),
         });
         Ok(())

@@ -42,7 +42,10 @@ pub(super) struct ChunkTask {
     pub(super) window_rows: usize,
     pub(super) boot_id: String,
     pub(super) stopping: CancellationToken,
-    /// When the batch was opened again: its rows then have their whole time once more.
+    /// Nothing is sent; what ends without being sent ends all the same.
+    pub(super) paused: bool,
+    /// When the batch was opened again: rows without an expiry of their own then have their whole time
+    /// once more.
     pub(super) reopened_at: Option<Timestamp>,
 }
 
@@ -120,10 +123,9 @@ impl ChunkTask {
         let now = self.world.clock.now();
         let attempts = earlier.map_or(0, |o| o.attempts);
         let settle = |status: Status, code: ReasonCode| {
-            self.metrics.rows_settled.of([status.as_str()]).inc();
-            let mut outcome = earlier.cloned().unwrap_or_else(|| untried(index));
-            (outcome.status, outcome.code, outcome.ended_at) = (status, Some(code), Some(now));
-            outcome.deferred_until = None;
+            let outcome = earlier.cloned().unwrap_or_else(|| untried(index));
+            let outcome = ended(outcome, status, code, now);
+            self.metrics.rows_settled.of([outcome.status.as_str()]).inc();
             outcome
         };
         let Some(channel) = row.channel else {
@@ -148,6 +150,9 @@ impl ChunkTask {
             Verdict::Wait { until, .. } => {
                 plan.waiting.insert(index, until);
             }
+            Verdict::Send if self.paused => {
+                plan.waiting.insert(index, expires_at);
+            }
             Verdict::Send => {
                 let closes_at = question.window.map(|w| w.closes_at(now, question.zone));
                 let providers = self.providers_of(channel);
@@ -165,6 +170,7 @@ impl ChunkTask {
                             index,
                             message,
                             attempts,
+                            in_doubt: earlier.is_some_and(RowOutcome::is_in_doubt),
                             expires_at,
                             allowed_until: closes_at.map_or(expires_at, |at| at.min(expires_at)),
                             providers,
@@ -181,8 +187,9 @@ impl ChunkTask {
 
     fn expires_at(&self, row: &StoredRow<'_>) -> Timestamp {
         let expires_at = row.expires_at.unwrap_or(Timestamp::MAX);
+        let again = self.reopened_at.filter(|_| !row.expiry_given);
         let accepted = self.live.record.validated_at;
-        let (Some(again), Some(accepted)) = (self.reopened_at, accepted) else { return expires_at };
+        let (Some(again), Some(accepted)) = (again, accepted) else { return expires_at };
         let due = row.send_at.map_or(accepted, |at| at.max(accepted));
         let lifetime = expires_at.duration_since(due);
         expires_at.max(again.saturating_add(lifetime).unwrap_or(Timestamp::MAX))
@@ -258,14 +265,14 @@ pub(super) fn remaining(
     waiting: &HashMap<u32, Timestamp>,
     now: Timestamp,
 ) -> ChunkRecord {
-    let none = ChunkRecord { open: 0, deferred: 0, resendable: 0, due: None, ..before.clone() };
-    let mut after = none;
+    let mut resendable = 0;
+    let mut after = ChunkRecord { open: 0, deferred: 0, due: None, ..before.clone() };
     for (index, row) in (0..).zip(rows) {
         let outcome = latest.get(&index);
         if row.state != RowState::Accepted {
             continue;
         }
-        after.resendable += u32::from(outcome.is_some_and(RowOutcome::is_resendable));
+        resendable += u32::from(outcome.is_some_and(RowOutcome::is_resendable));
         if outcome.is_some_and(RowOutcome::is_settled) {
             continue;
         }
@@ -276,6 +283,7 @@ pub(super) fn remaining(
         after.deferred += u32::from(due > now);
         after.due = Some(after.due.map_or(due, |earliest| earliest.min(due)));
     }
+    after.resendable = Some(resendable);
     after
 }
 
@@ -286,6 +294,21 @@ fn all_resting(providers: &[Arc<Provider>], now: Timestamp) -> Option<Timestamp>
         earliest = Some(earliest.map_or(until, |e| e.min(until)));
     }
     earliest
+}
+
+/// A row that ends without a further attempt. One that may have gone out stays in doubt, whatever ends
+/// its wait.
+pub(super) fn ended(
+    row: RowOutcome,
+    status: Status,
+    code: ReasonCode,
+    now: Timestamp,
+) -> RowOutcome {
+    let (status, code) = match row.is_in_doubt() {
+        true => (Status::Unknown, ReasonCode::DeliveryOutcomeUnknown),
+        false => (status, code),
+    };
+    RowOutcome { status, code: Some(code), deferred_until: None, ended_at: Some(now), ..row }
 }
 
 pub(super) fn untried(index: u32) -> RowOutcome {

@@ -282,6 +282,7 @@ impl Rows<'_> {
             window: window.map(|w| (w.from, w.until)),
             send_at: message.send_at,
             expires_at: Some(expires_at),
+            expiry_given: message.expires_at.is_some(),
             parts: 0,
             x,
             variables,

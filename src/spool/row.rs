@@ -65,6 +65,8 @@ pub struct StoredRow<'a> {
     pub window: Option<(u16, u16)>,
     pub send_at: Option<jiff::Timestamp>,
     pub expires_at: Option<jiff::Timestamp>,
+    /// The file said `expires_at`: it holds for a resend, too. False in rows of the first version.
+    pub expiry_given: bool,
     /// Parts the provider will count; 0 where that means nothing.
     pub parts: u16,
     /// In the order of `RowHead::x_columns`; fewer where the row was too short to have them.
@@ -97,6 +99,7 @@ impl Default for StoredRow<'_> {
             window: None,
             send_at: None,
             expires_at: None,
+            expiry_given: false,
             parts: 0,
             x: Vec::new(),
             variables: Vec::new(),
@@ -105,6 +108,8 @@ impl Default for StoredRow<'_> {
 }
 
 const NONE: u8 = 0xff;
+/// Stands above the number of parts, where rows of the first version have nothing.
+const EXPIRY_GIVEN: u64 = 1 << 16;
 
 impl<'a> StoredRow<'a> {
     fn put(&self, out: &mut Vec<u8>) {
@@ -126,7 +131,8 @@ impl<'a> StoredRow<'a> {
         put_u64(out, u64::from(to));
         put_time(out, self.send_at);
         put_time(out, self.expires_at);
-        put_u64(out, u64::from(self.parts));
+        let given = if self.expiry_given { EXPIRY_GIVEN } else { 0 };
+        put_u64(out, u64::from(self.parts) | given);
         for list in [&self.x, &self.variables] {
             put_u64(out, list.len() as u64);
             for text in list {
@@ -187,6 +193,8 @@ impl<'a> StoredRow<'a> {
         ] = texts;
         let (from, until) = (bytes.u64()? as u16, bytes.u64()? as u16);
         let window = if from == 0 { None } else { Some((from - 1, until.saturating_sub(1))) };
+        let (send_at, expires_at) = (bytes.time()?, bytes.time()?);
+        let parts_and_flags = bytes.u64()?;
         Ok(StoredRow {
             row,
             line,
@@ -207,9 +215,10 @@ impl<'a> StoredRow<'a> {
             campaign,
             tz,
             window,
-            send_at: bytes.time()?,
-            expires_at: bytes.time()?,
-            parts: bytes.u64()? as u16,
+            send_at,
+            expires_at,
+            expiry_given: parts_and_flags & EXPIRY_GIVEN != 0,
+            parts: parts_and_flags as u16,
             x: texts_of(bytes)?,
             variables: texts_of(bytes)?,
         })
@@ -294,6 +303,8 @@ mod tests {
             tz: "Europe/Berlin",
             window: Some((0, 1440)),
             send_at: Some("2026-11-22T10:00:00.5Z".parse().unwrap()),
+            expires_at: Some("2026-11-22T12:00:00Z".parse().unwrap()),
+            expiry_given: true,
             parts: 2,
             x: vec!["a", ""],
             variables: vec!["Jane"],

@@ -42,6 +42,8 @@ mod reader;
 
 mod address;
 
+mod e164;
+
 mod moment;
 
 mod template;

@@ -44,10 +44,7 @@ impl Desk {
         let folder = self.spool.batch(record.id);
         self.store.clear_chunks(record.id)?;
         let before = begin_anew(&mut record, now);
-        let mut vouchers = Vouchers::read(&folder, record.name())?;
-        if record.state == BatchState::Released {
-            vouchers.approve(&before.sha256);
-        }
+        let vouchers = Vouchers::of(&record, &before, &folder)?;
         self.end_incomplete(&record, now)?;
         if before.code.is_some() && record.state == BatchState::Claimed {
             return self.conclude_unread(tenant, record, before, &vouchers);

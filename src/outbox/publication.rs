@@ -10,8 +10,8 @@ use super::settings::{Settings, TenantAnswers};
 use super::style::AnswerStyle;
 use crate::batch::{BatchState, Publication};
 use crate::files::AnswerTree;
-use crate::model::{BatchId, FileState};
-use crate::records::{Packing, ReadError, UnpackError};
+use crate::model::{BatchId, FileForm, FileState};
+use crate::records::{Packing, ReadError, UnpackError, unpack, write_first_sheet};
 use crate::report::{Ack, Answer, Progress, Subject};
 use crate::spool::{BatchFolder, Spool};
 use crate::store::{BatchRecord, Store};
@@ -240,20 +240,34 @@ impl OpenBatch {
             if !self.folder.input().exists() {
                 return Ok(None);
             }
-            let (packing, form) = (Packing::of_name(self.record.name()), self.record.facts.form);
-            match self.folder.lay_out(packing, form, &self.read_settings()?) {
-                // It was read before.
-                Err(UnpackError::Refused(_)) => return Ok(None),
-                Err(UnpackError::Read(error) | UnpackError::Write(error)) => {
-                    return Err(error.into());
-                }
-                Ok(_) => {}
+            match self.lay_out() {
+                // It was read before: there is nothing more to say of it.
+                Err(OutboxError::Unpack(UnpackError::Refused(_))) => return Ok(None),
+                result => result?,
             }
         }
         match File::open(self.folder.text()) {
             Err(error) if error.kind() == ErrorKind::NotFound => self.archived(self.record.name()),
             result => Ok(Some(result?)),
         }
+    }
+
+    /// Lays out what is in a packed file or workbook, as intake did.
+    fn lay_out(&self) -> Result<(), OutboxError> {
+        let settings = self.read_settings()?;
+        if let Some(packing) = Packing::of_name(self.record.name()) {
+            let bytes = self.record.facts.bytes;
+            self.folder.lay_out(|input, mut out| -> Result<_, OutboxError> {
+                Ok(unpack(packing, input, bytes, &settings.limits, &mut out)?)
+            })?;
+        }
+        if self.record.facts.form == FileForm::Workbook {
+            self.folder.lay_out(|input, mut out| -> Result<_, OutboxError> {
+                let bytes = input.metadata()?.len();
+                Ok(write_first_sheet(input, bytes, &settings, &mut out)?)
+            })?;
+        }
+        Ok(())
     }
 
     /// The file, or one that came with it, out of the archive.

@@ -51,7 +51,8 @@ impl Desk {
                 "it came after {name} was taken (batch {batch}) and does not fit it: {}",
                 problem.message
             );
-            let notice = Notice::warning(now, problem.code, sidecar.file.name(), message);
+            let notice = Notice::warning(now, problem.code, sidecar.file.name(), message)
+                .in_realm_of(&sidecar.file.path);
             let version = sidecar.file.version;
             let about = format!("{batch} {} {}", version.inode, version.modified_ns);
             self.store.notice_once(

@@ -10,7 +10,7 @@ use tokio::sync::Notify;
 use super::pairs::{Group, InboxFile, Sidecar, SidecarKind};
 use super::settings::{MinProof, ProfileSettings};
 use crate::codes::ReasonCode;
-use crate::model::{FileVersion, Proof, TenantId};
+use crate::model::{FileVersion, Lane, Proof, Realm, TenantId};
 
 /// Tells intake which tenants' inboxes to look through, and wakes it.
 #[derive(Debug, Default)]
@@ -105,10 +105,12 @@ impl Sightings {
         self.broken.get(&(tenant.clone(), path.to_owned())) == Some(&version)
     }
 
-    /// Forgets what is no longer in a tenant's inbox.
-    pub(super) fn keep_only(&mut self, tenant: &TenantId, paths: &HashSet<String>) {
-        self.seen.retain(|(of, path), _| of != tenant || paths.contains(path));
-        self.broken.retain(|(of, path), _| of != tenant || paths.contains(path));
+    /// Forgets what is no longer in an inbox of a tenant.
+    pub(super) fn keep_only(&mut self, (tenant, realm): &Lane, paths: &HashSet<String>) {
+        let is_elsewhere =
+            |of: &TenantId, path: &str| of != tenant || Realm::of_path(path) != *realm;
+        self.seen.retain(|(of, path), _| is_elsewhere(of, path) || paths.contains(path));
+        self.broken.retain(|(of, path), _| is_elsewhere(of, path) || paths.contains(path));
     }
 
     /// When and why a file is taken, with the sidecars that are there.

@@ -18,6 +18,8 @@ pub enum OutboxError {
     Files(#[from] io::Error),
     #[error("read the original again")]
     Original(#[from] ReadError),
+    #[error("render what the batch would send")]
+    Rehearsal(#[source] Box<dyn std::error::Error + Send + Sync>),
     #[error("tenant {0} is not configured")]
     UnknownTenant(TenantId),
 }

@@ -8,7 +8,7 @@ use super::intake::Acceptance;
 use super::keys;
 use super::records::{BatchRecord, decode, encode};
 use crate::batch::{BatchEvent, NumberPlace, Numbers, USUAL_FILES};
-use crate::model::TenantId;
+use crate::model::{Realm, TenantId};
 
 /// The files of one profile so far; those that no profile matches are a series of their own.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -27,9 +27,12 @@ struct StoredSeries {
 
 impl Store {
     /// The files of a profile so far, by its name; empty for files without one.
-    pub fn series(&self, tenant: &TenantId, profile: &str) -> Result<Series, StoreError> {
-        let key = keys::named(tenant, profile.as_bytes());
-        Ok(self.stored_series(&key)?.1)
+    pub fn series(
+        &self,
+        (tenant, realm): (&TenantId, Realm),
+        profile: &str,
+    ) -> Result<Series, StoreError> {
+        Ok(self.stored_series(&key_of(tenant, realm, profile))?.1)
     }
 
     fn stored_series(&self, key: &[u8]) -> Result<(Option<Vec<u8>>, Series), StoreError> {
@@ -52,7 +55,7 @@ impl Store {
         if !(acceptance.numbered || acceptance.usual_rows.is_some() || gives_back) {
             return Ok(None);
         }
-        let key = keys::named(&record.tenant, record.facts.profile.as_bytes());
+        let key = key_of(&record.tenant, record.realm(), &record.facts.profile);
         let (before, mut series) = self.stored_series(&key)?;
         let was = series.clone();
         if acceptance.numbered || gives_back {
@@ -75,6 +78,11 @@ impl Store {
         };
         Ok(Some((Op::Put(Space::Series, key, value), expect)))
     }
+}
+
+/// No profile's name holds a slash, so that the series of tests stand apart.
+fn key_of(tenant: &TenantId, realm: Realm, profile: &str) -> Vec<u8> {
+    keys::named(tenant, format!("{}{profile}", realm.root()).as_bytes())
 }
 
 /// Accepted files use their number up, held ones take it unless they wait for an earlier one, refused

@@ -11,11 +11,11 @@ use super::registry::{CounterBy, Desk, GaugeBy, MetricRow};
 pub struct Metrics {
     pub doors: DoorMetrics,
     pub files_claimed: Counter,
-    pub files_answered: CounterBy<1>,
-    pub rows: CounterBy<1>,
+    pub files_answered: CounterBy<2>,
+    pub rows: CounterBy<2>,
     pub batches_open: Gauge,
     pub attempts: CounterBy<2>,
-    pub rows_settled: CounterBy<1>,
+    pub rows_settled: CounterBy<2>,
     pub window_claims: Counter,
     pub commit_seconds: Histogram,
     pub store_blobs: Gauge,
@@ -39,23 +39,23 @@ impl Metrics {
             files_claimed: desk.counter("files_claimed", "Intake files claimed from an inbox."),
             files_answered: desk.counter_by(
                 "files_answered",
-                ["state"],
-                "Intake files answered, by the state in the ACK.",
+                ["state", "test"],
+                "Intake files answered, by the state in the ACK; `test`: `yes` where they were tried out.",
             ),
             rows: desk.counter_by(
                 "rows",
-                ["result"],
+                ["result", "test"],
                 "Rows read, by result (`accepted`, `rejected`, `duplicate`).",
             ),
             batches_open: desk.gauge("batches_open", "Batches with rows that are not settled."),
             attempts: desk.counter_by(
                 "attempts",
                 ["provider", "outcome"],
-                "Calls to a provider, by what they meant.",
+                "Calls to a provider, by what they meant; tests call `simulator`.",
             ),
             rows_settled: desk.counter_by(
                 "rows_settled",
-                ["status"],
+                ["status", "test"],
                 "Rows that reached their final status.",
             ),
             window_claims: desk.counter(

@@ -17,6 +17,7 @@ mod notices;
 mod old_stores;
 mod preview;
 mod redrop;
+mod sandbox;
 mod service;
 mod spec;
 mod stage;

@@ -19,7 +19,8 @@
 //! | `0112` | accepted; the receipt says bounced | `delivery.hard_bounce` |
 //! | any other | accepted; the receipt says delivered | |
 //!
-//! Receipts follow only where what is sent is a test: below `/test`, or with `#test=yes`.
+//! Receipts follow only what is tried out, below `/test` or with `#test=yes`; of other messages nothing
+//! is known once they were accepted.
 //!
 //! "Once" and "twice" go by the message's attempt number; being throttled is no attempt, so the
 //! simulator remembers whom it told to slow down.
@@ -31,7 +32,26 @@ use std::time::Duration;
 use super::answer::{clean_id, transient};
 use super::settings::SimulatorSettings;
 use crate::codes::ReasonCode;
-use crate::model::{Attempt, Outcome, OutgoingMessage, Receipt, UntilHint};
+use crate::model::{Attempt, Outcome, OutgoingMessage, Receipt, Status, UntilHint};
+
+/// How a row of a test ends, by the ending of its recipient, and what is to be said of it.
+pub const TEST_ENDINGS: [(&str, Status, Option<ReasonCode>, &str); 12] = {
+    use Status::{Bounced, Delivered, Expired, Failed, Read, Submitted, Unknown};
+    [
+        ("0101", Failed, Some(ReasonCode::DeliveryNoSuchRecipient), ""),
+        ("0102", Failed, Some(ReasonCode::DeliveryBlockedByRecipient), ""),
+        ("0103", Failed, Some(ReasonCode::DeliveryContentRefused), ""),
+        ("0104", Expired, None, "the provider refuses the account: the whole file waits"),
+        ("0105", Delivered, None, "after the provider asked to slow down"),
+        ("0106", Delivered, None, "at the second attempt"),
+        ("0107", Expired, None, "after many attempts"),
+        ("0108", Unknown, Some(ReasonCode::DeliveryOutcomeUnknown), ""),
+        ("0109", Delivered, None, "at the third attempt"),
+        ("0110", Submitted, None, "no receipt comes"),
+        ("0111", Read, None, ""),
+        ("0112", Bounced, Some(ReasonCode::DeliveryHardBounce), ""),
+    ]
+};
 
 #[derive(Debug)]
 pub(super) struct Simulator {

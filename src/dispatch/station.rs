@@ -21,7 +21,7 @@ use super::recover::recover;
 use super::settings::Settings;
 use crate::batch::BatchState;
 use crate::channel::{Channel, ProviderSettings};
-use crate::model::{BatchId, Lane};
+use crate::model::{BatchId, Lane, Realm};
 use crate::spool::Spool;
 use crate::store::{BatchRecord, ChunkRecord, Store, StoreError};
 use crate::telemetry::Metrics;
@@ -188,8 +188,16 @@ impl Dispatch {
             Some((_, batches)) => batches.push_back(id),
             None => self.rota.push_front((lane, VecDeque::from([id]))),
         }
-        self.metrics.batches_open.set(self.batches.len() as i64);
+        self.count_open();
         Ok(())
+    }
+
+    fn count_open(&self) {
+        for realm in Realm::ALL {
+            let of_realm = self.rota.iter().filter(|((_, of), _)| *of == realm);
+            let open: usize = of_realm.map(|(_, batches)| batches.len()).sum();
+            self.metrics.batches_open.of([realm.yes_no()]).set(open as i64);
+        }
     }
 
     /// Draws the consequences of chunk tasks that ended.
@@ -241,7 +249,7 @@ impl Dispatch {
                 batches.retain(|b| *b != batch);
             }
             self.rota.retain(|(_, batches)| !batches.is_empty());
-            self.metrics.batches_open.set(self.batches.len() as i64);
+            self.count_open();
             self.outbox.notify_one();
         }
         Ok(())

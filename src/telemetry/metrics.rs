@@ -13,7 +13,7 @@ pub struct Metrics {
     pub files_claimed: Counter,
     pub files_answered: CounterBy<2>,
     pub rows: CounterBy<2>,
-    pub batches_open: Gauge,
+    pub batches_open: GaugeBy<1>,
     pub attempts: CounterBy<2>,
     pub rows_settled: CounterBy<2>,
     pub window_claims: Counter,
@@ -47,7 +47,11 @@ impl Metrics {
                 ["result", "test"],
                 "Rows read, by result (`accepted`, `rejected`, `duplicate`).",
             ),
-            batches_open: desk.gauge("batches_open", "Batches with rows that are not settled."),
+            batches_open: desk.gauge_by(
+                "batches_open",
+                ["test"],
+                "Batches with rows that are not settled.",
+            ),
             attempts: desk.counter_by(
                 "attempts",
                 ["provider", "outcome"],

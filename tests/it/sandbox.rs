@@ -65,7 +65,7 @@ fn with_providers(mail: &Sink, api: &Sink) -> Stage {
         [provider.api]
         kind = "http"
         url = "http://127.0.0.1:{}/send"
-        body = "{{{{ text }}}}"
+        body = "{{{{ text | tojson }}}}"
         [tenant.acme.channel]
         email = ["mail"]
         sms = ["api"]
@@ -79,7 +79,8 @@ fn with_providers(mail: &Sink, api: &Sink) -> Stage {
 fn no_socket_to_a_provider_is_opened_for_a_test() {
     let (mail, api) = (Sink::open(), Sink::open());
     let stage = with_providers(&mail, &api);
-    let said = format!("#test=yes\n{ROWS}");
+    // Rows of its own: it shares the memory of tests.
+    let said = format!("#test=yes\n{}", ROWS.replace("\nr", "\ns"));
     stage.live(START.parse().unwrap(), async |life| {
         life.drop_files_into("test/inbox", "erp", &one("messages/a.csv", ROWS), true);
         assert_eq!(life.rest(PATIENCE).await, End::Rest);
@@ -218,4 +219,55 @@ fn a_test_is_answered_as_without_it_whatever_commit_fails() {
             assert_eq!(found, expected, "commit {nth}, applied: {applied}");
         }
     }
+}
+
+/// Ending and status of each line of the table that partners read.
+fn endings(readme: &str) -> Vec<(String, String)> {
+    let of_line = |line: &str| {
+        let mut words = line.strip_prefix("  0")?.split_whitespace();
+        Some((format!("0{}", words.next()?), words.next()?.to_owned()))
+    };
+    readme.lines().filter_map(of_line).collect()
+}
+
+#[test]
+fn the_endings_in_the_readme_are_what_comes_out() {
+    let stage = Stage::new("");
+    let table = stage.live(START.parse().unwrap(), async |life| {
+        let readme = std::fs::read_to_string(stage.tenant("spec/README.txt")).unwrap();
+        let mut table = endings(&readme);
+        assert!(table.len() > 10, "{readme}");
+        table.push(("4567".to_owned(), "delivered".to_owned()));
+        // Each in a file of its own, since one of them makes the whole file wait.
+        for (ending, _) in &table {
+            let until = "2026-11-23T09:30:00Z";
+            let rows = format!("phone,text,expires_at\n0170123{ending},Text,{until}\n");
+            let name = format!("messages/{ending}.csv");
+            life.drop_files_into("test/inbox", "erp", &one(&name, &rows), true);
+        }
+        assert_eq!(life.rest(PATIENCE).await, End::Rest);
+        life.stop().await;
+        table
+    });
+    let found = outcome(&stage);
+    for (ending, status) in table {
+        let rows = &found[&format!("messages/{ending}.csv.result.csv")];
+        assert_eq!(rows, &[status], "{ending}");
+    }
+}
+
+#[test]
+fn notices_about_tests_stand_beside_their_answers() {
+    let stage = Stage::new("");
+    let path = "test/inbox/messages/cut.csv";
+    stage.lay_cut_upload(path, b"phone,text\n0170", "2026-11-23T08:00:01Z");
+    stage.live(START.parse().unwrap(), async |life| {
+        assert_eq!(life.rest(PATIENCE).await, End::Rest);
+        life.stop().await;
+    });
+    let answers = files_below(&stage.tenant("test/outbox"));
+    let names: Vec<&str> = answers.keys().map(String::as_str).collect();
+    assert_eq!(names, ["messages/cut.csv.ack.csv", "notices_20261123_000001.csv"]);
+    assert_eq!(files_below(&stage.tenant("outbox")), Files::new());
+    assert!(String::from_utf8_lossy(&answers[names[0]]).contains(",HELD,file.incomplete,"));
 }

@@ -326,7 +326,8 @@ mod tests {
     fn a_released_file_that_is_refused_unread_gives_its_number_back() {
         let (data, mut tenant) = (tempfile::tempdir().unwrap(), testing::tenant("acme"));
         let (desk, held) = held(&data, &mut tenant);
-        let numbers = || desk.store.series(&tenant.id, "").unwrap().numbers;
+        let numbers =
+            || desk.store.series((&tenant.id, crate::model::Realm::Real), "").unwrap().numbers;
         assert_eq!(numbers().place(1), crate::batch::NumberPlace::Used);
         let now = Timestamp::UNIX_EPOCH;
         let released = desk.store.release(held.id, &Decider::Operator, now).unwrap();

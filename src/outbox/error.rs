@@ -20,6 +20,8 @@ pub enum OutboxError {
     Original(#[from] ReadError),
     #[error("unpack the original again")]
     Unpack(#[from] UnpackError),
+    #[error("render what the batch would send")]
+    Rehearsal(#[source] Box<dyn std::error::Error + Send + Sync>),
     #[error("tenant {0} is not configured")]
     UnknownTenant(TenantId),
 }

@@ -16,7 +16,7 @@ use super::views::Sights;
 use super::wiring;
 use crate::admin::{self, Admin};
 use crate::config::{Config, restart_needed};
-use crate::dispatch::{self, Dispatch, Routes};
+use crate::dispatch::{self, Dispatch, Rehearsal, Routes};
 use crate::files::{Journal, JournalEntry, TenantTree};
 use crate::intake::{self, Doorbell, Intake, Nudges, Tenants};
 use crate::model::TenantId;
@@ -242,6 +242,8 @@ impl App {
             Arc::clone(&nudges.outbox),
         )?;
         let answers = Arc::clone(&self.replaceable.answers);
+        let rehearsal =
+            Rehearsal::new(store.clone(), spool.clone(), self.replaceable.routes.clone());
         let publisher = Publisher::new(
             store.clone(),
             spool.clone(),
@@ -250,6 +252,7 @@ impl App {
                 tenant: Arc::new(move |tenant| {
                     answers.read().unwrap_or_else(PoisonError::into_inner).get(tenant).cloned()
                 }),
+                rehearse: Arc::new(move |batch, each| Ok(rehearsal.each_message(batch, each)?)),
             },
             (Arc::clone(world), Arc::clone(metrics)),
             Arc::clone(&nudges.outbox) as Arc<Notify>,

@@ -44,10 +44,7 @@ impl Desk {
         let folder = self.spool.batch(record.id);
         self.store.clear_chunks(record.id)?;
         let before = begin_anew(&mut record, now);
-        let mut vouchers = Vouchers::read(&folder, record.name())?;
-        if record.state == BatchState::Released {
-            vouchers.approve(&before.sha256);
-        }
+        let vouchers = Vouchers::of(&record, &before, &folder)?;
         self.end_incomplete(&record, now)?;
         if before.code.is_some() && record.state == BatchState::Claimed {
             return self.conclude_unread(tenant, record, before, &vouchers);
@@ -329,7 +326,8 @@ mod tests {
     fn a_released_file_that_is_refused_unread_gives_its_number_back() {
         let (data, mut tenant) = (tempfile::tempdir().unwrap(), testing::tenant("acme"));
         let (desk, held) = held(&data, &mut tenant);
-        let numbers = || desk.store.series(&tenant.id, "").unwrap().numbers;
+        let numbers =
+            || desk.store.series((&tenant.id, crate::model::Realm::Real), "").unwrap().numbers;
         assert_eq!(numbers().place(1), crate::batch::NumberPlace::Used);
         let now = Timestamp::UNIX_EPOCH;
         let released = desk.store.release(held.id, &Decider::Operator, now).unwrap();

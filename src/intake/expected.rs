@@ -13,7 +13,7 @@ use super::inbox::profile_of;
 use super::settings::{Expected, ProfileSettings, TenantSettings};
 use super::station::Intake;
 use crate::codes::Severity;
-use crate::model::{Notice, TenantId};
+use crate::model::{Notice, Realm, TenantId};
 use crate::store::BatchRecord;
 use crate::worker::blocking;
 
@@ -54,7 +54,8 @@ impl Desk {
         for profile in &tenant.profiles {
             let Some(expected) = &profile.expected else { continue };
             let is_it = |(of, path): &(TenantId, String)| {
-                *of == tenant.id && profile_of(tenant, path).name == profile.name
+                let is_meant = Realm::of_path(path) == Realm::Real;
+                *of == tenant.id && is_meant && profile_of(tenant, path).name == profile.name
             };
             for day in [today.yesterday().unwrap_or(today), today] {
                 let key = (tenant.id.clone(), profile.name.clone());
@@ -90,7 +91,7 @@ impl Desk {
             }
         }
         let Ok(midnight) = day.to_zoned(tenant.timezone.clone()) else { return Ok(false) };
-        Ok(match self.store.series(&tenant.id, &profile.name)?.last_taken {
+        Ok(match self.store.series((&tenant.id, Realm::Real), &profile.name)?.last_taken {
             Some(taken) => taken < midnight.timestamp(),
             // Nobody knows whether a profile that never had a file was there the day before.
             None => day == today,
@@ -105,7 +106,8 @@ impl Desk {
         now: Timestamp,
     ) -> Result<(), IntakeError> {
         let profile = tenant.profile(&record.facts.profile);
-        let Some(expected) = profile.and_then(|profile| profile.expected.as_ref()) else {
+        let expected = profile.and_then(|profile| profile.expected.as_ref());
+        let Some(expected) = expected.filter(|_| !record.realm().is_test()) else {
             return Ok(());
         };
         let rows = record.facts.rows_total;
@@ -118,6 +120,7 @@ impl Desk {
         };
         let notice = Notice {
             at: now,
+            realm: Realm::Real,
             severity: Severity::Warning,
             code: None,
             file: record.name().to_owned(),
@@ -150,6 +153,7 @@ fn missing(
     let name = &profile.name;
     Notice {
         at: now,
+        realm: Realm::Real,
         severity: Severity::Warning,
         code: None,
         file: expected.pattern.clone(),

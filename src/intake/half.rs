@@ -17,13 +17,13 @@ use super::ready::Readiness;
 use super::settings::TenantSettings;
 use super::station::{Intake, REST};
 use crate::files::{RelPath, Root};
-use crate::model::{FileForm, Proof, TenantId};
+use crate::model::{FileForm, Lane, Proof};
 use crate::records::{check_workbook, unpack};
 use crate::worker::blocking;
 
 /// One archive that was looked through.
 pub(super) struct Checked {
-    pub(super) tenant: TenantId,
+    pub(super) lane: Lane,
     pub(super) file: InboxFile,
     pub(super) is_whole: Result<bool, IntakeError>,
 }
@@ -43,32 +43,38 @@ impl Intake {
     }
 
     /// Looks through an archive.
-    pub(super) fn check_archive(&mut self, tenant: &Arc<TenantSettings>, file: InboxFile) {
-        let (tree, owner) = (self.tree(&tenant.id), Arc::clone(tenant));
+    pub(super) fn check_archive(
+        &mut self,
+        tenant: &Arc<TenantSettings>,
+        lane: &Lane,
+        file: InboxFile,
+    ) {
+        let (tree, owner, lane) = (self.tree(&tenant.id), Arc::clone(tenant), lane.clone());
         self.checking.push(Box::pin(async move {
-            let (id, path) = (owner.id.clone(), file.path.clone());
+            let path = file.path.clone();
             let check = move || {
                 let check = AssertUnwindSafe(|| look_through(&tree, &owner, &path));
                 // What falls over it here will do so when it is read, and is answered there.
                 catch_unwind(check).unwrap_or(Ok(true))
             };
-            Checked { tenant: id, file, is_whole: blocking(check).await }
+            Checked { lane, file, is_whole: blocking(check).await }
         }));
     }
 
     /// Takes up what an archive was found to be.
     pub(super) fn checked(&mut self, checked: Checked) {
-        let Checked { tenant, file, is_whole } = checked;
+        let Checked { lane, file, is_whole } = checked;
         let now = self.world.clock.now();
-        self.busy.remove(&tenant);
+        self.busy.remove(&lane);
         match is_whole {
             Ok(is_whole) => {
-                self.sightings.looked_through(&tenant, &file, is_whole);
-                self.look_again(&tenant, now);
+                self.sightings.looked_through(&lane.0, &file, is_whole);
+                self.look_again(&lane, now);
             }
             Err(error) => {
-                tracing::error!(%tenant, error = &error as &dyn Error, "inbox cannot be read");
-                self.look_again(&tenant, now + REST);
+                let error = &error as &dyn Error;
+                tracing::error!(tenant = %lane.0, error, "inbox cannot be read");
+                self.look_again(&lane, now + REST);
             }
         }
     }

@@ -146,7 +146,7 @@ impl Desk {
                 None => return Ok(false),
             },
         };
-        let series = self.store.series(&record.tenant, &profile.name)?;
+        let series = self.store.series((&record.tenant, record.realm()), &profile.name)?;
         Ok(self.reasons(record, profile, &series).is_empty())
     }
 }

@@ -13,7 +13,7 @@ use super::ready::Trailers;
 use super::settings::{MinProof, ProfileSettings, TenantSettings};
 use crate::codes::ReasonCode;
 use crate::files::{Entry, EntryKind, RelPath, Root, is_temporary_name};
-use crate::model::{FileVersion, Kind, Notice, Proof, TenantId};
+use crate::model::{FileVersion, Kind, Notice, Proof, Realm, TenantId};
 use crate::records::{TAIL_BYTES, ends_with_trailer};
 use crate::store::Store;
 
@@ -36,11 +36,13 @@ impl Inbox {
         tree: &Root,
         store: &Store,
         tenant: &TenantSettings,
+        realm: Realm,
         known: &Trailers,
     ) -> Result<Inbox, IntakeError> {
         let failed = |source| IntakeError::Inbox { tenant: tenant.id.to_string(), source };
-        let mut folders = vec!["inbox".to_owned()];
-        folders.extend(Kind::ALL.iter().map(|kind| format!("inbox/{kind}")));
+        let top = format!("{}inbox", realm.root());
+        let mut folders = vec![top.clone()];
+        folders.extend(Kind::ALL.iter().map(|kind| format!("{top}/{kind}")));
         let mut inbox = Inbox::default();
         for folder in folders {
             let entries = match tree.entries(&RelPath::of(&folder)) {
@@ -88,7 +90,8 @@ impl Desk {
     ) -> Result<(), IntakeError> {
         let name = path.rsplit('/').next().unwrap_or(path);
         let message = "the file is never taken, since its name cannot be answered".to_owned();
-        let notice = Notice::warning(now, ReasonCode::FileNameInvalid, name, message);
+        let notice =
+            Notice::warning(now, ReasonCode::FileNameInvalid, name, message).in_realm_of(path);
         let about = format!("{} {}", version.inode, version.modified_ns);
         // Names too long to be remembered whole are told apart by their beginnings.
         let what = format!("name {}", path.get(..path.floor_char_boundary(300)).unwrap_or(path));
@@ -147,7 +150,8 @@ mod tests {
         let store = Store::simulated(&SimulatedDisk::default()).unwrap();
         let mut tenant = testing::tenant("acme");
         tenant.plain.min_proof = MinProof::Strong;
-        let look = |known: &Trailers| Inbox::look(&tree, &store, &tenant, known).unwrap();
+        let look =
+            |known: &Trailers| Inbox::look(&tree, &store, &tenant, Realm::Real, known).unwrap();
         let first = look(&Trailers::default());
         let version = first.files[0].version;
         assert!(first.files[0].trailer);

@@ -45,7 +45,7 @@ impl Desk {
             let problem = FileProblem::new(ReasonCode::FileNameReused, message);
             return self.refuse(record, &[problem], pass.folder, pass.profile.is_numbered());
         }
-        let series = self.store.series(&record.tenant, &pass.profile.name)?;
+        let series = self.store.series((&record.tenant, record.realm()), &pass.profile.name)?;
         if let Err(problem) = in_sequence(pass, &record, &series) {
             drop(reading);
             return self.refuse(record, &[*problem], pass.folder, pass.profile.is_numbered());
@@ -155,7 +155,8 @@ impl Desk {
         let owner = self.store.batch(owner)?;
         let waits =
             |owner: &BatchRecord| matches!(owner.state, BatchState::Held | BatchState::Released);
-        Ok(owner.filter(waits).map(|owner| owner.id))
+        let same_realm = |owner: &BatchRecord| owner.realm() == record.realm();
+        Ok(owner.filter(waits).filter(same_realm).map(|owner| owner.id))
     }
 
     /// The file that has the same content and still counts: refused ones do not.
@@ -220,9 +221,10 @@ fn in_sequence(
     }
 }
 
-/// "The same file": kind, profile, directives and records; the last two are in one digest.
+/// "The same file": realm, kind, profile, directives and records; the last two are in one digest.
 fn content_of(record: &BatchRecord, reading: &Reading) -> [u8; 32] {
     let mut hash = Sha256::new();
+    hash.update(record.realm().root());
     hash.update(record.facts.kind.map_or("", |k| k.as_str()));
     hash.update([0]);
     hash.update(&record.facts.profile);

@@ -119,7 +119,8 @@ impl Desk {
             let (batch, name) = (record.id, record.name());
             let message =
                 format!("it came after {name} was taken (batch {batch}) and {}", problem.message);
-            let notice = Notice::warning(now, problem.code, sidecar.file.name(), message);
+            let notice = Notice::warning(now, problem.code, sidecar.file.name(), message)
+                .in_realm_of(&sidecar.file.path);
             let version = sidecar.file.version;
             let about = format!("{batch} {} {}", version.inode, version.modified_ns);
             let what = format!("late {}", sidecar.file.path);

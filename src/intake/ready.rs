@@ -8,7 +8,7 @@ use jiff::{SignedDuration, Timestamp};
 use super::pairs::{Group, InboxFile, Sidecar, SidecarKind};
 use super::settings::{MinProof, ProfileSettings};
 use crate::codes::ReasonCode;
-use crate::model::{BatchId, FileVersion, Proof, TenantId};
+use crate::model::{BatchId, FileVersion, Lane, Proof, Realm, TenantId};
 
 /// What the watcher saw of a path.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -38,7 +38,7 @@ pub(super) struct Sightings {
     /// Versions of sidecars that were held against a batch in vain.
     strangers: HashMap<(TenantId, String), (FileVersion, BatchId)>,
     /// What the last look at each inbox found at the ends of its files.
-    pub(super) trailers: HashMap<TenantId, Trailers>,
+    pub(super) trailers: HashMap<Lane, Trailers>,
 }
 
 /// By path: whether this version of a file ends with a trailer.
@@ -102,11 +102,13 @@ impl Sightings {
         (known.0 == sidecar.version).then_some(known.1)
     }
 
-    /// Forgets what is no longer in a tenant's inbox.
-    pub(super) fn keep_only(&mut self, tenant: &TenantId, paths: &HashSet<String>) {
-        self.seen.retain(|(of, path), _| of != tenant || paths.contains(path));
-        self.archives.retain(|(of, path), _| of != tenant || paths.contains(path));
-        self.strangers.retain(|(of, path), _| of != tenant || paths.contains(path));
+    /// Forgets what is no longer in an inbox of a tenant.
+    pub(super) fn keep_only(&mut self, (tenant, realm): &Lane, paths: &HashSet<String>) {
+        let is_elsewhere =
+            |of: &TenantId, path: &str| of != tenant || Realm::of_path(path) != *realm;
+        self.seen.retain(|(of, path), _| is_elsewhere(of, path) || paths.contains(path));
+        self.archives.retain(|(of, path), _| is_elsewhere(of, path) || paths.contains(path));
+        self.strangers.retain(|(of, path), _| is_elsewhere(of, path) || paths.contains(path));
     }
 
     /// When and why a file is taken, with the sidecars that are there.

@@ -29,7 +29,7 @@ use super::watch::InboxWatch;
 use crate::batch::BatchState;
 use crate::codes::ReasonCode;
 use crate::files::Root;
-use crate::model::{BatchId, FileState, Kind, TenantId};
+use crate::model::{BatchId, FileState, Kind, Lane, Realm, TenantId};
 use crate::spool::Spool;
 use crate::store::{BatchRecord, ControlRecord, Facts, Store};
 use crate::telemetry::Metrics;
@@ -61,12 +61,12 @@ pub struct Intake {
     nudges: Nudges,
     watch: InboxWatch,
     pub(super) sightings: Sightings,
-    /// Tenants whose inbox is to be looked through, and when.
-    looks: BTreeMap<(Timestamp, TenantId), ()>,
+    /// Inboxes that are to be looked through, and when.
+    looks: BTreeMap<(Timestamp, Lane), ()>,
     /// Claimed and not yet read, in the order of their claims.
     pub(super) waiting: VecDeque<(Timestamp, BatchRecord)>,
-    /// Tenants of which a file is being read: one at a time, so that "same again" is well defined.
-    pub(super) busy: HashSet<TenantId>,
+    /// Inboxes of which a file is being read: one at a time, so that "same again" is well defined.
+    pub(super) busy: HashSet<Lane>,
     reading: FuturesUnordered<BoxFuture<'static, Done>>,
     /// Where the files stood that are being read.
     pub(super) being_read: HashMap<BatchId, (TenantId, String)>,
@@ -172,12 +172,12 @@ impl Intake {
         }
         self.look_at_holds |= self.doorbell.take_released() || self.holds_due <= now;
         for tenant in self.doorbell.take() {
-            self.looks.insert((now, tenant), ());
+            self.look_at_both(&tenant, now);
         }
         let rescan = self.world.clock.instant() >= self.next_rescan;
         if rescan {
             for tenant in self.settings.tenants.all().keys() {
-                self.looks.insert((now, tenant.clone()), ());
+                self.look_at_both(tenant, now);
             }
             self.watch.add_all();
             self.look_at_holds = true;
@@ -201,7 +201,7 @@ impl Intake {
         }
         for record in seen.released {
             let waits = self.waiting.iter().any(|(_, waiting)| waiting.id == record.id);
-            if self.busy.contains(&record.tenant) {
+            if self.busy.contains(&record.inbox_lane()) {
                 // It may be the one that is being read.
                 self.released_waits = true;
             } else if !waits {
@@ -217,7 +217,7 @@ impl Intake {
         tracing::info!(tenant = %record.tenant, batch = %record.id, file = record.name(), by, "{what}");
     }
 
-    /// Looks through the inboxes that are due and claims at most one file of each idle tenant.
+    /// Looks through the inboxes that are due and claims at most one file of each idle one.
     async fn look(&mut self) -> Result<bool, IntakeError> {
         let now = self.world.clock.now();
         let mut due = HashSet::new();
@@ -227,48 +227,55 @@ impl Intake {
             due.insert(entry.remove_entry().0.1);
         }
         let mut claimed = false;
-        for id in due {
-            let waiting = self.waiting.iter().any(|(_, record)| record.tenant == id);
-            // A busy tenant is looked at again when its file is done.
-            let Some(tenant) = self.settings.tenants.of(&id).filter(|_| !waiting) else { continue };
-            if self.busy.contains(&id) {
-                continue;
-            }
-            match self.look_at(&tenant, now).await {
+        for lane in due {
+            let waiting = self.waiting.iter().any(|(_, record)| record.inbox_lane() == lane);
+            // A busy inbox is looked at again when its file is done.
+            let tenant = self.settings.tenants.of(&lane.0).filter(|_| !waiting);
+            let Some(tenant) = tenant.filter(|_| !self.busy.contains(&lane)) else { continue };
+            match self.look_at(&tenant, &lane, now).await {
                 Ok(found) => claimed |= found,
                 Err(error) if error.is_fatal() => return Err(error),
                 Err(error) => {
-                    tracing::error!(tenant = %id, error = &error as &dyn Error, "inbox cannot be read");
-                    self.look_again(&id, now + REST);
+                    let error = &error as &dyn Error;
+                    tracing::error!(tenant = %lane.0, error, "inbox cannot be read");
+                    self.look_again(&lane, now + REST);
                 }
             }
         }
         Ok(claimed)
     }
 
-    pub(super) fn look_again(&mut self, tenant: &TenantId, at: Timestamp) {
-        self.looks.insert((at, tenant.clone()), ());
+    fn look_at_both(&mut self, tenant: &TenantId, at: Timestamp) {
+        for realm in Realm::ALL {
+            self.looks.insert((at, (tenant.clone(), realm)), ());
+        }
+    }
+
+    pub(super) fn look_again(&mut self, lane: &Lane, at: Timestamp) {
+        self.looks.insert((at, lane.clone()), ());
     }
 
     async fn look_at(
         &mut self,
         tenant: &Arc<TenantSettings>,
+        lane: &Lane,
         now: Timestamp,
     ) -> Result<bool, IntakeError> {
-        if self.claim_cut(tenant, now).await? {
+        if self.claim_cut(tenant, lane, now).await? {
             return Ok(true);
         }
-        let Some((group, ready)) = self.next_file(tenant, now).await? else { return Ok(false) };
+        let next = self.next_file(tenant, lane, now).await?;
+        let Some((group, ready)) = next else { return Ok(false) };
         if ready.ready_at > now {
-            self.look_again(&tenant.id, ready.ready_at);
+            self.look_again(lane, ready.ready_at);
             return Ok(false);
         }
         if self.is_unchecked(tenant, &group.file, &ready) {
             if self.checking.len() < self.settings.files_at_once {
-                self.busy.insert(tenant.id.clone());
-                self.check_archive(tenant, group.file);
+                self.busy.insert(lane.clone());
+                self.check_archive(tenant, lane, group.file);
             } else {
-                self.look_again(&tenant.id, now + REST);
+                self.look_again(lane, now + REST);
             }
             return Ok(false);
         }
@@ -290,7 +297,7 @@ impl Intake {
         })
         .await?;
         let Some(record) = claimed else {
-            self.look_again(&tenant.id, now);
+            self.look_again(lane, now);
             return Ok(true);
         };
         self.claimed(record, now);
@@ -324,7 +331,8 @@ impl Intake {
 
     fn claimed(&mut self, record: BatchRecord, now: Timestamp) {
         let (tenant, batch) = (&record.tenant, record.id);
-        tracing::info!(%tenant, %batch, file = record.name(), "file claimed");
+        let test = record.realm().is_test().then_some(true);
+        tracing::info!(%tenant, %batch, file = record.name(), test, "file claimed");
         self.metrics.files_claimed.inc();
         self.waiting.push_back((now, record));
         self.nudges.outbox.notify_one();
@@ -334,17 +342,19 @@ impl Intake {
     async fn claim_cut(
         &mut self,
         tenant: &TenantSettings,
+        lane: &Lane,
         now: Timestamp,
     ) -> Result<bool, IntakeError> {
         let (desk, id) = (self.desk.clone(), tenant.id.clone());
         let uploads = blocking(move || desk.store.cut_uploads(&id)).await?;
-        let Some(cut) = uploads.into_iter().next() else { return Ok(false) };
+        let mut uploads = uploads.into_iter().filter(|cut| Realm::of_path(&cut.path) == lane.1);
+        let Some(cut) = uploads.next() else { return Ok(false) };
         let (desk, data_dir) = (self.desk.clone(), self.settings.data_dir.clone());
         let name = cut.path.rsplit('/').next().unwrap_or(&cut.path);
         if kind_of(tenant, name, cut.bytes).is_some() {
             // Half a sidecar says nothing, and sidecars get no answer; the notice told of it.
             blocking(move || desk.drop_cut(&data_dir, &cut)).await?;
-            self.look_again(&tenant.id, now);
+            self.look_again(lane, now);
             return Ok(true);
         }
         let message = format!("the upload was cut after {} bytes and not continued", cut.bytes);
@@ -357,7 +367,7 @@ impl Intake {
         let claimed = blocking(move || desk.claim_cut(&data_dir, record, &cut)).await?;
         match claimed {
             Some(record) => self.claimed(record, now),
-            None => self.look_again(&tenant.id, now),
+            None => self.look_again(lane, now),
         }
         Ok(true)
     }
@@ -370,14 +380,15 @@ impl Intake {
     async fn next_file(
         &mut self,
         tenant: &Arc<TenantSettings>,
+        lane: &Lane,
         now: Timestamp,
     ) -> Result<Option<(Group, Readiness)>, IntakeError> {
         let (tree, desk, owner) = (self.tree(&tenant.id), self.desk.clone(), Arc::clone(tenant));
-        let known = self.sightings.trailers.remove(&tenant.id).unwrap_or_default();
+        let (realm, known) = (lane.1, self.sightings.trailers.remove(lane).unwrap_or_default());
         let inbox = blocking(move || -> Result<Inbox, IntakeError> {
             let failed = |source| IntakeError::Inbox { tenant: owner.id.to_string(), source };
             let tree = Root::open(&tree).map_err(failed)?;
-            let inbox = Inbox::look(&tree, &desk.store, &owner, &known)?;
+            let inbox = Inbox::look(&tree, &desk.store, &owner, realm, &known)?;
             for (path, version) in &inbox.unanswerable {
                 desk.note_unanswerable(&owner.id, path, *version, now)?;
             }
@@ -385,8 +396,8 @@ impl Intake {
         })
         .await?;
         let paths: HashSet<String> = inbox.files.iter().map(|file| file.path.clone()).collect();
-        self.sightings.keep_only(&tenant.id, &paths);
-        self.sightings.trailers.insert(tenant.id.clone(), inbox.trailers);
+        self.sightings.keep_only(lane, &paths);
+        self.sightings.trailers.insert(lane.clone(), inbox.trailers);
         let paired = pair_up(tenant, inbox.files);
         let mut files = Vec::new();
         // An empty file is whole however its end was seen.
@@ -430,17 +441,20 @@ impl Intake {
         let now = self.world.clock.now();
         let mut started = false;
         while self.reading.len() < self.settings.files_at_once {
-            let next = self
-                .waiting
-                .iter()
-                .position(|(at, record)| *at <= now && !self.busy.contains(&record.tenant));
+            // Files that are only tried out never take all the room.
+            let tests = self.busy.iter().filter(|(_, realm)| realm.is_test()).count();
+            let full = tests > 0 && tests + 1 >= self.settings.files_at_once;
+            let next = self.waiting.iter().position(|(at, record)| {
+                let lane = record.inbox_lane();
+                *at <= now && !self.busy.contains(&lane) && !(full && lane.1.is_test())
+            });
             let Some((_, record)) = next.and_then(|at| self.waiting.remove(at)) else { break };
             let Some(tenant) = self.settings.tenants.of(&record.tenant) else {
                 // A tenant that left the configuration: its batch waits until it is back.
                 self.waiting.push_back((now + Duration::from_secs(60), record));
                 continue;
             };
-            self.busy.insert(record.tenant.clone());
+            self.busy.insert(record.inbox_lane());
             self.being_read.insert(record.id, (record.tenant.clone(), record.path.clone()));
             let given_up = self.strikes.get(&record.id).is_some_and(|s| *s >= STRIKES_MAX);
             self.reading.push(Box::pin(read(self.desk.clone(), tenant, record, now, given_up)));
@@ -451,8 +465,8 @@ impl Intake {
 
     fn settle(&mut self, done: Done) -> Result<(), IntakeError> {
         let now = self.world.clock.now();
-        self.busy.remove(&done.tenant);
-        self.look_again(&done.tenant, now);
+        self.busy.remove(&done.lane);
+        self.look_again(&done.lane, now);
         self.look_at_holds |= std::mem::take(&mut self.released_waits);
         let batch = done.batch.id;
         self.being_read.remove(&batch);
@@ -462,7 +476,7 @@ impl Intake {
                 self.look_at_holds |= record.facts.next_seq.is_some();
                 self.strikes.remove(&batch);
                 self.count(&record);
-                self.untidy.insert(done.tenant);
+                self.untidy.insert(done.lane.0);
                 if record.facts.kind == Some(Kind::Control) {
                     // It may have let a held file go on.
                     self.look_at_holds = true;
@@ -473,7 +487,7 @@ impl Intake {
             Err(error) if error.is_fatal() => return Err(error),
             Err(error) => {
                 *self.strikes.entry(batch).or_default() += done.strikes;
-                tracing::error!(tenant = %done.tenant, %batch, error = &error as &dyn Error,
+                tracing::error!(tenant = %done.lane.0, %batch, error = &error as &dyn Error,
                     "file cannot be taken through; it is tried again");
                 self.waiting.push_back((now + REST, done.batch));
             }
@@ -515,7 +529,8 @@ impl Intake {
         tracing::info!(tenant = %record.tenant, batch = %record.id, file = record.name(), state,
             code = facts.code.map_or("", ReasonCode::as_str), rows = facts.rows_total,
             accepted = facts.rows_accepted, rejected = facts.rows_rejected,
-            duplicate = facts.rows_duplicate, "file judged");
+            duplicate = facts.rows_duplicate, test = record.realm().is_test().then_some(true),
+            "file judged");
         if let Some(code) = facts.code.filter(|code| code.is_limit()) {
             self.metrics.limit_hits.of([code.as_str()]).inc();
         }
@@ -523,9 +538,10 @@ impl Intake {
         if record.state == BatchState::Held {
             return;
         }
-        self.metrics.rows.of(["accepted"]).inc_by(facts.rows_accepted);
-        self.metrics.rows.of(["rejected"]).inc_by(facts.rows_rejected);
-        self.metrics.rows.of(["duplicate"]).inc_by(facts.rows_duplicate);
+        let test = record.realm().yes_no();
+        self.metrics.rows.of(["accepted", test]).inc_by(facts.rows_accepted);
+        self.metrics.rows.of(["rejected", test]).inc_by(facts.rows_rejected);
+        self.metrics.rows.of(["duplicate", test]).inc_by(facts.rows_duplicate);
     }
 }
 

@@ -10,8 +10,8 @@ use super::identify::Identity;
 use super::prepare::Unprepared;
 use super::settings::ProfileSettings;
 use crate::model::FileForm;
-use crate::records::UnpackError;
-use crate::spool::BatchFolder;
+use crate::records::{UnpackError, unpack, write_first_sheet};
+use crate::spool::{BatchFolder, SpoolError};
 
 const BUFFER_BYTES: usize = 256 << 10;
 
@@ -35,6 +35,12 @@ impl From<IntakeError> for Unprepared {
     }
 }
 
+impl From<SpoolError> for Unprepared {
+    fn from(error: SpoolError) -> Unprepared {
+        Unprepared::Failed(error.into())
+    }
+}
+
 impl From<UnpackError> for Unprepared {
     fn from(error: UnpackError) -> Unprepared {
         match error {
@@ -55,8 +61,24 @@ pub(super) fn lay_out(
     if packing.is_none() && form != FileForm::Workbook {
         return Ok(Laid { form, original: None });
     }
-    let original = original(folder)?;
-    let form = folder.lay_out(packing, form, &profile.read)?;
+    let (original, settings) = (original(folder)?, &profile.read);
+    folder.remove_unpacked().map_err(IntakeError::from)?;
+    let inside = packing.map(|packing| {
+        folder.lay_out(|input, mut out| -> Result<FileForm, Unprepared> {
+            Ok(unpack(packing, input, original.bytes, &settings.limits, &mut out)?)
+        })
+    });
+    // The outer name may say it; else the name in the archive does.
+    let form = match inside.transpose()? {
+        Some(inside) if form == FileForm::Delimited => inside,
+        _ => form,
+    };
+    if form == FileForm::Workbook {
+        folder.lay_out(|input, mut out| -> Result<(), Unprepared> {
+            let bytes = input.metadata().map_err(UnpackError::Read)?.len();
+            Ok(write_first_sheet(input, bytes, settings, &mut out)?)
+        })?;
+    }
     Ok(Laid { form, original: Some(original) })
 }
 

@@ -5,11 +5,13 @@ use std::io::{self, Read};
 
 use super::IntakeError;
 use super::pairs::{SidecarKind, well_known};
+use crate::batch::BatchState;
 use crate::codes::ReasonCode;
 use crate::records::{
     DIGEST_NOTE_MAX_BYTES, FileProblem, MANIFEST_MAX_BYTES, Manifest, noted_digest,
 };
 use crate::spool::BatchFolder;
+use crate::store::{BatchRecord, Facts};
 
 const SHA256_DIGITS: usize = 64;
 const MD5_DIGITS: usize = 32;
@@ -43,9 +45,16 @@ struct Note {
 }
 
 impl Vouchers {
-    /// Reads the sidecars that were claimed with the file of this name.
-    pub(super) fn read(folder: &BatchFolder, file: &str) -> Result<Vouchers, IntakeError> {
-        let mut vouchers = Vouchers::default();
+    /// Reads the sidecars that were claimed with a file. One that was held passes only with the bytes that
+    /// were found then: what is approved is what is sent.
+    pub(super) fn of(
+        record: &BatchRecord,
+        before: &Facts,
+        folder: &BatchFolder,
+    ) -> Result<Vouchers, IntakeError> {
+        let is_approved = record.state == BatchState::Released;
+        let approved = is_approved.then(|| before.sha256.clone());
+        let (mut vouchers, file) = (Vouchers { approved, ..Vouchers::default() }, record.name());
         for name in folder.sidecars()? {
             // Sentinels, also those of the profile's own pattern, have said all with their coming.
             if let Some((kind, _)) = well_known(&name) {
@@ -92,11 +101,6 @@ impl Vouchers {
     /// The manifest, where it can be read.
     pub(super) fn manifest(&self) -> Option<&Manifest> {
         self.manifest.as_ref().and_then(|manifest| manifest.as_ref().ok())
-    }
-
-    /// Lets a file pass only with the bytes that were held: what is approved is what is sent.
-    pub(super) fn approve(&mut self, sha256: &str) {
-        self.approved = Some(sha256.to_owned());
     }
 
     /// True where a digest shows that they speak of these bytes, and where they ask for nothing: they

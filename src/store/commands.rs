@@ -218,6 +218,9 @@ fn report(touched: &mut Touched) {
     for publication in [Publication::Errors, Publication::Rejected, Publication::Ack] {
         touched.publish(publication);
     }
+    if touched.record.is_rehearsed() {
+        touched.publish(Publication::Rendered);
+    }
     if touched.record.state == BatchState::Closed {
         LATE.into_iter().for_each(|publication| touched.publish(publication));
     }

@@ -9,7 +9,7 @@ use super::intake::Acceptance;
 use super::keys;
 use super::records::{BatchRecord, Facts, decode, encode};
 use crate::batch::{BatchEvent, NumberPlace, Numbers, USUAL_FILES};
-use crate::model::TenantId;
+use crate::model::{Realm, TenantId};
 
 /// The files of one profile so far; those that no profile matches are a series of their own.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -32,9 +32,12 @@ struct StoredSeries {
 
 impl Store {
     /// The files of a profile so far, by its name; empty for files without one.
-    pub fn series(&self, tenant: &TenantId, profile: &str) -> Result<Series, StoreError> {
-        let key = keys::named(tenant, profile.as_bytes());
-        Ok(self.stored_series(&key)?.1)
+    pub fn series(
+        &self,
+        (tenant, realm): (&TenantId, Realm),
+        profile: &str,
+    ) -> Result<Series, StoreError> {
+        Ok(self.stored_series(&key_of(tenant, realm, profile))?.1)
     }
 
     fn stored_series(&self, key: &[u8]) -> Result<(Option<Vec<u8>>, Series), StoreError> {
@@ -62,7 +65,7 @@ impl Store {
             return Ok(None);
         }
         let Facts { profile, seq, .. } = if gives_back { before } else { &record.facts };
-        let (key, seq) = (keys::named(&record.tenant, profile.as_bytes()), *seq);
+        let (key, seq) = (key_of(&record.tenant, record.realm(), profile), *seq);
         let (stored, mut series) = self.stored_series(&key)?;
         let was = series.clone();
         if acceptance.numbered || gives_back {
@@ -88,6 +91,11 @@ impl Store {
         };
         Ok(Some((Op::Put(Space::Series, key, value), expect)))
     }
+}
+
+/// No profile's name holds a slash, so that the series of tests stand apart.
+fn key_of(tenant: &TenantId, realm: Realm, profile: &str) -> Vec<u8> {
+    keys::named(tenant, format!("{}{profile}", realm.root()).as_bytes())
 }
 
 /// Accepted files use their number up, held ones take it unless they wait for an earlier one, refused

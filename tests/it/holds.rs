@@ -161,6 +161,6 @@ fn a_missing_file_is_told_of_when_the_program_stood_still_at_the_end_of_its_day(
         .collect();
     let said = |what: &str| notices.iter().filter(|line| line.contains(what)).count();
     assert_eq!(said("was taken on 2026-11-24 by 23:30"), 1, "{notices:?}");
-    assert_eq!((said("STK_1.csv,the file has 2"), said("STK_2.csv,the file has 1")), (1, 1));
+    assert_eq!((said("STK_1.csv,\"the file has 2"), said("STK_2.csv,\"the file has 1")), (1, 1));
     assert_eq!(notices.len(), 3, "{notices:?}");
 }

@@ -18,6 +18,7 @@ mod notices;
 mod old_stores;
 mod preview;
 mod redrop;
+mod sandbox;
 mod service;
 mod sidecars;
 mod spec;

@@ -9,7 +9,7 @@ use crate::stage::{End, Life, Stage, files_below};
 
 /// Monday, 10:00 in Berlin.
 const START: &str = "2026-11-23T09:00:00Z";
-const PATIENCE: Duration = Duration::from_secs(4 * 3600);
+const PATIENCE: Duration = Duration::from_secs(48 * 3600);
 /// An upload takes its time.
 const LATER: Duration = Duration::from_secs(120);
 const FIRST: &str = "phone,text\n01701234501,One\n";

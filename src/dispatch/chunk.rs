@@ -55,8 +55,21 @@ struct Plan {
     settled: Vec<RowOutcome>,
     /// May be sent now.
     outbound: Vec<Outbound>,
-    /// Not due yet: when, by position in the chunk.
-    waiting: HashMap<u32, Timestamp>,
+    /// Not due yet, by position in the chunk.
+    waiting: HashMap<u32, Wait>,
+}
+
+/// Until when a row waits that could not be sent now, or of a paused batch.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Wait {
+    Deferred(Timestamp),
+    Paused(Timestamp),
+}
+
+impl Plan {
+    fn defer(&mut self, index: u32, until: Timestamp) {
+        self.waiting.insert(index, Wait::Deferred(until));
+    }
 }
 
 impl ChunkTask {
@@ -102,7 +115,7 @@ impl ChunkTask {
                 continue;
             }
             if let Some(due) = earlier.and_then(|o| o.deferred_until).filter(|due| *due > now) {
-                plan.waiting.insert(index, due);
+                plan.defer(index, due);
                 continue;
             }
             self.plan_row(index, &row, earlier, &mut composer, &mut zones, &mut plan);
@@ -123,8 +136,7 @@ impl ChunkTask {
         let attempts = earlier.map_or(0, |o| o.attempts);
         let settle = |status: Status, code: ReasonCode| {
             let test = self.live.record.realm().yes_no();
-            let outcome = earlier.cloned().unwrap_or_else(|| untried(index));
-            let outcome = ended(outcome, status, code, now);
+            let outcome = ended(index, earlier, status, code, now);
             self.metrics.rows_settled.of([outcome.status.as_str(), test]).inc();
             outcome
         };
@@ -139,11 +151,9 @@ impl ChunkTask {
             Verdict::Expire => {
                 plan.settled.push(settle(Status::Expired, ReasonCode::PolicyExpired));
             }
-            Verdict::Wait { until, .. } => {
-                plan.waiting.insert(index, until);
-            }
+            Verdict::Wait { until, .. } => plan.defer(index, until),
             Verdict::Send if self.paused => {
-                plan.waiting.insert(index, expires_at);
+                plan.waiting.insert(index, Wait::Paused(expires_at));
             }
             Verdict::Send => {
                 let closes_at = question.window.map(|w| w.closes_at(now, question.zone));
@@ -152,10 +162,10 @@ impl ChunkTask {
                 // provider or template to come back, at the latest until it expires.
                 let again = now.saturating_add(ABSENCE_WAIT).unwrap_or(expires_at).min(expires_at);
                 if providers.is_empty() {
-                    plan.waiting.insert(index, again);
+                    plan.defer(index, again);
                 } else if let Some(until) = all_resting(&providers, now) {
                     // Nothing is written for rows that only wait for a provider to wake.
-                    plan.waiting.insert(index, until.min(expires_at));
+                    plan.defer(index, until.min(expires_at));
                 } else {
                     match composer.compose(row, channel, attempts + 1) {
                         Ok(message) => plan.outbound.push(Outbound {
@@ -168,7 +178,7 @@ impl ChunkTask {
                             providers,
                         }),
                         Err(Unrenderable(ReasonCode::RowTemplateUnknown)) => {
-                            plan.waiting.insert(index, again);
+                            plan.defer(index, again);
                         }
                         Err(Unrenderable(code)) => plan.settled.push(settle(Status::Failed, code)),
                     }
@@ -231,7 +241,7 @@ impl ChunkTask {
         &self,
         before: &ChunkRecord,
         windows: &[u32],
-        waiting: &HashMap<u32, Timestamp>,
+        waiting: &HashMap<u32, Wait>,
     ) -> Result<ChunkRecord, DispatchError> {
         let latest = self.live.latest(self.number)?;
         self.live.consolidate(self.number, &latest)?;
@@ -248,7 +258,7 @@ pub(super) fn remaining(
     before: &ChunkRecord,
     rows: &[StoredRow<'_>],
     latest: &HashMap<u32, RowOutcome>,
-    waiting: &HashMap<u32, Timestamp>,
+    waiting: &HashMap<u32, Wait>,
     now: Timestamp,
 ) -> ChunkRecord {
     let mut resendable = 0;
@@ -264,9 +274,14 @@ pub(super) fn remaining(
         }
         let deferred_until = outcome.and_then(|o| o.deferred_until);
         // Planned waiting is the newer word; rows that were never reached are due at once.
-        let due = waiting.get(&index).copied().or(deferred_until).unwrap_or(now);
+        let wait = waiting.get(&index).copied().or(deferred_until.map(Wait::Deferred));
+        let (due, is_deferred) = match wait {
+            Some(Wait::Deferred(until)) => (until, until > now),
+            Some(Wait::Paused(until)) => (until, false),
+            None => (now, false),
+        };
         after.open += 1;
-        after.deferred += u32::from(due > now);
+        after.deferred += u32::from(is_deferred);
         after.due = Some(after.due.map_or(due, |earliest| earliest.min(due)));
     }
     after.resendable = Some(resendable);
@@ -285,11 +300,13 @@ fn all_resting(providers: &[Arc<Provider>], now: Timestamp) -> Option<Timestamp>
 /// A row that ends without a further attempt. One that may have gone out stays in doubt, whatever ends
 /// its wait.
 pub(super) fn ended(
-    row: RowOutcome,
+    index: u32,
+    earlier: Option<&RowOutcome>,
     status: Status,
     code: ReasonCode,
     now: Timestamp,
 ) -> RowOutcome {
+    let row = earlier.cloned().unwrap_or_else(|| untried(index));
     let (status, code) = match row.is_in_doubt() {
         true => (Status::Unknown, ReasonCode::DeliveryOutcomeUnknown),
         false => (status, code),

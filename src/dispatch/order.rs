@@ -132,8 +132,7 @@ fn cancelled(index: u32, outcome: Option<&RowOutcome>, now: Timestamp) -> Option
     if outcome.is_some_and(RowOutcome::is_settled) {
         return None;
     }
-    let row = outcome.cloned().unwrap_or_else(|| untried(index));
-    Some(ended(row, Status::Cancelled, ReasonCode::PolicyCancelled, now))
+    Some(ended(index, outcome, Status::Cancelled, ReasonCode::PolicyCancelled, now))
 }
 
 /// A row that begins anew. One that may have gone out stays in doubt until its next attempt says more.
@@ -188,7 +187,7 @@ mod tests {
         assert!(!anew.is_settled());
         let over = cancelled(3, Some(&anew), at).unwrap();
         assert_eq!((over.status, over.attempts), (Status::Unknown, 2));
-        let expired = ended(anew, Status::Expired, ReasonCode::PolicyExpired, at);
+        let expired = ended(3, Some(&anew), Status::Expired, ReasonCode::PolicyExpired, at);
         assert_eq!((expired.status, expired.code), (Status::Unknown, unknown.code));
     }
 }

@@ -29,7 +29,7 @@ fn chunks_of_the_first_version_can_be_worked_on_and_their_rows_resent() {
     store.conclude(record.clone(), BatchEvent::FileAccepted, &Acceptance::default()).unwrap();
     let before = store.chunk(record.id, 0).unwrap().unwrap();
     assert_eq!(before.resendable, None, "nobody counted them");
-    let done = ChunkRecord { open: 0, resendable: Some(0), due: None, ..before.clone() };
+    let done = ChunkRecord { open: 0, resendable: Some(0), due: None, ..before };
     store.release_windows(record.id, &[], &before, &done).unwrap();
     assert_eq!(store.chunk(record.id, 0).unwrap(), Some(done));
 
@@ -40,7 +40,7 @@ fn chunks_of_the_first_version_can_be_worked_on_and_their_rows_resent() {
     store.carry_out(&commands).unwrap();
     let (_, order) = store.orders(1).unwrap().pop().unwrap();
     let before = store.chunk(record.id, 1).unwrap().unwrap();
-    let counted = ChunkRecord { open: 1, resendable: Some(0), due: Some(at(10)), ..before.clone() };
+    let counted = ChunkRecord { open: 1, resendable: Some(0), due: Some(at(10)), ..before };
     store.advance_order(record.id, &order, &[(before, counted.clone())]).unwrap();
     assert_eq!(store.chunk(record.id, 1).unwrap(), Some(counted));
     assert_eq!(store.timers(record.id, 9).unwrap(), [(at(10), 1)]);

@@ -10,16 +10,18 @@ mod ids;
 mod message;
 mod name;
 mod notice;
+mod realm;
 mod target;
 mod upload;
 mod words;
 
 pub use age::MaxAge;
-pub use attempt::{Attempt, Outcome, UntilHint};
+pub use attempt::{Attempt, Outcome, Receipt, UntilHint};
 pub use ids::{BatchId, InvalidId, TenantId};
 pub use message::{OutgoingMessage, message_id_for};
 pub use name::{is_invisible, normalise_name};
 pub use notice::Notice;
+pub use realm::{Lane, Realm};
 pub use target::Target;
 pub use upload::{CutUpload, FileVersion, UploadEvidence};
 pub use words::{

@@ -48,6 +48,8 @@ mod reader;
 
 mod address;
 
+mod e164;
+
 mod moment;
 
 mod template;

@@ -54,8 +54,7 @@ impl Desk {
         }
         let identity = identify(tenant, &record.path)?;
         record.facts.kind = Some(identity.kind);
-        let allowed = tenant.account_kinds.get(&record.account);
-        if allowed.is_some_and(|kinds| !kinds.contains(&identity.kind)) {
+        if !tenant.may_drop(&record.account, identity.kind) {
             let message = format!("this account may not drop {}", identity.kind);
             return Err(refuse(ReasonCode::FileKindNotAllowed, message));
         }

@@ -5,6 +5,8 @@ use std::fmt::Write;
 use super::pages::Portrait;
 use super::sample::Sample;
 use super::tables::time;
+use crate::channel::TEST_ENDINGS;
+use crate::codes::ReasonCode;
 use crate::intake::{MinProof, NamePattern, ProfileSettings, SentinelPattern, TenantSettings};
 use crate::model::{BatchId, Category, Kind};
 use crate::policy::Consent;
@@ -28,6 +30,7 @@ pub(super) fn text(tenant: Portrait<'_>, samples: &[Sample]) -> Vec<u8> {
         held(tenant.intake),
         cells(tenant.intake),
         profiles(tenant.intake),
+        try_it(tenant),
         files_here(),
     ];
     let text = sections.join("\n").replace('\n', LINE_END);
@@ -52,7 +55,7 @@ fn head(tenant: &TenantSettings) -> String {
     let id = &tenant.id;
     let mut text = format!(
         "How to send messages as {id}\n\nDrop a CSV file into /inbox. Every file is answered in /outbox: whether it was taken, what is\n\
-         wrong in which line, and later what became of each row. This page is made of the settings in\nforce; so are all files beside it.\n"
+         wrong in which line, and later what became of each row. What is dropped into /test/inbox is only\ntried out (10). This page is made of the settings in force; so are all files beside it.\n"
     );
     if tenant.suspended {
         text.push_str("\nAT PRESENT NOTHING IS TAKEN: the operator has suspended this tenant.\n");
@@ -219,6 +222,7 @@ fn lines_above() -> String {
              message to one address; none: nothing\n  \
              #reject_threshold=0.2  the share of bad rows over which the whole file is refused\n  \
              #allow_duplicate=yes   takes the same records again\n  \
+             #test=yes              only tries the file out, see 10\n  \
              #x_<name>=<text>       comes back in the answers",
         ),
     )
@@ -364,9 +368,34 @@ fn dialect(read: &ReadSettings) -> Option<String> {
     (!words.is_empty()).then(|| words.join(", "))
 }
 
+fn try_it(tenant: Portrait<'_>) -> String {
+    let mut text = lines(
+        "A file dropped into /test/inbox is taken, checked and answered as one in /inbox, but nothing of it\n\
+         is sent: a simulator takes the messages. It is answered in /test/outbox, and the column test of its\n\
+         ACK says yes. What was tried out is not remembered for what is meant, nor the other way round:\n\
+         neither files nor row_ids nor numbers. So try a file out as it is, then drop it into /inbox. The line\n\
+         #test=yes above the header does the same to a file in /inbox, which is answered in /outbox.\n",
+    );
+    if tenant.answers.writes(Answer::Rendered) {
+        let (batch, date) = (BatchId::from_u64(1), "20261122");
+        let subject = Subject { name: "messages_x.csv", date, batch };
+        let name = tenant.answers.pattern(Answer::Rendered).name(subject);
+        text.push(format!("{name} then shows each message as it would be sent.\n"));
+    }
+    text.extend(lines(
+        "Each row ends delivered, or otherwise if its number, or its address before the @, ends in\n\
+         (+491701230101, ann.0101@example.com):\n",
+    ));
+    for (ending, status, code, about) in TEST_ENDINGS {
+        let why = code.map_or(about, ReasonCode::as_str);
+        text.push(format!("  {ending}  {:<9}  {why}", status.as_str()).trim_end().to_owned());
+    }
+    section("10. Try it first", text)
+}
+
 fn files_here() -> String {
     section(
-        "10. The files beside this one",
+        "11. The files beside this one",
         lines(
             "samples/         files that are accepted as they are\n\
              columns.csv      every column, how it is written and what it means\n\

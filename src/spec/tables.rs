@@ -82,8 +82,18 @@ fn sizes(tenant: Portrait<'_>) -> Vec<Limit> {
         ("record_bytes", sized(read.record_max_bytes), "row.record_too_long", "a row, as UTF-8"),
         ("directives", sized(read.directives_max), "header.directive_invalid", "lines #key=value"),
         ("name_bytes", NAME_MAX_BYTES.to_string(), "file.name_invalid", "the name of a file"),
-        ("stored_bytes", bound(quota.bytes), "file.quota_exceeded", "all in /inbox and /media"),
-        ("stored_files", bound(quota.files), "file.quota_exceeded", "files in /inbox and /media"),
+        (
+            "stored_bytes",
+            bound(quota.bytes),
+            "file.quota_exceeded",
+            "all in /inbox, /test/inbox, /media",
+        ),
+        (
+            "stored_files",
+            bound(quota.files),
+            "file.quota_exceeded",
+            "files in /inbox, /test/inbox, /media",
+        ),
         (
             "reject_threshold",
             rules.reject_threshold.to_string(),

@@ -79,6 +79,8 @@ pub enum Publication {
     /// The original goes from the batch's folder to the archive.
     Archive,
     Ack,
+    /// The messages of a file that is only tried out.
+    Rendered,
     Result,
     Final,
     /// The summary, and the end of the progress file.
@@ -89,12 +91,13 @@ pub enum Publication {
 }
 
 impl Publication {
-    pub const ALL: [Publication; 9] = [
+    pub const ALL: [Publication; 10] = [
         Publication::Supersede,
         Publication::Errors,
         Publication::Rejected,
         Publication::Archive,
         Publication::Ack,
+        Publication::Rendered,
         Publication::Result,
         Publication::Final,
         Publication::Summary,
@@ -108,6 +111,7 @@ impl Publication {
             Publication::Rejected => "rejected",
             Publication::Archive => "archive",
             Publication::Ack => "ack",
+            Publication::Rendered => "rendered",
             Publication::Result => "result",
             Publication::Final => "final",
             Publication::Summary => "summary",

@@ -11,7 +11,7 @@ use super::live::LiveBatch;
 use super::provider::Provider;
 use crate::batch::{NextStep, after_attempt};
 use crate::codes::ReasonCode;
-use crate::model::{Attempt, OutgoingMessage, Status};
+use crate::model::{Attempt, Outcome, OutgoingMessage, Status};
 use crate::spool::RowOutcome;
 use crate::telemetry::Metrics;
 use crate::world::World;
@@ -164,11 +164,12 @@ impl Sending {
         outcome.provider = provider.id().to_owned();
         outcome.provider_message_id = attempt.provider_message_id;
         outcome.provider_code = attempt.provider_code;
-        let went_out = matches!(status, Status::Submitted | Status::Sent);
+        let went_out = attempt.outcome == Outcome::Accepted;
         outcome.submitted_at = went_out.then_some(now);
         outcome.sent_at = (status == Status::Sent).then_some(now);
         outcome.ended_at = Some(now);
-        self.metrics.rows_settled.of([status.as_str()]).inc();
+        let test = self.live.record.realm().yes_no();
+        self.metrics.rows_settled.of([status.as_str(), test]).inc();
         outcome
     }
 

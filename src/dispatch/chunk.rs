@@ -1,23 +1,24 @@
 //! One chunk, from its timer to its release: decide, claim, send, settle.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
 
 use futures_util::stream::{self, FuturesUnordered, StreamExt};
 use jiff::Timestamp;
-use jiff::tz::TimeZone;
 use tokio_util::sync::CancellationToken;
 
 use super::attempt::{Outbound, Sending};
 use super::error::DispatchError;
+use super::exits::Exits;
 use super::live::LiveBatch;
 use super::message::{Composer, Unrenderable};
 use super::provider::Provider;
+use super::question::{Zones, question};
 use super::settings::Route;
 use crate::codes::ReasonCode;
-use crate::model::{Category, ChannelKind, Status};
-use crate::policy::{Question, Verdict, Window, decide};
+use crate::model::Status;
+use crate::policy::{Verdict, decide};
 use crate::spool::{RowOutcome, RowState, StoredRow};
 use crate::store::{ChunkRecord, Store, WindowRecord};
 use crate::telemetry::Metrics;
@@ -27,15 +28,13 @@ use crate::world::World;
 /// How long rows wait whose channel has no provider, or whose template is not there, any more.
 const ABSENCE_WAIT: Duration = Duration::from_secs(60);
 
-pub(super) type Providers = Arc<BTreeMap<String, Arc<Provider>>>;
-
 /// What the task of a chunk works with.
 #[derive(Debug, Clone)]
 pub(super) struct ChunkTask {
     pub(super) live: Arc<LiveBatch>,
     pub(super) number: u32,
     pub(super) route: Arc<Route>,
-    pub(super) providers: Providers,
+    pub(super) exits: Exits,
     pub(super) store: Store,
     pub(super) world: Arc<World>,
     pub(super) metrics: Arc<Metrics>,
@@ -105,8 +104,8 @@ impl ChunkTask {
         let chunk = self.live.chunk(&record)?;
         let latest = self.live.latest(self.number)?;
         let (now, mut plan) = (self.world.clock.now(), Plan::default());
-        let mut composer = Composer::new(&self.live, &self.route);
-        let mut zones = Zones { tenant: &self.route.timezone, named: HashMap::new() };
+        let mut composer = Composer::new(&self.live.record, &self.live.head, &self.route);
+        let mut zones = Zones::new(&self.route.timezone);
         for (index, row) in (0..).zip(chunk.rows()?) {
             if row.state != RowState::Accepted {
                 continue;
@@ -136,8 +135,9 @@ impl ChunkTask {
         let now = self.world.clock.now();
         let attempts = earlier.map_or(0, |o| o.attempts);
         let settle = |status: Status, code: ReasonCode| {
+            let test = self.live.record.realm().yes_no();
             let outcome = ended(index, earlier, status, code, now);
-            self.metrics.rows_settled.of([outcome.status.as_str()]).inc();
+            self.metrics.rows_settled.of([outcome.status.as_str(), test]).inc();
             outcome
         };
         let Some(channel) = row.channel else {
@@ -145,15 +145,7 @@ impl ChunkTask {
             return;
         };
         let expires_at = self.expires_at(row);
-        let question = Question {
-            category: row.category.unwrap_or(Category::Marketing),
-            consent: self.route.consent,
-            sender_allowed: self.route.may_send_as(channel, row.sender),
-            send_at: row.send_at,
-            expires_at,
-            window: row.window.and_then(|(from, until)| Window::new(from, until).ok()),
-            zone: zones.of(row.tz),
-        };
+        let question = question(&self.route, row, channel, expires_at, zones.of(row.tz));
         match decide(&question, now) {
             Verdict::Suppress(code) => plan.settled.push(settle(Status::Suppressed, code)),
             Verdict::Expire => {
@@ -165,7 +157,7 @@ impl ChunkTask {
             }
             Verdict::Send => {
                 let closes_at = question.window.map(|w| w.closes_at(now, question.zone));
-                let providers = self.providers_of(channel);
+                let providers = self.exits.on(channel, &self.route);
                 // Where the configuration changed since the row was accepted, the row waits for its
                 // provider or template to come back, at the latest until it expires.
                 let again = now.saturating_add(ABSENCE_WAIT).unwrap_or(expires_at).min(expires_at);
@@ -203,12 +195,6 @@ impl ChunkTask {
         let due = row.send_at.map_or(accepted, |at| at.max(accepted));
         let lifetime = expires_at.duration_since(due);
         expires_at.max(again.saturating_add(lifetime).unwrap_or(Timestamp::MAX))
-    }
-
-    /// The channel's providers, in order of failover.
-    fn providers_of(&self, channel: ChannelKind) -> Vec<Arc<Provider>> {
-        let names = self.route.channels.get(&channel).into_iter().flatten();
-        names.filter_map(|id| self.providers.get(id).cloned()).collect()
     }
 
     /// Claims a window durably, sends its rows, and syncs their outcomes.
@@ -342,23 +328,5 @@ pub(super) fn untried(index: u32) -> RowOutcome {
         submitted_at: None,
         sent_at: None,
         ended_at: None,
-    }
-}
-
-/// Zones by name, looked up once a chunk.
-struct Zones<'a> {
-    tenant: &'a TimeZone,
-    named: HashMap<String, TimeZone>,
-}
-
-impl Zones<'_> {
-    fn of(&mut self, name: &str) -> &TimeZone {
-        if name.is_empty() {
-            return self.tenant;
-        }
-        let tenant = self.tenant;
-        self.named
-            .entry(name.to_owned())
-            .or_insert_with(|| TimeZone::get(name).unwrap_or_else(|_| tenant.clone()))
     }
 }

@@ -110,7 +110,8 @@ impl OrderTask {
             }
         }
         for row in changed.iter().filter(|row| row.is_settled()) {
-            self.metrics.rows_settled.of([row.status.as_str()]).inc();
+            let test = self.live.record.realm().yes_no();
+            self.metrics.rows_settled.of([row.status.as_str(), test]).inc();
         }
         latest.extend(changed.iter().map(|row| (row.index, row.clone())));
         // Counted from what stands there now: the same number where a crash made it the second time.

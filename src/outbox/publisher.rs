@@ -159,8 +159,9 @@ impl Press {
             let (tenant, file) = (&record.tenant, record.name());
             let state = record.facts.state.map_or("", FileState::as_str);
             let code = record.facts.code.map_or("", ReasonCode::as_str);
-            self.metrics.files_answered.of([state]).inc();
-            tracing::info!(%tenant, batch = %record.id, file, state, code, "file answered");
+            self.metrics.files_answered.of([state, record.realm().yes_no()]).inc();
+            let test = record.realm().is_test().then_some(true);
+            tracing::info!(%tenant, batch = %record.id, file, state, code, test, "file answered");
         }
         Ok(())
     }

@@ -28,6 +28,8 @@ pub struct Commands {
 struct Touched {
     before: Vec<u8>,
     record: BatchRecord,
+    /// Where the batch will stand once its hold is ended, which the caller does.
+    ends_as: Option<BatchState>,
     ops: Vec<Op>,
     /// Rows of it ended failed, expired or unknown; none as long as nobody asked.
     resendable: Option<bool>,
@@ -103,7 +105,13 @@ impl Store {
                 let before = self.engine.get(Space::Batches, &keys::batch(batch))?;
                 let before = before.ok_or(StoreError::Conflict)?;
                 let record: BatchRecord = decode("batches", &before)?;
-                place.insert(Touched { before, record, ops: Vec::new(), resendable: None })
+                place.insert(Touched {
+                    before,
+                    record,
+                    ends_as: None,
+                    ops: Vec::new(),
+                    resendable: None,
+                })
             }
         };
         let standing = self.standing(touched, op)?;
@@ -112,7 +120,9 @@ impl Store {
             Err(unfit) => return Ok(Err(unfit)),
         };
         match effect {
-            Effect::Nothing | Effect::Release | Effect::RefuseHeld => {}
+            Effect::Nothing => {}
+            Effect::Release => touched.ends_as = Some(BatchState::Released),
+            Effect::RefuseHeld => touched.ends_as = Some(BatchState::Refused),
             Effect::Pause | Effect::Resume => {
                 touched.record.control.paused = effect == Effect::Pause;
                 touched.order(OrderAct::Look, None, by, *at);
@@ -158,7 +168,7 @@ impl Store {
             touched.resendable = Some(self.has_resendable(record.id)?);
         }
         Ok(Standing {
-            state: record.state,
+            state: touched.ends_as.unwrap_or(record.state),
             paused: record.control.paused,
             cancelled: record.control.cancelled,
             reopened: record.control.reopened_at.is_some(),
@@ -207,6 +217,9 @@ fn report(touched: &mut Touched) {
     touched.record.control.reported = true;
     for publication in [Publication::Errors, Publication::Rejected, Publication::Ack] {
         touched.publish(publication);
+    }
+    if touched.record.is_rehearsed() {
+        touched.publish(Publication::Rendered);
     }
     if touched.record.state == BatchState::Closed {
         LATE.into_iter().for_each(|publication| touched.publish(publication));

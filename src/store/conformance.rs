@@ -6,7 +6,7 @@ use super::engine::Space;
 use super::*;
 use crate::batch::{BatchEvent, BatchState, Decider, Effect, Publication};
 use crate::codes::ReasonCode;
-use crate::model::{BatchId, ControlOp, FileVersion, Proof, UploadEvidence};
+use crate::model::{BatchId, ControlOp, FileVersion, Proof, Realm, UploadEvidence};
 
 pub(super) fn at(seconds: i64) -> Timestamp {
     Timestamp::from_second(1_780_000_000 + seconds).unwrap()
@@ -132,7 +132,7 @@ fn journey(reopen: &mut dyn FnMut(Option<Store>) -> Store) {
     hold(&store, 20);
     let store = reopen(Some(store));
     assert_eq!(store.holds().unwrap(), []);
-    assert_eq!(store.series(&upload.tenant, "").unwrap(), Series::default());
+    assert_eq!(store.series((&upload.tenant, Realm::Real), "").unwrap(), Series::default());
 
     beside(store, reopen);
 }
@@ -214,7 +214,7 @@ fn hold(store: &Store, id: u64) {
         };
         store.conclude(record, BatchEvent::FileHeld, &numbered).unwrap()
     };
-    let series = || store.series(&claimed(id).tenant, "billing").unwrap();
+    let series = || store.series((&claimed(id).tenant, Realm::Real), "billing").unwrap();
     let publications = || store.publications(99).unwrap();
     let publish_all = || {
         for (batch, publication) in publications() {
@@ -260,10 +260,10 @@ fn steer(store: &Store, id: u64) {
     store.put_chunks(record.id, std::slice::from_ref(&open)).unwrap();
     store.conclude(record.clone(), BatchEvent::FileAccepted, &Acceptance::default()).unwrap();
     let tenant = &record.tenant;
-    assert_eq!(store.campaign(tenant, "may", 9).unwrap(), [record.id]);
-    assert_eq!(store.campaign(tenant, "ma", 9).unwrap(), []);
-    assert_eq!(store.newest_named(tenant, None, "a.csv").unwrap(), Some(record.id));
-    assert_eq!(store.newest_named(tenant, Some("messages"), "a.csv").unwrap(), None);
+    assert_eq!(store.campaign((tenant, Realm::Real), "may", 9).unwrap(), [record.id]);
+    assert_eq!(store.campaign((tenant, Realm::Real), "ma", 9).unwrap(), []);
+    assert_eq!(store.newest_named((tenant, Realm::Real), None, "a.csv").unwrap(), Some(record.id));
+    assert_eq!(store.newest_named((tenant, Realm::Real), Some("messages"), "a.csv").unwrap(), None);
     assert_eq!(store.chunk_of_row(record.id, 1, 4).unwrap(), Some(open.clone()));
     assert_eq!(store.chunk_of_row(record.id, 1, 5).unwrap(), None);
 

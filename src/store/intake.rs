@@ -283,7 +283,9 @@ impl Store {
                 ops.push(put);
                 expected.push(expect);
             }
-            if let Some((put, expect)) = self.series_step(&mut record, event, acceptance)? {
+            if let Some((put, expect)) =
+                self.series_step(&mut record, &stored.facts, event, acceptance)?
+            {
                 ops.push(put);
                 expected.push(expect);
             }
@@ -372,6 +374,9 @@ fn consequences(
 ) -> Vec<Op> {
     let mut ops: Vec<Op> = publications.iter().map(|p| order_of(record.id, *p)).collect();
     ops.push(listing(record));
+    if record.state == BatchState::Running && record.is_rehearsed() {
+        ops.push(order_of(record.id, Publication::Rendered));
+    }
     if before == BatchState::Claimed {
         let path = keys::named(&record.tenant, record.path.as_bytes());
         ops.push(Op::Put(Space::Taken, path, encode(&StoredTaken { batch: record.id })));
@@ -380,7 +385,7 @@ fn consequences(
     let is_judged = matches!(before, BatchState::Claimed | BatchState::Released);
     let is_duplicate = record.facts.state == Some(FileState::Duplicate);
     if is_judged && !is_duplicate && !record.facts.campaign.is_empty() {
-        let mut key = campaign_prefix(&record.tenant, &record.facts.campaign);
+        let mut key = campaign_prefix(&record.tenant, record.realm(), &record.facts.campaign);
         key.extend_from_slice(&keys::batch(record.id));
         ops.push(Op::Put(Space::Campaigns, key, vec![RECORD_VERSION]));
     }

@@ -8,7 +8,7 @@ use super::engine::{StoreError, VALUE_MAX_BYTES};
 use super::orders::OrderAct;
 use crate::batch::{BatchState, Counts};
 use crate::codes::ReasonCode;
-use crate::model::{BatchId, FileForm, FileState, Kind, Proof, Status, TenantId};
+use crate::model::{BatchId, FileForm, FileState, Kind, Lane, Proof, Realm, Status, TenantId};
 
 /// Bytes that a batch's record may grow by after its verdict: who ended its hold, what is asked of it.
 const LATER_BYTES: usize = 384;
@@ -178,12 +178,35 @@ impl BatchRecord {
         }
     }
 
+    /// Whether the file is meant or only tried out: by its folder, or because it says so itself.
+    pub fn realm(&self) -> Realm {
+        if self.facts.test { Realm::Test } else { Realm::of_path(&self.path) }
+    }
+
+    /// True where the messages are shown as they would be sent.
+    pub fn is_rehearsed(&self) -> bool {
+        let is_sent = matches!(self.state, BatchState::Running | BatchState::Closed);
+        is_sent && self.realm().is_test() && self.facts.kind != Some(Kind::Control)
+    }
+
+    /// The batches among which it has its turn to be sent.
+    pub fn lane(&self) -> Lane {
+        (self.tenant.clone(), self.realm())
+    }
+
+    /// The files among which it has its turn to be read: what it says itself is not known before.
+    pub fn inbox_lane(&self) -> Lane {
+        (self.tenant.clone(), Realm::of_path(&self.path))
+    }
+
     /// The folder of the answers: the inbox's sub-folder, mirrored.
     pub fn answer_folder(&self) -> String {
-        let folder = self.path.rsplit_once('/').map_or("", |(folder, _)| folder);
+        let root = Realm::of_path(&self.path).root();
+        let path = Realm::within(&self.path);
+        let folder = path.rsplit_once('/').map_or("", |(folder, _)| folder);
         match folder.split_once('/') {
-            Some((_, below)) => format!("outbox/{below}"),
-            None => "outbox".to_owned(),
+            Some((_, below)) => format!("{root}outbox/{below}"),
+            None => format!("{root}outbox"),
         }
     }
 }
@@ -249,6 +272,9 @@ pub struct Facts {
     /// How the records are written; the text of a packed file or a workbook is laid beside it.
     #[serde(with = "form_text", default)]
     pub form: FileForm,
+    /// The file says `#test=yes`.
+    #[serde(default)]
+    pub test: bool,
     /// The file's `#x_*` directives, in order.
     #[serde(default)]
     pub x: Vec<(String, String)>,
@@ -386,7 +412,18 @@ mod tests {
         assert_eq!((record.name(), &*record.answer_folder()), ("A.csv", "outbox/contacts"));
         record.path = "inbox/B.csv".to_owned();
         assert_eq!((record.name(), &*record.answer_folder()), ("B.csv", "outbox"));
+        assert_eq!(record.realm(), Realm::Real);
+        record.facts.test = true;
+        assert_eq!((record.realm(), &*record.answer_folder()), (Realm::Test, "outbox"));
         let back: BatchRecord = decode("batches", &encode(&record)).unwrap();
         assert_eq!(back, record);
+        record.facts.test = false;
+        for (path, folder) in [
+            ("test/inbox/C.csv", "test/outbox"),
+            ("test/inbox/contacts/C.csv", "test/outbox/contacts"),
+        ] {
+            record.path = path.to_owned();
+            assert_eq!((record.realm(), &*record.answer_folder()), (Realm::Test, folder));
+        }
     }
 }

@@ -72,7 +72,8 @@ impl StreamRecord {
 impl Store {
     /// Says something to a tenant, once for all.
     pub fn notice(&self, tenant: &TenantId, notice: &Notice) -> Result<(), StoreError> {
-        self.append(tenant, Stream::Notices, notice.cells(), notice.at, None).map(|_| ())
+        self.append(tenant, Stream::notices(notice.realm), notice.cells(), notice.at, None)
+            .map(|_| ())
     }
 
     /// Says something to a tenant unless the last that was said under `what` was `about` the same: a
@@ -85,7 +86,7 @@ impl Store {
         about: &str,
     ) -> Result<bool, StoreError> {
         let once = Some((what, about));
-        self.append(tenant, Stream::Notices, notice.cells(), notice.at, once)
+        self.append(tenant, Stream::notices(notice.realm), notice.cells(), notice.at, once)
     }
 
     /// Adds a line at the end of a stream.

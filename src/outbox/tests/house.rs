@@ -217,6 +217,7 @@ fn publisher(data: &Path, store: &Store, spool: &Spool, world: &Arc<World>) -> P
     let settings = Settings {
         data_dir: data.to_owned(),
         tenant: Arc::new(move |id| (id.as_str() == "acme").then(|| answers.clone())),
+        rehearse: Arc::new(|_, _| Ok(())),
     };
     let metrics = Arc::new(Metrics::new("test"));
     let (world, nudge) = (Arc::clone(world), Arc::new(Notify::new()));

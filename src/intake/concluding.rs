@@ -12,7 +12,7 @@ use super::facts::{cut, fill};
 use super::identify::identify;
 use super::marker::Marker;
 use super::numbering::number_of;
-use super::prepare::{Prepared, Unprepared};
+use super::prepare::{Prepared, Unprepared, directive};
 use super::reading::{Pass, Reading, read_file};
 use super::settings::TenantSettings;
 use super::unpack::Original;
@@ -115,6 +115,11 @@ impl Desk {
         fill(&mut record.facts, reading);
         note_proof(record, original, reading.facts.trailer);
         let folder = self.spool.batch(record.id);
+        if !reading.refused.is_empty() {
+            // What its directives say is not known where the header is refused.
+            let says = directive(&folder.text(), "test");
+            record.facts.test |= says.is_some_and(|word| word.eq_ignore_ascii_case("yes"));
+        }
         let problem = vouchers.disagreement(&folder, record.facts.bytes, &record.facts.sha256)?;
         reading.refused.splice(0..0, problem);
         Ok(())

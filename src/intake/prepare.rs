@@ -75,7 +75,7 @@ impl Desk {
             number: identity.number,
         };
         let announced = || manifest.and_then(|m| m.directive("profile")).map(str::to_owned);
-        let Some(name) = directive_profile(&folder.text()).or_else(announced) else {
+        let Some(name) = directive(&folder.text(), "profile").or_else(announced) else {
             return Ok(prepared);
         };
         let profile = tenant.profile(&name).ok_or_else(|| {
@@ -96,8 +96,8 @@ impl Desk {
     }
 }
 
-/// The profile that the file itself asks for, read before anything else is known of its dialect.
-fn directive_profile(input: &Path) -> Option<String> {
+/// A directive as the file itself has it, read before anything else is known of its dialect.
+pub(super) fn directive(input: &Path, wanted: &str) -> Option<String> {
     let mut head = BufReader::new(File::open(input).ok()?.take(64 * 1024));
     let mut line = Vec::new();
     loop {
@@ -111,7 +111,7 @@ fn directive_profile(input: &Path) -> Option<String> {
             continue;
         }
         let (key, value) = text.strip_prefix('#')?.split_once('=')?;
-        if key.trim().eq_ignore_ascii_case("profile") {
+        if key.trim().eq_ignore_ascii_case(wanted) {
             return Some(value.trim().trim_end_matches([',', ';', '\t', '|']).to_owned());
         }
     }

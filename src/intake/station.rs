@@ -155,10 +155,10 @@ impl Intake {
         while let Ok(seen) = self.watch.signs.try_recv() {
             self.sightings.sign(&seen.tenant, &seen.path, seen.sign, now);
         }
-        for tenant in self.doorbell.take() {
+        for lane in self.doorbell.take() {
             // It rings for released files, too.
             self.look_at_holds = true;
-            self.look_at_both(&tenant, now);
+            self.look_again(&lane, now);
         }
         let rescan = self.world.clock.instant() >= self.next_rescan;
         if rescan {

@@ -6,6 +6,7 @@ use super::IntakeError;
 use crate::records::{FileProblem, RowError};
 use crate::spool::{
     BatchFolder, ChunkBuilder, DuplicateMark, LogWriter, RowHead, StoredProblem, StoredRow,
+    StreamedLog,
 };
 use crate::store::ChunkRecord;
 
@@ -14,7 +15,7 @@ use super::same_again::Marks;
 /// Rows go to chunks, problems to their own file; nothing counts before `finish`.
 #[derive(Debug)]
 pub(super) struct RowWriter {
-    rows: LogWriter,
+    rows: StreamedLog,
     problems: LogWriter,
     builder: ChunkBuilder,
     chunks: Vec<ChunkRecord>,
@@ -30,7 +31,7 @@ impl RowWriter {
     /// Begins anew: what an unfinished try left in the folder is emptied.
     pub(super) fn create(folder: &BatchFolder) -> Result<RowWriter, IntakeError> {
         Ok(RowWriter {
-            rows: LogWriter::create(&folder.rows())?,
+            rows: StreamedLog::create(&folder.rows())?,
             problems: LogWriter::create(&folder.problems())?,
             builder: ChunkBuilder::default(),
             chunks: Vec::new(),
@@ -162,7 +163,7 @@ impl RowWriter {
             }
             log.sync()?;
         }
-        self.rows.sync()?;
+        self.rows.finish()?;
         self.problems.sync()?;
         folder.sync()?;
         Ok(self.chunks)

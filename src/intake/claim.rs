@@ -117,7 +117,7 @@ impl Desk {
         };
         remove_label(&data, cut)?;
         if taken.is_none() {
-            self.store.forget_claim(&record)?;
+            self.store.forget_claim(record.id)?;
             folder.remove()?;
         }
         self.store.forget_cut_upload(cut)?;
@@ -166,7 +166,7 @@ impl Desk {
         if !sidecars.is_empty() {
             tree.sync_folder(&inbox).map_err(half_done)?;
         }
-        self.store.forget_claim(record)?;
+        self.store.forget_claim(record.id)?;
         self.spool.batch(record.id).remove()?;
         Ok(())
     }

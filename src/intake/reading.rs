@@ -16,7 +16,7 @@ use super::writer::RowWriter;
 use crate::batch::Counts;
 use crate::codes::{ReasonCode, Severity};
 use crate::model::{Category, ChannelKind, FileForm};
-use crate::policy::{Question, Verdict, Window, decide, expiry};
+use crate::policy::{Question, Verdict, Window, decide};
 use crate::records::{
     Dedupe, Directives, Facts, FileProblem, Manifest, MessageChecker, MessageRow, Opened,
     ReadError, Record, RecordReader, RowError, Step,
@@ -250,10 +250,10 @@ impl Rows<'_> {
             .window
             .and_then(|(from, until)| Window::new(from, until).ok())
             .or_else(|| tenant.windows.get(&message.category).copied());
-        let due = message.send_at.unwrap_or(now).max(now);
+        let due = message.send_at.unwrap_or(now);
         let expires_at = message
             .expires_at
-            .unwrap_or_else(|| expiry(&tenant.max_age, message.category, message.channel, due));
+            .unwrap_or_else(|| tenant.max_age.expiry(message.category, message.channel, due));
         let (sender, _) = sender_of(tenant, message.channel, &message.sender);
         self.digest(message, &variables)?;
         let template = message.template_at.and_then(|at| tenant.templates.get(at));
@@ -282,6 +282,7 @@ impl Rows<'_> {
             window: window.map(|w| (w.from, w.until)),
             send_at: message.send_at,
             expires_at: Some(expires_at),
+            expiry_given: message.expires_at.is_some(),
             parts: 0,
             x,
             variables,

@@ -12,8 +12,8 @@ use jiff::tz::TimeZone;
 
 use super::name_pattern::NamePattern;
 use crate::batch::{Guards, SequenceRule, Thresholds};
-use crate::model::{Category, ChannelKind, Kind, Proof, TenantId};
-use crate::policy::{Consent, MaxAge, Window};
+use crate::model::{Category, ChannelKind, Kind, MaxAge, Proof, TenantId};
+use crate::policy::{Consent, Window};
 use crate::records::{Dedupe, ReadSettings, TemplateNeeds, TenantContext};
 use crate::report::AnswerPattern;
 
@@ -120,6 +120,7 @@ impl TenantSettings {
             channels: self.channels.clone(),
             default_category: profile.default_category,
             templates: self.templates.clone(),
+            max_age: self.max_age,
             now,
         }
     }

@@ -148,7 +148,8 @@ impl Intake {
         let claimed = blocking(move || -> Result<Vec<BatchRecord>, IntakeError> {
             desk.sweep_row_ids()?;
             let mut kept = Vec::new();
-            for record in desk.store.batches_in(&[BatchState::Claimed])? {
+            let open = desk.store.open_batches()?;
+            for record in open.into_iter().filter(|b| b.state == BatchState::Claimed) {
                 if desk.resume_claim(&tenants.join(record.tenant.as_str()), &record)? {
                     kept.push(record);
                 }

@@ -118,7 +118,7 @@ impl RowWriter {
             duplicates: None,
             open: 0,
             deferred: 0,
-            resendable: 0,
+            resendable: Some(0),
             due: None,
         };
         self.chunks.push(foreseen(chunk, outlook));

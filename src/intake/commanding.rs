@@ -71,18 +71,7 @@ impl<'a> Asking<'a> {
         let (realm, inbox) = (record.realm(), Realm::of_path(&record.path));
         let commands = Commands::new(decider(account).to_string(), now);
         let (held, outcomes, outcome_bytes) = (Vec::new(), HashMap::new(), 0);
-        Asking {
-            desk,
-            tenant,
-            account,
-            realm,
-            inbox,
-            now,
-            commands,
-            held,
-            outcomes,
-            outcome_bytes,
-        }
+        Asking { desk, tenant, account, realm, inbox, now, commands, held, outcomes, outcome_bytes }
     }
 
     /// Decides one operation; `folder` is looked in first where a file is named. Returns what it acts

@@ -52,3 +52,18 @@ impl Doorbell {
         self.notify.notified().await;
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_upload_lets_nobody_look_at_held_files() {
+        let bell = Doorbell::default();
+        bell.ring(&"acme".parse().unwrap());
+        assert!(!bell.take_released());
+        bell.ring_for_released();
+        assert_eq!((bell.take_released(), bell.take_released()), (true, false));
+        assert_eq!(bell.take().len(), 1, "the tenant's inbox is looked through all the same");
+    }
+}

@@ -202,10 +202,15 @@ impl RowWriter {
                 continue;
             }
             let at = log.append(DuplicateMark::KIND, &DuplicateMark::encode(&found))?;
-            let position = Position { offset: record.offset, bytes: record.bytes };
-            let chunk = Chunk::read(&rows, position, None)?;
+            let nothing_is_left = found.len() as u64 == outlook.accepted;
             *outlook = Outlook::default();
-            for (index, row) in chunk.rows()?.iter().enumerate() {
+            let position = Position { offset: record.offset, bytes: record.bytes };
+            let left = match nothing_is_left {
+                true => None,
+                false => Some(Chunk::read(&rows, position, None)?),
+            };
+            let left = left.as_ref().map(Chunk::rows).transpose()?.unwrap_or_default();
+            for (index, row) in left.iter().enumerate() {
                 let is_marked =
                     found.binary_search_by_key(&index, |mark| mark.index as usize).is_ok();
                 if row.state == RowState::Accepted && !is_marked {

@@ -64,6 +64,8 @@ mod tests {
         assert!(!bell.take_released());
         bell.ring_for_released();
         assert_eq!((bell.take_released(), bell.take_released()), (true, false));
-        assert_eq!(bell.take().len(), 1, "the tenant's inbox is looked through all the same");
+        assert_eq!(bell.take().len(), 2, "the tenant's inboxes are looked through all the same");
+        bell.ring_at(&"acme".parse().unwrap(), "test/inbox/a.csv");
+        assert_eq!(bell.take().len(), 1);
     }
 }

@@ -49,6 +49,7 @@ pub(super) fn list(
         "batch_id",
         "tenant",
         "file",
+        "test",
         "stage",
         "state",
         "code",

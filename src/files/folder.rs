@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use super::area::{is_inbox_folder, is_kind};
+use super::area::{is_inbox_folder, is_kind, is_part};
 use super::listing::Listing;
 use super::{Entry, EntryKind, HomeError, RelPath};
 
@@ -66,8 +66,6 @@ pub(super) fn shown(folder: &RelPath, entry: &Entry) -> bool {
     match entry.kind {
         EntryKind::File => true,
         EntryKind::Other => false,
-        EntryKind::Folder => {
-            !is_inbox_folder(folder) || (folder.names().len() == 1 && is_kind(&entry.name))
-        }
+        EntryKind::Folder => !is_inbox_folder(folder) || (is_part(folder) && is_kind(&entry.name)),
     }
 }

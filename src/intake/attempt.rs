@@ -11,13 +11,13 @@ use super::concluding::Desk;
 use super::settings::TenantSettings;
 use crate::batch::BatchEvent;
 use crate::codes::ReasonCode;
-use crate::model::{FileState, TenantId};
+use crate::model::{FileState, Lane};
 use crate::store::{Acceptance, BatchRecord, Facts};
 use crate::worker::blocking;
 
 /// One file that was read to its end, or could not be.
 pub(super) struct Done {
-    pub(super) tenant: TenantId,
+    pub(super) lane: Lane,
     pub(super) batch: BatchRecord,
     pub(super) result: Result<BatchRecord, IntakeError>,
     /// How much nearer a failure brought the file to being given up.
@@ -36,7 +36,7 @@ pub(super) async fn read(
     now: Timestamp,
     given_up: bool,
 ) -> Done {
-    let (id, batch) = (tenant.id.clone(), record.clone());
+    let (lane, batch) = (record.inbox_lane(), record.clone());
     let result = blocking(move || {
         if given_up {
             return desk.refuse_internal(record);
@@ -50,7 +50,7 @@ pub(super) async fn read(
         Err(IntakeError::Input { .. }) => 1,
         _ => 0,
     };
-    Done { tenant: id, batch, result, strikes }
+    Done { lane, batch, result, strikes }
 }
 
 impl Desk {

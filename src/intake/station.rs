@@ -16,17 +16,20 @@ use tokio::time::Instant;
 use super::IntakeError;
 use super::attempt::{Done, STRIKES_MAX, read};
 use super::concluding::Desk;
-use super::expected::Settled;
+use super::doorbell::Doorbell;
+use super::expected::SettledDays;
+use super::half::Checked;
 use super::inbox::{Inbox, profile_of};
+use super::late::Orphan;
 use super::marker::{acts_on_others, is_marker, let_markers_wait};
-use super::pairs::{Group, Sidecar, pair_up};
-use super::ready::{Doorbell, Readiness, Sightings};
+use super::pairs::{Group, kind_of, pair_up};
+use super::ready::{Readiness, Sightings};
 use super::settings::{MinProof, ProfileSettings, Settings, TenantSettings};
 use super::watch::InboxWatch;
 use crate::batch::BatchState;
 use crate::codes::ReasonCode;
 use crate::files::Root;
-use crate::model::{BatchId, FileState, Kind, TenantId};
+use crate::model::{BatchId, FileState, Kind, Lane, Realm, TenantId};
 use crate::spool::Spool;
 use crate::store::{BatchRecord, ControlRecord, Facts, Store};
 use crate::telemetry::Metrics;
@@ -34,7 +37,9 @@ use crate::worker::{Progress, Worker, blocking};
 use crate::world::World;
 
 /// How long a file that cannot be taken through rests before the next try.
-const REST: Duration = Duration::from_secs(5);
+pub(super) const REST: Duration = Duration::from_secs(5);
+/// How long a released file waits before its first answers are looked for again.
+const UNANSWERED: Duration = Duration::from_secs(1);
 
 /// Whom intake wakes when a batch was concluded.
 #[derive(Debug, Clone, Default)]
@@ -48,25 +53,29 @@ type Tidied = (TenantId, Result<bool, IntakeError>);
 
 /// The station.
 pub struct Intake {
-    settings: Settings,
-    desk: Desk,
-    world: Arc<World>,
+    pub(super) settings: Settings,
+    pub(super) desk: Desk,
+    pub(super) world: Arc<World>,
     metrics: Arc<Metrics>,
     doorbell: Arc<Doorbell>,
     nudges: Nudges,
     watch: InboxWatch,
     pub(super) sightings: Sightings,
-    /// Tenants whose inbox is to be looked through, and when.
-    looks: BTreeMap<(Timestamp, TenantId), ()>,
+    /// Inboxes that are to be looked through, and when.
+    looks: BTreeMap<(Timestamp, Lane), ()>,
     /// Claimed and not yet read, in the order of their claims.
-    waiting: VecDeque<(Timestamp, BatchRecord)>,
-    /// Tenants of which a file is being read: one at a time, so that "same again" is well defined.
-    busy: HashSet<TenantId>,
+    pub(super) waiting: VecDeque<(Timestamp, BatchRecord)>,
+    /// Inboxes of which a file is being read: one at a time, so that "same again" is well defined.
+    pub(super) busy: HashSet<Lane>,
     reading: FuturesUnordered<BoxFuture<'static, Done>>,
+    /// Where the files stood that are being read.
+    pub(super) being_read: HashMap<BatchId, (TenantId, String)>,
+    /// Archives that are looked through before they are claimed: the tenant is busy meanwhile.
+    pub(super) checking: FuturesUnordered<BoxFuture<'static, Checked>>,
     /// Of files that failed and are tried again.
     strikes: HashMap<BatchId, u32>,
     /// Expected files of which nothing is left to say today.
-    settled: Settled,
+    pub(super) settled: SettledDays,
     finished: Vec<Done>,
     /// Tenants whose memory of row ids may have become too scattered.
     untidy: BTreeSet<TenantId>,
@@ -74,6 +83,8 @@ pub struct Intake {
     tidying: FuturesUnordered<BoxFuture<'static, Tidied>>,
     /// The held files are to be looked through.
     look_at_holds: bool,
+    /// When again, since a released file waits for its first answers.
+    holds_due: Timestamp,
     /// A released file waits until another one of its tenant is read.
     released_waits: bool,
     recovered: bool,
@@ -116,12 +127,15 @@ impl Intake {
             waiting: VecDeque::new(),
             busy: HashSet::new(),
             reading: FuturesUnordered::new(),
+            being_read: HashMap::new(),
+            checking: FuturesUnordered::new(),
             strikes: HashMap::new(),
-            settled: Settled::new(),
+            settled: SettledDays::new(),
             finished: Vec::new(),
             untidy: BTreeSet::new(),
             tidying: FuturesUnordered::new(),
             look_at_holds: true,
+            holds_due: Timestamp::MAX,
             released_waits: false,
             recovered: false,
             next_rescan,
@@ -134,7 +148,8 @@ impl Intake {
         let claimed = blocking(move || -> Result<Vec<BatchRecord>, IntakeError> {
             desk.sweep_row_ids()?;
             let mut kept = Vec::new();
-            for record in desk.store.batches_in(&[BatchState::Claimed])? {
+            let open = desk.store.open_batches()?;
+            for record in open.into_iter().filter(|b| b.state == BatchState::Claimed) {
                 if desk.resume_claim(&tenants.join(record.tenant.as_str()), &record)? {
                     kept.push(record);
                 }
@@ -155,15 +170,14 @@ impl Intake {
         while let Ok(seen) = self.watch.signs.try_recv() {
             self.sightings.sign(&seen.tenant, &seen.path, seen.sign, now);
         }
+        self.look_at_holds |= self.doorbell.take_released() || self.holds_due <= now;
         for tenant in self.doorbell.take() {
-            // It rings for released files, too.
-            self.look_at_holds = true;
-            self.looks.insert((now, tenant), ());
+            self.look_at_both(&tenant, now);
         }
         let rescan = self.world.clock.instant() >= self.next_rescan;
         if rescan {
             for tenant in self.settings.tenants.all().keys() {
-                self.looks.insert((now, tenant.clone()), ());
+                self.look_at_both(tenant, now);
             }
             self.watch.add_all();
             self.look_at_holds = true;
@@ -180,13 +194,14 @@ impl Intake {
         let (desk, tenants) = (self.desk.clone(), self.settings.tenants.clone());
         let now = self.world.clock.now();
         let seen = blocking(move || desk.look_at_holds(&tenants, now)).await?;
+        self.holds_due = if seen.unanswered { now + UNANSWERED } else { Timestamp::MAX };
         for record in seen.refused {
             self.tell_of_hold(&record, "held file refused");
             self.nudges.outbox.notify_one();
         }
         for record in seen.released {
             let waits = self.waiting.iter().any(|(_, waiting)| waiting.id == record.id);
-            if self.busy.contains(&record.tenant) {
+            if self.busy.contains(&record.inbox_lane()) {
                 // It may be the one that is being read.
                 self.released_waits = true;
             } else if !waits {
@@ -202,7 +217,7 @@ impl Intake {
         tracing::info!(tenant = %record.tenant, batch = %record.id, file = record.name(), by, "{what}");
     }
 
-    /// Looks through the inboxes that are due and claims at most one file of each idle tenant.
+    /// Looks through the inboxes that are due and claims at most one file of each idle one.
     async fn look(&mut self) -> Result<bool, IntakeError> {
         let now = self.world.clock.now();
         let mut due = HashSet::new();
@@ -212,45 +227,57 @@ impl Intake {
             due.insert(entry.remove_entry().0.1);
         }
         let mut claimed = false;
-        for id in due {
-            let waiting = self.waiting.iter().any(|(_, record)| record.tenant == id);
-            // A busy tenant is looked at again when its file is done.
-            let Some(tenant) = self.settings.tenants.of(&id).filter(|_| !waiting) else { continue };
-            if self.busy.contains(&id) {
-                continue;
-            }
-            match self.look_at(&tenant, now).await {
+        for lane in due {
+            let waiting = self.waiting.iter().any(|(_, record)| record.inbox_lane() == lane);
+            // A busy inbox is looked at again when its file is done.
+            let tenant = self.settings.tenants.of(&lane.0).filter(|_| !waiting);
+            let Some(tenant) = tenant.filter(|_| !self.busy.contains(&lane)) else { continue };
+            match self.look_at(&tenant, &lane, now).await {
                 Ok(found) => claimed |= found,
                 Err(error) if error.is_fatal() => return Err(error),
                 Err(error) => {
-                    tracing::error!(tenant = %id, error = &error as &dyn Error, "inbox cannot be read");
-                    self.look_again(&id, now + REST);
+                    let error = &error as &dyn Error;
+                    tracing::error!(tenant = %lane.0, error, "inbox cannot be read");
+                    self.look_again(&lane, now + REST);
                 }
             }
         }
         Ok(claimed)
     }
 
-    fn look_again(&mut self, tenant: &TenantId, at: Timestamp) {
-        self.looks.insert((at, tenant.clone()), ());
+    fn look_at_both(&mut self, tenant: &TenantId, at: Timestamp) {
+        for realm in Realm::ALL {
+            self.looks.insert((at, (tenant.clone(), realm)), ());
+        }
+    }
+
+    pub(super) fn look_again(&mut self, lane: &Lane, at: Timestamp) {
+        self.looks.insert((at, lane.clone()), ());
     }
 
     async fn look_at(
         &mut self,
         tenant: &Arc<TenantSettings>,
+        lane: &Lane,
         now: Timestamp,
     ) -> Result<bool, IntakeError> {
-        if self.claim_cut(tenant, now).await? {
+        if self.claim_cut(tenant, lane, now).await? {
             return Ok(true);
         }
-        let Some((group, ready)) = self.next_file(tenant, now).await? else { return Ok(false) };
+        let next = self.next_file(tenant, lane, now).await?;
+        let Some((group, ready)) = next else { return Ok(false) };
         if ready.ready_at > now {
-            self.look_again(&tenant.id, ready.ready_at);
+            self.look_again(lane, ready.ready_at);
             return Ok(false);
         }
-        if self.is_half_an_archive(tenant, &group.file, &ready).await? {
-            self.look_again(&tenant.id, now);
-            return Ok(true);
+        if self.is_unchecked(tenant, &group.file, &ready) {
+            if self.checking.len() < self.settings.files_at_once {
+                self.busy.insert(lane.clone());
+                self.check_archive(tenant, lane, group.file);
+            } else {
+                self.look_again(lane, now + REST);
+            }
+            return Ok(false);
         }
         let (code, message) = ready.given_up.map_or((None, String::new()), |(c, m)| (Some(c), m));
         let state = code.map(|_| FileState::Rejected);
@@ -270,7 +297,7 @@ impl Intake {
         })
         .await?;
         let Some(record) = claimed else {
-            self.look_again(&tenant.id, now);
+            self.look_again(lane, now);
             return Ok(true);
         };
         self.claimed(record, now);
@@ -304,7 +331,8 @@ impl Intake {
 
     fn claimed(&mut self, record: BatchRecord, now: Timestamp) {
         let (tenant, batch) = (&record.tenant, record.id);
-        tracing::info!(%tenant, %batch, file = record.name(), "file claimed");
+        let test = record.realm().is_test().then_some(true);
+        tracing::info!(%tenant, %batch, file = record.name(), test, "file claimed");
         self.metrics.files_claimed.inc();
         self.waiting.push_back((now, record));
         self.nudges.outbox.notify_one();
@@ -314,11 +342,21 @@ impl Intake {
     async fn claim_cut(
         &mut self,
         tenant: &TenantSettings,
+        lane: &Lane,
         now: Timestamp,
     ) -> Result<bool, IntakeError> {
         let (desk, id) = (self.desk.clone(), tenant.id.clone());
         let uploads = blocking(move || desk.store.cut_uploads(&id)).await?;
-        let Some(cut) = uploads.into_iter().next() else { return Ok(false) };
+        let mut uploads = uploads.into_iter().filter(|cut| Realm::of_path(&cut.path) == lane.1);
+        let Some(cut) = uploads.next() else { return Ok(false) };
+        let (desk, data_dir) = (self.desk.clone(), self.settings.data_dir.clone());
+        let name = cut.path.rsplit('/').next().unwrap_or(&cut.path);
+        if kind_of(tenant, name, cut.bytes).is_some() {
+            // Half a sidecar says nothing, and sidecars get no answer; the notice told of it.
+            blocking(move || desk.drop_cut(&data_dir, &cut)).await?;
+            self.look_again(lane, now);
+            return Ok(true);
+        }
         let message = format!("the upload was cut after {} bytes and not continued", cut.bytes);
         let (state, code) = (Some(FileState::Held), Some(ReasonCode::FileIncomplete));
         let record = BatchRecord {
@@ -326,11 +364,10 @@ impl Intake {
             facts: Facts { state, code, message, ..Facts::default() },
             ..self.new_batch(tenant, cut.path.clone(), cut.since, now)
         };
-        let (desk, data_dir) = (self.desk.clone(), self.settings.data_dir.clone());
         let claimed = blocking(move || desk.claim_cut(&data_dir, record, &cut)).await?;
         match claimed {
             Some(record) => self.claimed(record, now),
-            None => self.look_again(&tenant.id, now),
+            None => self.look_again(lane, now),
         }
         Ok(true)
     }
@@ -343,12 +380,15 @@ impl Intake {
     async fn next_file(
         &mut self,
         tenant: &Arc<TenantSettings>,
+        lane: &Lane,
         now: Timestamp,
     ) -> Result<Option<(Group, Readiness)>, IntakeError> {
         let (tree, desk, owner) = (self.tree(&tenant.id), self.desk.clone(), Arc::clone(tenant));
+        let (realm, known) = (lane.1, self.sightings.trailers.remove(lane).unwrap_or_default());
         let inbox = blocking(move || -> Result<Inbox, IntakeError> {
             let failed = |source| IntakeError::Inbox { tenant: owner.id.to_string(), source };
-            let inbox = Inbox::look(&Root::open(&tree).map_err(failed)?, &desk.store, &owner)?;
+            let tree = Root::open(&tree).map_err(failed)?;
+            let inbox = Inbox::look(&tree, &desk.store, &owner, realm, &known)?;
             for (path, version) in &inbox.unanswerable {
                 desk.note_unanswerable(&owner.id, path, *version, now)?;
             }
@@ -356,7 +396,8 @@ impl Intake {
         })
         .await?;
         let paths: HashSet<String> = inbox.files.iter().map(|file| file.path.clone()).collect();
-        self.sightings.keep_only(&tenant.id, &paths);
+        self.sightings.keep_only(lane, &paths);
+        self.sightings.trailers.insert(lane.clone(), inbox.trailers);
         let paired = pair_up(tenant, inbox.files);
         let mut files = Vec::new();
         // An empty file is whole however its end was seen.
@@ -374,14 +415,19 @@ impl Intake {
         for sidecar in paired.orphans {
             let profile = profile_of(tenant, &sidecar.base);
             let (whole_at, given_up) = self.sightings.orphan(&tenant.id, &sidecar, profile, now);
-            if whole_at <= now && given_up.ready_at > now {
-                late.push((sidecar.clone(), given_up.received_at));
+            if whole_at <= now {
+                late.push(Orphan {
+                    sidecar: sidecar.clone(),
+                    arrived: given_up.received_at,
+                    is_over: given_up.ready_at <= now,
+                    not_of: self.sightings.held_against(&tenant.id, &sidecar.file),
+                });
             }
             let ready_at = if whole_at > now { whole_at } else { given_up.ready_at };
             let group = Group { file: sidecar.file, sidecars: Vec::new() };
             files.push((group, Readiness { ready_at, ..given_up }));
         }
-        for path in self.settle_late(tenant, late, now).await? {
+        for path in self.settle_orphans(tenant, late, now).await? {
             files.retain(|(group, _)| group.file.path != path);
         }
         let_markers_wait(&mut files);
@@ -390,62 +436,26 @@ impl Intake {
         }))
     }
 
-    /// Settles sidecars whose file was taken before they came; returns the paths that are gone.
-    async fn settle_late(
-        &mut self,
-        tenant: &Arc<TenantSettings>,
-        late: Vec<(Sidecar, Timestamp)>,
-        now: Timestamp,
-    ) -> Result<Vec<String>, IntakeError> {
-        if late.is_empty() {
-            return Ok(Vec::new());
-        }
-        let (tree, desk, tenant) = (self.tree(&tenant.id), self.desk.clone(), Arc::clone(tenant));
-        blocking(move || {
-            let failed = |source| IntakeError::Inbox { tenant: tenant.id.to_string(), source };
-            let tree = Root::open(&tree).map_err(failed)?;
-            let mut gone = Vec::new();
-            for (sidecar, arrived) in late {
-                let of = (&tenant.id, profile_of(&tenant, &sidecar.base));
-                if desk.settle_late(&tree, of, &sidecar, (arrived, now))? {
-                    gone.push(sidecar.file.path);
-                }
-            }
-            Ok(gone)
-        })
-        .await
-    }
-
-    /// Says which expected files did not come.
-    async fn miss_expected(&mut self) -> Result<(), IntakeError> {
-        let (desk, tenants) = (self.desk.clone(), self.settings.tenants.all());
-        let (now, mut settled) = (self.world.clock.now(), std::mem::take(&mut self.settled));
-        let (settled, result) = blocking(move || {
-            let said = |tenant| desk.miss_expected(tenant, now, &mut settled);
-            let result = tenants.values().map(Arc::as_ref).try_for_each(said);
-            (settled, result)
-        })
-        .await;
-        self.settled = settled;
-        result
-    }
-
     /// Starts reading what waits, as far as there is room.
     fn start_reading(&mut self) -> bool {
         let now = self.world.clock.now();
         let mut started = false;
         while self.reading.len() < self.settings.files_at_once {
-            let next = self
-                .waiting
-                .iter()
-                .position(|(at, record)| *at <= now && !self.busy.contains(&record.tenant));
+            // Files that are only tried out never take all the room.
+            let tests = self.busy.iter().filter(|(_, realm)| realm.is_test()).count();
+            let full = tests > 0 && tests + 1 >= self.settings.files_at_once;
+            let next = self.waiting.iter().position(|(at, record)| {
+                let lane = record.inbox_lane();
+                *at <= now && !self.busy.contains(&lane) && !(full && lane.1.is_test())
+            });
             let Some((_, record)) = next.and_then(|at| self.waiting.remove(at)) else { break };
             let Some(tenant) = self.settings.tenants.of(&record.tenant) else {
                 // A tenant that left the configuration: its batch waits until it is back.
                 self.waiting.push_back((now + Duration::from_secs(60), record));
                 continue;
             };
-            self.busy.insert(record.tenant.clone());
+            self.busy.insert(record.inbox_lane());
+            self.being_read.insert(record.id, (record.tenant.clone(), record.path.clone()));
             let given_up = self.strikes.get(&record.id).is_some_and(|s| *s >= STRIKES_MAX);
             self.reading.push(Box::pin(read(self.desk.clone(), tenant, record, now, given_up)));
             started = true;
@@ -455,20 +465,21 @@ impl Intake {
 
     fn settle(&mut self, done: Done) -> Result<(), IntakeError> {
         let now = self.world.clock.now();
-        self.busy.remove(&done.tenant);
-        self.look_again(&done.tenant, now);
+        self.busy.remove(&done.lane);
+        self.look_again(&done.lane, now);
         self.look_at_holds |= std::mem::take(&mut self.released_waits);
         let batch = done.batch.id;
+        self.being_read.remove(&batch);
         match done.result {
             Ok(record) => {
                 // It may be the number that a held file waits for.
                 self.look_at_holds |= record.facts.next_seq.is_some();
                 self.strikes.remove(&batch);
                 self.count(&record);
-                self.untidy.insert(done.tenant);
+                self.untidy.insert(done.lane.0);
                 if record.facts.kind == Some(Kind::Control) {
-                    // A held file that was let go on is read again.
-                    self.doorbell.ring(&record.tenant);
+                    // It may have let a held file go on.
+                    self.look_at_holds = true;
                 }
                 self.nudges.outbox.notify_one();
                 self.nudges.dispatch.notify_one();
@@ -476,7 +487,7 @@ impl Intake {
             Err(error) if error.is_fatal() => return Err(error),
             Err(error) => {
                 *self.strikes.entry(batch).or_default() += done.strikes;
-                tracing::error!(tenant = %done.tenant, %batch, error = &error as &dyn Error,
+                tracing::error!(tenant = %done.lane.0, %batch, error = &error as &dyn Error,
                     "file cannot be taken through; it is tried again");
                 self.waiting.push_back((now + REST, done.batch));
             }
@@ -518,7 +529,8 @@ impl Intake {
         tracing::info!(tenant = %record.tenant, batch = %record.id, file = record.name(), state,
             code = facts.code.map_or("", ReasonCode::as_str), rows = facts.rows_total,
             accepted = facts.rows_accepted, rejected = facts.rows_rejected,
-            duplicate = facts.rows_duplicate, "file judged");
+            duplicate = facts.rows_duplicate, test = record.realm().is_test().then_some(true),
+            "file judged");
         if let Some(code) = facts.code.filter(|code| code.is_limit()) {
             self.metrics.limit_hits.of([code.as_str()]).inc();
         }
@@ -526,9 +538,10 @@ impl Intake {
         if record.state == BatchState::Held {
             return;
         }
-        self.metrics.rows.of(["accepted"]).inc_by(facts.rows_accepted);
-        self.metrics.rows.of(["rejected"]).inc_by(facts.rows_rejected);
-        self.metrics.rows.of(["duplicate"]).inc_by(facts.rows_duplicate);
+        let test = record.realm().yes_no();
+        self.metrics.rows.of(["accepted", test]).inc_by(facts.rows_accepted);
+        self.metrics.rows.of(["rejected", test]).inc_by(facts.rows_rejected);
+        self.metrics.rows.of(["duplicate", test]).inc_by(facts.rows_duplicate);
     }
 }
 
@@ -558,6 +571,9 @@ impl Worker for Intake {
     async fn wait_for_work(&mut self) {
         let clock = &self.world.clock;
         let mut wake = self.next_rescan;
+        if self.holds_due < Timestamp::MAX {
+            wake = wake.min(clock.instant() + clock.until(self.holds_due));
+        }
         if let Some(((at, _), ())) = self.looks.first_key_value() {
             wake = wake.min(clock.instant() + clock.until(*at));
         }
@@ -569,6 +585,7 @@ impl Worker for Intake {
         }
         tokio::select! {
             Some(done) = self.reading.next() => self.finished.push(done),
+            Some(checked) = self.checking.next() => self.checked(checked),
             Some(tidied) = self.tidying.next() => self.tidied(tidied),
             () = self.doorbell.rung() => {}
             () = tokio::time::sleep_until(wake) => {}

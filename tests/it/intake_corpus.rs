@@ -257,16 +257,17 @@ impl Case {
 
     fn drop_files(&self, stage: &Stage, life: &Life<'_>, folder: &str) {
         let inbox = stage.tenant("inbox").join(folder);
-        let path = |name: &str| Path::new(folder).join(name).to_str().unwrap().to_owned();
+        let below = Path::new("inbox").join(folder);
+        let path = |name: &str| below.join(name).to_str().unwrap().to_owned();
         for name in names_in(&self.folder) {
             if name != "case.toml" {
                 std::fs::copy(self.folder.join(&name), inbox.join(&name)).unwrap();
-                life.see_upload_end("erp", &path(&name));
+                life.see_upload_end("erp", path(&name));
             }
         }
         if let Some(name) = &self.told.file {
             self.make(&inbox.join(name)).unwrap();
-            life.see_upload_end("erp", &path(name));
+            life.see_upload_end("erp", path(name));
         }
     }
 

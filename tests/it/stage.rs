@@ -37,6 +37,12 @@ timezone = "Europe/Berlin"
 default_country = "DE"
 default_category = "transactional"
 
+[tenant.acme.account.erp]
+ssh_keys = ["ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAILM+rvN+ot98qgEN796jTiQfZfG1KaT0PtFDJ/XFSqti erp"]
+rights = ["drop", "collect", "control", "approve"]
+kinds = ["messages", "contacts", "consents", "suppressions", "events", "segments", "campaigns",
+    "templates", "workflows", "privacy_requests", "control"]
+
 [tenant.acme.sender]
 email = ["Acme <news@acme.example>"]
 sms = ["ACME"]
@@ -45,10 +51,6 @@ sms = ["ACME"]
 email = ["sim"]
 sms = ["sim"]
 "#;
-
-/// Batches of which something is left to do; a held one is at rest.
-const OPEN: [BatchState; 3] = [BatchState::Claimed, BatchState::Released, BatchState::Running];
-const UNANSWERED: [BatchState; 2] = [BatchState::Claimed, BatchState::Released];
 
 /// How often a life is asked whether it is at rest, in its own time.
 const LOOK: Duration = Duration::from_secs(5);
@@ -156,27 +158,38 @@ impl Life<'_> {
         files: &BTreeMap<String, Vec<u8>>,
         seen: bool,
     ) {
+        self.drop_files_into("inbox", account, files, seen);
+    }
+
+    /// The same into another inbox: `test/inbox`.
+    pub(crate) fn drop_files_into(
+        &self,
+        inbox: &str,
+        account: &str,
+        files: &BTreeMap<String, Vec<u8>>,
+        seen: bool,
+    ) {
         for (name, bytes) in files {
-            let path = self.stage.tenant("inbox").join(name);
-            std::fs::write(&path, bytes).unwrap();
+            let below = format!("{inbox}/{name}");
+            std::fs::write(self.stage.tenant(&below), bytes).unwrap();
             if seen {
-                self.see_upload_end(account, name);
+                self.see_upload_end(account, below);
             }
         }
     }
 
-    /// The door sees the upload of a file end that stands in the inbox.
-    pub(crate) fn see_upload_end(&self, account: &str, name: &str) {
-        let path = self.stage.tenant("inbox").join(name);
+    /// The door sees the upload of a file end that stands below an inbox.
+    pub(crate) fn see_upload_end(&self, account: &str, below: String) {
+        let path = self.stage.tenant(&below);
         // Where the store fails the client hears no success, and the file waits to be quiet.
-        let _failed = self.store.record_upload(&self.evidence(account, name, &path));
+        let _failed = self.store.record_upload(&self.evidence(account, below, &path));
     }
 
-    fn evidence(&self, account: &str, name: &str, path: &Path) -> UploadEvidence {
+    fn evidence(&self, account: &str, below: String, path: &Path) -> UploadEvidence {
         let facts = std::fs::metadata(path).unwrap();
         UploadEvidence {
             tenant: "acme".parse().unwrap(),
-            path: format!("inbox/{name}"),
+            path: below,
             account: account.to_owned(),
             protocol: "sftp",
             proof: self.proof,
@@ -194,22 +207,22 @@ impl Life<'_> {
 
     /// Waits until every file is answered and nothing is left to do; what is paused is at rest.
     pub(crate) async fn rest(&self, patience: Duration) -> End {
-        self.until_nothing_left(patience, &OPEN).await
+        self.until_nothing_left(patience, false).await
     }
 
     /// Waits until every file is answered, whatever is sent later.
     pub(crate) async fn answered(&self, patience: Duration) -> End {
-        self.until_nothing_left(patience, &UNANSWERED).await
+        self.until_nothing_left(patience, true).await
     }
 
-    async fn until_nothing_left(&self, patience: Duration, open: &[BatchState]) -> End {
+    async fn until_nothing_left(&self, patience: Duration, only_unanswered: bool) -> End {
         let deadline = self.world.clock.instant() + patience;
         loop {
             tokio::time::sleep(LOOK).await;
             if self.store.health().failed {
                 return End::Crash;
             }
-            let left = self.left(open);
+            let left = self.left(only_unanswered);
             if left.is_empty() {
                 return End::Rest;
             }
@@ -219,16 +232,21 @@ impl Life<'_> {
         }
     }
 
-    /// What is still to be done, with batches in these states; empty at rest.
-    fn left(&self, open: &[BatchState]) -> String {
+    /// What is still to be done, or only what keeps a file from being answered; empty at rest.
+    fn left(&self, only_unanswered: bool) -> String {
         let mut left = String::new();
-        for name in files_below(&self.stage.tenant("inbox")).keys() {
-            let last = name.rsplit('/').next().unwrap_or_default();
-            if !is_temporary_name(last.as_bytes()) {
-                writeln!(left, "in the inbox: {name}").unwrap();
+        for inbox in ["inbox", "test/inbox"] {
+            for name in files_below(&self.stage.tenant(inbox)).keys() {
+                let last = name.rsplit('/').next().unwrap_or_default();
+                if !is_temporary_name(last.as_bytes()) {
+                    writeln!(left, "in {inbox}: {name}").unwrap();
+                }
             }
         }
-        for batch in self.store.batches_in(open).unwrap() {
+        for batch in self.store.open_batches().unwrap() {
+            if only_unanswered && batch.state == BatchState::Running {
+                continue;
+            }
             let is_waiting =
                 batch.control.paused && self.store.next_order(batch.id).unwrap().is_none();
             if is_waiting {

@@ -19,7 +19,7 @@ pub use age::MaxAge;
 pub use attempt::{Attempt, Outcome, Receipt, UntilHint};
 pub use ids::{BatchId, InvalidId, TenantId};
 pub use message::{OutgoingMessage, message_id_for};
-pub use name::normalise_name;
+pub use name::{is_invisible, normalise_name};
 pub use notice::Notice;
 pub use realm::{Lane, Realm};
 pub use target::Target;

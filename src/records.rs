@@ -40,6 +40,10 @@ mod parts;
 
 mod workbook;
 
+mod odd_row;
+
+mod first_line;
+
 mod reader;
 
 mod address;

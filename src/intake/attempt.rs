@@ -85,3 +85,29 @@ impl Desk {
         Ok(self.store.conclude(record, BatchEvent::FileRefused, &Acceptance::default())?)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::files::{RelPath, Root};
+    use crate::intake::testing;
+    use crate::spool::Spool;
+    use crate::store::{SimulatedDisk, Store};
+
+    #[test]
+    fn a_file_that_is_given_up_is_answered_and_the_fault_is_ours() {
+        let data = tempfile::tempdir().unwrap();
+        let store = Store::simulated(&SimulatedDisk::default()).unwrap();
+        let desk = Desk { store, spool: Spool::open(data.path()).unwrap() };
+        let inbox = data.path().join("tenant/inbox");
+        std::fs::create_dir_all(&inbox).unwrap();
+        std::fs::write(inbox.join("messages_a.csv"), "email,text\n").unwrap();
+        let tree = Root::open(&data.path().join("tenant")).unwrap();
+        let version = tree.stat(&RelPath::of("inbox/messages_a.csv")).unwrap().version;
+        let record = BatchRecord { path: "inbox/messages_a.csv".to_owned(), ..testing::claimed() };
+        let record = desk.claim(&tree, record, version, &[]).unwrap().unwrap();
+        let done = desk.refuse_internal(record).unwrap();
+        let facts = (done.facts.state, done.facts.code);
+        assert_eq!(facts, (Some(FileState::Rejected), Some(ReasonCode::FileInternal)));
+    }
+}

@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 
 use crate::codes::ReasonCode;
-use crate::records::{Layout, MessageRow, Record, RowError};
+use crate::records::{Layout, MessageRow, Record, RowError, nearest};
 use crate::render::{Template, TemplateSource, needs_rendering};
 
 /// Remembers compiled texts, since most rows of a file share one.
@@ -56,13 +56,18 @@ impl BodyCheck {
         };
         match compiled {
             Err(message) => {
-                errors.push(fault(ReasonCode::RowValueNotAllowed, "text", message.clone()));
+                let fault = fault(ReasonCode::RowValueNotAllowed, "text", message.clone());
+                let hint = "write a placeholder as {{ name }}; braces that are text as {{ '{{' }}";
+                errors.push(RowError { hint: hint.to_owned(), ..fault });
             }
             Ok(variables) => {
                 for name in variables.iter().filter(|n| layout.variable(n, record).is_none()) {
                     let message =
                         format!("the text uses {{{{ {name} }}}}, a variable with no value here");
-                    let hint = format!("fill the column {}", Layout::columns_for(name));
+                    let hint = match nearest(name, layout.variable_names()) {
+                        Some(known) if known != name => format!("did you mean {{{{ {known} }}}}?"),
+                        _ => format!("fill the column {}", Layout::columns_for(name)),
+                    };
                     let fault = fault(ReasonCode::RowVariableMissing, name, message);
                     errors.push(RowError { hint, ..fault });
                 }

@@ -3,7 +3,7 @@
 use super::settings::{ProfileSettings, TenantSettings};
 use crate::codes::ReasonCode;
 use crate::model::{FileForm, Kind, Realm};
-use crate::records::{Packing, form_of_name};
+use crate::records::{Packing, form_of_name, nearest};
 
 /// What is known of a file before its first byte is read.
 #[derive(Debug, Clone)]
@@ -23,6 +23,8 @@ pub(super) struct Identity<'a> {
 pub(super) struct Unidentified {
     pub(super) code: ReasonCode,
     pub(super) message: String,
+    /// What to do, where that is more than goes with the code.
+    pub(super) hint: Option<String>,
 }
 
 /// Identifies a file by its path below the tenant's root, such as `inbox/messages/x.csv`; below `/test`
@@ -55,6 +57,7 @@ pub(super) fn identify<'a>(
         Some(profile) => Some(tenant.profile(profile).ok_or_else(|| Unidentified {
             code: ReasonCode::FileKindUnknown,
             message: format!("the name asks for the profile \"{profile}\", which does not exist"),
+            hint: nearest_profile(tenant, profile),
         })?),
         None => None,
     };
@@ -70,6 +73,7 @@ pub(super) fn identify<'a>(
                 return Err(Unidentified {
                     code: ReasonCode::FileKindConflict,
                     message: format!("the {first} says {other}, the {source} says {found}"),
+                    hint: None,
                 });
             }
             _ => kind = Some((source, found)),
@@ -79,10 +83,12 @@ pub(super) fn identify<'a>(
         return Err(Unidentified {
             code: ReasonCode::FileKindUnknown,
             message: ReasonCode::FileKindUnknown.meaning().to_owned(),
+            hint: misspelt_kind(inside),
         });
     };
-    if let Some((code, message)) = unread_form(inside) {
-        return Err(Unidentified { code, message: message.to_owned() });
+    if let Some((code, message, hint)) = unread_form(inside) {
+        let hint = Some(hint.to_owned());
+        return Err(Unidentified { code, message: message.to_owned(), hint });
     }
     let profile = profile.unwrap_or(&tenant.plain);
     let file_ref = parts.file_ref.unwrap_or_default().to_owned();
@@ -100,21 +106,38 @@ pub fn known_as<'a>(tenant: &'a TenantSettings, path: &str) -> Option<(Kind, &'a
     Some((identity.kind, identity.profile.name.as_str()))
 }
 
+/// The profile that was meant.
+pub(super) fn nearest_profile(tenant: &TenantSettings, name: &str) -> Option<String> {
+    let names = tenant.profiles.iter().map(|profile| profile.name.as_str());
+    nearest(name, names).map(|known| format!("did you mean `{known}`?"))
+}
+
+/// The kind that the first word of a name means.
+fn misspelt_kind(name: &str) -> Option<String> {
+    let word = name.split(['_', '.']).next().unwrap_or_default();
+    let kinds = Kind::ALL.iter().map(|kind| kind.as_str());
+    nearest(word, kinds).map(|known| format!("did you mean `{known}`?"))
+}
+
 /// Forms that are named for what they are, since as CSV they would only be refused for odd bytes.
-fn unread_form(name: &str) -> Option<(ReasonCode, &'static str)> {
+fn unread_form(name: &str) -> Option<(ReasonCode, &'static str, &'static str)> {
     let (_, ending) = name.rsplit_once('.')?;
     Some(match ending.to_ascii_lowercase().as_str() {
         "pgp" | "gpg" | "asc" => (
             ReasonCode::FileDecryptFailed,
-            "this version reads no encrypted files, send plain CSV over SFTP or FTPS",
+            "this version reads no encrypted files",
+            "send the file as it is, over SFTP or FTPS: they encrypt the way",
         ),
         "gz" | "zip" => (
             ReasonCode::FileArchiveInvalid,
-            "an archive in an archive is not read, pack the file once",
+            "the file is an archive in an archive",
+            "pack the file once",
         ),
-        "xls" | "xlsb" | "xlsm" | "ods" => {
-            (ReasonCode::FileNotText, "of spreadsheets only .xlsx is read, save it so or as CSV")
-        }
+        "xls" | "xlsb" | "xlsm" | "ods" => (
+            ReasonCode::FileNotText,
+            "of spreadsheets only .xlsx is read",
+            "save it as .xlsx or CSV",
+        ),
         _ => return None,
     })
 }

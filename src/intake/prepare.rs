@@ -4,7 +4,7 @@ use std::fs::File;
 
 use super::IntakeError;
 use super::concluding::Desk;
-use super::identify::{Unidentified, identify};
+use super::identify::{Unidentified, identify, nearest_profile};
 use super::settings::{ProfileSettings, TenantSettings};
 use super::unpack::{Laid, lay_out};
 use crate::codes::ReasonCode;
@@ -30,7 +30,9 @@ pub(super) enum Unprepared {
 
 impl From<Unidentified> for Unprepared {
     fn from(why: Unidentified) -> Unprepared {
-        Unprepared::Refused(Box::new(FileProblem::new(why.code, why.message)))
+        let problem = FileProblem::new(why.code, why.message);
+        let hint = why.hint.unwrap_or(problem.hint);
+        Unprepared::Refused(Box::new(FileProblem { hint, ..problem }))
     }
 }
 
@@ -77,7 +79,10 @@ impl Desk {
         let profile = tenant.profile(&name).ok_or_else(|| {
             let message =
                 format!("the directive asks for the profile \"{name}\", which does not exist");
-            refuse(ReasonCode::HeaderDirectiveInvalid, message)
+            let problem = FileProblem::new(ReasonCode::HeaderDirectiveInvalid, message);
+            let hint = nearest_profile(tenant, &name);
+            let hint = hint.unwrap_or("ask the operator for the profile's name".to_owned());
+            Unprepared::Refused(Box::new(FileProblem { hint, ..problem }))
         })?;
         if let Some(kind) = profile.kind.filter(|kind| *kind != identity.kind) {
             let message = format!("the name says {}, the profile says {kind}", identity.kind);

@@ -154,7 +154,12 @@ impl Note {
                 format!("{name} says {digest}, but the bytes received have {received}")
             }
             (Some(_), None) => format!("{name} cannot be held against the file any more"),
-            (None, _) => format!("{name} holds no digest of this file"),
+            (None, _) => {
+                let message = format!("{name} holds no digest of this file");
+                let problem = FileProblem::new(ReasonCode::FileChecksumMismatch, message);
+                let hint = "write the file's digest into it, as sha256sum and md5sum do".to_owned();
+                return Some(FileProblem { hint, ..problem });
+            }
         };
         Some(FileProblem::new(ReasonCode::FileChecksumMismatch, message))
     }

@@ -5,6 +5,7 @@ use rlibphonenumber::{PHONE_NUMBER_UTIL, PhoneNumber, PhoneNumberFormat, Region}
 
 use super::e164::is_e164;
 use crate::codes::ReasonCode;
+use crate::model::is_invisible;
 
 /// Longest address a mail server takes (RFC 5321, 4.5.3.1.3, less the angle brackets).
 const EMAIL_MAX_BYTES: usize = 254;
@@ -22,10 +23,10 @@ pub(super) struct Fault {
 /// Writes the normalised address behind `out`: local part kept, domain in lower case and punycode.
 pub(super) fn email(given: &str, out: &mut String) -> Result<(), Fault> {
     let start = out.len();
-    let fault = |message| Fault {
-        code: ReasonCode::RowEmailInvalid,
-        message,
-        hint: ReasonCode::RowEmailInvalid.advice(),
+    let fault = |message| {
+        let (message, hint) =
+            email_slip(given).unwrap_or((message, ReasonCode::RowEmailInvalid.advice()));
+        Fault { code: ReasonCode::RowEmailInvalid, message, hint }
     };
     let Some((local, domain)) = given.rsplit_once('@') else {
         return Err(fault("the email address has no @"));
@@ -50,6 +51,24 @@ pub(super) fn email(given: &str, out: &mut String) -> Result<(), Fault> {
     } else {
         Err(fault(ReasonCode::RowEmailInvalid.meaning()))
     }
+}
+
+/// What partners write instead of an address, and what to do about it.
+fn email_slip(given: &str) -> Option<(&'static str, &'static str)> {
+    if given.contains(is_invisible) {
+        let message = "the email address holds an invisible character";
+        return Some((message, "type the address anew: the character was copied with it"));
+    }
+    if given.matches('@').count() > 1 && given.contains([',', ';', '|', ' ']) {
+        return Some(("the cell holds more than one email address", "write one address a row"));
+    }
+    if given.contains(['<', '>']) || given.starts_with("mailto:") {
+        let message = "the email address does not stand alone";
+        return Some((message, "write the address alone, such as ann@example.com"));
+    }
+    given
+        .contains(char::is_whitespace)
+        .then_some(("the email address holds a space", "remove the space"))
 }
 
 /// True for text that is one email address and nothing else.
@@ -142,7 +161,15 @@ pub(super) fn phone(given: &str, region: Option<Region>, out: &mut String) -> Re
         });
     }
     // A number that went through a floating-point column: all digits are still there.
-    let text = text.strip_suffix(".0").unwrap_or(text);
+    let zeros = [".0", ",0", ".00", ",00"].iter().find_map(|zeros| text.strip_suffix(zeros));
+    let text = zeros.unwrap_or(text);
+    if has_thousands(text) {
+        return Err(Fault {
+            code: ReasonCode::RowPhoneDamaged,
+            message: "a spreadsheet program cut the phone number into thousands",
+            hint: ReasonCode::RowPhoneDamaged.advice(),
+        });
+    }
     let invalid = Fault {
         code: ReasonCode::RowPhoneInvalid,
         message: ReasonCode::RowPhoneInvalid.meaning(),
@@ -206,6 +233,17 @@ fn lost_plus() -> Fault {
         message: "the phone number lost the + or 00 before its country code",
         hint: "write it with +, and format the column as text",
     }
+}
+
+/// `4,915,112,345,678`: a number of a spreadsheet, which may have lost zeros.
+fn has_thousands(text: &str) -> bool {
+    let mut groups = text.split(',');
+    let first = groups.next().unwrap_or_default();
+    let is_group = |group: &str| group.len() == 3 && group.bytes().all(|b| b.is_ascii_digit());
+    text.contains(',')
+        && (1..=3).contains(&first.len())
+        && first.bytes().all(|b| b.is_ascii_digit())
+        && groups.all(is_group)
 }
 
 /// `4.915E+11` and `4,915E+11`: what a spreadsheet makes of a long number.
@@ -292,6 +330,8 @@ mod tests {
             ("tel:+49-151-12345678", "", Ok("+4915112345678")),
             ("15112345678", "DE", Ok("+4915112345678")),
             ("015112345678.0", "DE", Ok("+4915112345678")),
+            ("015112345678,00", "DE", Ok("+4915112345678")),
+            ("4,915,112,345,678", "DE", Err(RowPhoneDamaged)),
             ("1 201 555 0123", "US", Ok("+12015550123")),
             ("4915112345678", "DE", Err(RowPhoneDamaged)),
             ("(201) 555-0123", "US", Ok("+12015550123")),

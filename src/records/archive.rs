@@ -45,15 +45,26 @@ impl UnpackError {
         UnpackError::refused(FileProblem::new(ReasonCode::FileArchiveInvalid, message))
     }
 
+    pub(super) fn damaged_so(message: impl Into<String>, hint: &str) -> UnpackError {
+        let problem = FileProblem::new(ReasonCode::FileArchiveInvalid, message);
+        UnpackError::refused(problem.hint(hint))
+    }
+
     /// An error of the disk has a number, one of the format has none.
     pub(super) fn from_read(error: io::Error) -> UnpackError {
         if error.raw_os_error().is_some() {
             return UnpackError::Read(error);
         }
-        UnpackError::damaged(match error.kind() {
-            io::ErrorKind::UnexpectedEof => "the archive ends in the middle: it was cut",
-            _ => "the archive is damaged: its contents do not fit its checksum",
-        })
+        match error.kind() {
+            io::ErrorKind::UnexpectedEof => {
+                let message = "the archive ends in the middle: it was cut";
+                UnpackError::damaged_so(message, "upload the file again")
+            }
+            _ => {
+                let message = "the archive is damaged: its contents do not fit its checksum";
+                UnpackError::damaged_so(message, "pack the file again and upload it")
+            }
+        }
     }
 }
 
@@ -79,7 +90,7 @@ pub fn unpack(
         Packing::Zip => unzip(packed, &mut bounded, &mut head)?,
     };
     match head.first {
-        [0x1F, 0x8B, 8] => Err(UnpackError::damaged("the archive holds another archive")),
+        [0x1F, 0x8B, 8] => Err(nested()),
         _ => Ok(form),
     }
 }
@@ -93,7 +104,8 @@ fn gunzip(
 ) -> Result<(), UnpackError> {
     let mut input = BufReader::with_capacity(BUFFER_BYTES, packed);
     if !input.fill_buf().map_err(UnpackError::from_read)?.starts_with(&[0x1F, 0x8B]) {
-        return Err(UnpackError::damaged("the file is no gzip"));
+        let hint = "give the file the ending that it should have, or pack it again";
+        return Err(UnpackError::damaged_so("the file is no gzip", hint));
     }
     loop {
         let mut member = GzDecoder::new(input);
@@ -112,7 +124,8 @@ fn padding(mut input: impl BufRead) -> Result<(), UnpackError> {
         let rest = input.fill_buf().map_err(UnpackError::from_read)?;
         let length = rest.len();
         if rest.iter().any(|byte| *byte != 0) {
-            return Err(UnpackError::damaged("bytes that are no gzip follow the archive"));
+            let message = "bytes that are no gzip follow the archive";
+            return Err(UnpackError::damaged_so(message, "pack the file again and upload it"));
         }
         if length == 0 {
             return Ok(());
@@ -121,11 +134,16 @@ fn padding(mut input: impl BufRead) -> Result<(), UnpackError> {
     }
 }
 
+fn nested() -> UnpackError {
+    UnpackError::damaged_so("the archive holds another archive", "pack the file once")
+}
+
 fn unzip(
-    packed: impl Read + Seek,
+    mut packed: impl Read + Seek,
     bounded: &mut Bounded,
     out: &mut impl Write,
 ) -> Result<FileForm, UnpackError> {
+    refuse_twins(&mut packed)?;
     let mut zip = open_zip(packed)?;
     let mut files = Vec::new();
     for index in 0..zip.len() {
@@ -138,14 +156,37 @@ fn unzip(
     }
     let [(index, name)] = files.as_slice() else {
         let message = format!("the zip holds {} files, not one", files.len());
-        return Err(UnpackError::damaged(message));
+        return Err(UnpackError::damaged_so(message, "put each file into a zip of its own"));
     };
     if Packing::of_name(name).is_some() {
-        return Err(UnpackError::damaged("the zip holds another archive"));
+        return Err(nested());
     }
     let form = form_of_name(name);
     bounded.take_member(&mut zip, *index, out)?;
     Ok(form)
+}
+
+/// Refuses a zip in which a name stands twice: whoever opens it by name sees one of the two.
+fn refuse_twins(packed: &mut (impl Read + Seek)) -> Result<(), UnpackError> {
+    let zip = open_zip(&mut *packed)?;
+    let (names, directory) = (zip.len(), zip.central_directory_start());
+    drop(zip);
+    let mut entries = 0;
+    packed.seek(SeekFrom::Start(directory)).map_err(UnpackError::Read)?;
+    let mut packed = BufReader::new(packed);
+    let mut entry = [0; 46];
+    // The lengths of name, extra field and comment stand at the end of each entry's fixed part.
+    while packed.read_exact(&mut entry).is_ok() && entry.starts_with(b"PK\x01\x02") {
+        entries += 1;
+        let length = |at: usize| i64::from(u16::from_le_bytes([entry[at], entry[at + 1]]));
+        let rest = length(28) + length(30) + length(32);
+        packed.seek_relative(rest).map_err(UnpackError::Read)?;
+    }
+    if entries <= names {
+        return Ok(());
+    }
+    let message = "a name stands twice in the zip";
+    Err(UnpackError::damaged_so(message, "put each file into a zip of its own"))
 }
 
 /// Opens a zip whose directory is no attack.
@@ -154,7 +195,10 @@ pub(super) fn open_zip<R: Read + Seek>(packed: R) -> Result<ZipArchive<Budget<R>
     let budget = Budget { input: packed, left: Rc::clone(&left) };
     let zip = ZipArchive::new(budget).map_err(|error| match error {
         ZipError::Io(error) if error.raw_os_error().is_some() => UnpackError::Read(error),
-        _ => UnpackError::damaged("the file is no zip, or it was cut: no directory at its end"),
+        _ => UnpackError::damaged_so(
+            "the file is no zip, or it was cut: no directory at its end",
+            "upload it again; if it is no zip, give it the ending that it should have",
+        ),
     })?;
     // The directory is read: the members may be as long as the limits allow.
     left.set(u64::MAX);
@@ -189,20 +233,27 @@ impl Bounded {
         let told = zip.by_index_raw(index).map(|m| (m.encrypted(), m.compression()));
         match told {
             Ok((true, _)) => {
-                return Err(UnpackError::damaged("the zip is protected by a password"));
+                let hint = "pack it without a password: SFTP and FTPS encrypt the way";
+                let message = "the zip is protected by a password";
+                return Err(UnpackError::damaged_so(message, hint));
             }
             Ok((_, CompressionMethod::Stored | CompressionMethod::Deflated)) | Err(_) => {}
             Ok(_) => {
-                return Err(UnpackError::damaged(
-                    "the zip is packed by a method that is not read here: use deflate, as most do",
-                ));
+                let message = "the zip is packed by a method that is not read here";
+                return Err(UnpackError::damaged_so(message, "pack it with deflate, as most do"));
             }
         }
         let mut member = zip.by_index(index).map_err(|error| match error {
             ZipError::Io(error) => UnpackError::from_read(error),
             _ => UnpackError::damaged("the zip is damaged: its directory names what is not there"),
         })?;
-        self.take_all(&mut member, out)
+        let (size, before) = (member.size(), self.written);
+        self.take_all(&mut member, out)?;
+        if self.written - before == size {
+            return Ok(());
+        }
+        let message = "the zip is damaged: its directory gives another size than its file has";
+        Err(UnpackError::damaged_so(message, "pack the file again and upload it"))
     }
 
     fn take_all(&mut self, from: &mut impl Read, out: &mut impl Write) -> Result<(), UnpackError> {
@@ -222,9 +273,9 @@ impl Bounded {
             }
             if self.written > self.expanded_max {
                 let times = self.expansion_max;
-                return Err(UnpackError::damaged(format!(
-                    "the archive expands to more than {times} times its size"
-                )));
+                let message = format!("the archive expands to more than {times} times its size");
+                let hint = "send the file unpacked: what packs so well may be an attack";
+                return Err(UnpackError::damaged_so(message, hint));
             }
             out.write_all(&buffer[..count]).map_err(UnpackError::Write)?;
         }

@@ -19,6 +19,7 @@ use super::recipient;
 use super::record::Record;
 use super::settings::ReadSettings;
 use super::template::Templates;
+use super::workbook::NO_VALUE;
 
 /// Longest `row_id`, in characters.
 const ROW_ID_MAX_CHARS: usize = 128;
@@ -226,6 +227,10 @@ impl<'a> RowCheck<'a> {
         let at = origin.position.filter(|_| origin.fixed.is_none());
         let name = cut_value(at.map_or(column.as_str(), |at| self.checker.layout.name_at(at)));
         let value = cut_value(self.value(column));
+        if is_damaged(&value) && at.is_some() {
+            // That was said, and nothing else is wrong with it.
+            return;
+        }
         self.push(at, name, value, code, message.into(), hint.into());
     }
 
@@ -295,9 +300,9 @@ impl<'a> RowCheck<'a> {
             let cell = cell.trim();
             let name = self.checker.layout.name_at(at);
             if is_damaged(cell) && !name.starts_with('_') && !name.is_empty() {
-                let message = format!("the cell holds the spreadsheet error {}", cut_value(cell));
                 let code = ReasonCode::RowCellDamaged;
-                let hint = "widen or repair the column and export again".to_owned();
+                let (message, hint) = damage_of(cell);
+                let hint = hint.to_owned();
                 self.push(Some(at), cut_value(name), cut_value(cell), code, message, hint);
             }
         }
@@ -349,8 +354,15 @@ impl<'a> RowCheck<'a> {
         message.country.push_str(given);
         message.country.make_ascii_uppercase();
         if !is_country(&message.country) {
+            let code = ReasonCode::RowCountryUnknown;
             let text = format!("there is no country {:?}", cut_value(given));
-            self.plain_fault(Column::Country, ReasonCode::RowCountryUnknown, text);
+            let hint = match message.country.as_str() {
+                // Common, and not in ISO 3166.
+                "UK" => did_you_mean("GB"),
+                "EL" => did_you_mean("GR"),
+                _ => code.advice().to_owned(),
+            };
+            self.fault(Column::Country, code, text, hint);
             return self.checker.region;
         }
         region(&message.country)
@@ -465,7 +477,8 @@ impl<'a> RowCheck<'a> {
             zone = self.checker.zones.get(given);
             if zone.is_none() {
                 let text = format!("there is no time zone {:?}", cut_value(given));
-                self.plain_fault(Column::Tz, ReasonCode::RowZoneUnknown, text);
+                let hint = self.checker.zones.hint(given);
+                self.fault(Column::Tz, ReasonCode::RowZoneUnknown, text, hint);
             }
         }
         let given = self.value(Column::Window);
@@ -488,9 +501,15 @@ impl<'a> RowCheck<'a> {
             return None;
         }
         let instant = moment::instant(given, self.checker.date_format.as_deref(), zone);
-        if instant.is_none() {
+        if instant.is_none() && moment::is_serial(given) {
+            let text = "a spreadsheet program made the time a number of days";
+            self.plain_fault(column, ReasonCode::RowCellDamaged, text);
+        } else if instant.is_none() {
+            let code = ReasonCode::RowTimeInvalid;
             let text = format!("the time {:?} is not readable", cut_value(given));
-            self.plain_fault(column, ReasonCode::RowTimeInvalid, text);
+            let own_form = given.contains(['.', '/']) && self.checker.date_format.is_none();
+            let or = if own_form { "; or ask the operator to set date_format" } else { "" };
+            self.fault(column, code, text, format!("{}{or}", code.advice()));
         }
         instant
     }
@@ -530,10 +549,20 @@ fn trimmed(cell: &str) -> &str {
     }
 }
 
+/// What happened to a damaged cell, and what to do.
+fn damage_of(cell: &str) -> (String, &'static str) {
+    if cell == NO_VALUE {
+        let message = "the cell holds a formula, and its value was not saved with it".to_owned();
+        return (message, "open the file in a spreadsheet program and save it, or write the value");
+    }
+    let message = format!("the cell holds the spreadsheet error {}", cut_value(cell));
+    (message, "widen or repair the column and export again")
+}
+
 /// `#NAME?`, `#REF!` and their kin, or a column too narrow for its number.
 fn is_damaged(cell: &str) -> bool {
-    const ERRORS: [&str; 8] =
-        ["#NAME?", "#REF!", "#VALUE!", "#DIV/0!", "#N/A", "#NUM!", "#NULL!", "#SPILL!"];
+    const ERRORS: [&str; 9] =
+        [NO_VALUE, "#NAME?", "#REF!", "#VALUE!", "#DIV/0!", "#N/A", "#NUM!", "#NULL!", "#SPILL!"];
     ERRORS.contains(&cell) || (cell.len() >= 4 && cell.bytes().all(|b| b == b'#'))
 }
 

@@ -4,6 +4,7 @@ use crate::codes::ReasonCode;
 use crate::model::{ControlOp, Target, normalise_name};
 
 use super::layout::{Column, Layout};
+use super::nearest::{did_you_mean, nearest};
 use super::problem::{RowError, cut_value, either};
 use super::record::Record;
 use super::settings::ReadSettings;
@@ -79,8 +80,12 @@ impl ControlChecker {
         if op.is_none() {
             let message = format!("there is no operation {:?}", cut_value(given));
             let fault = self.fault(record, Column::Op, ReasonCode::RowValueNotAllowed, message);
-            let words = either(ControlOp::ALL.iter().map(|op| op.as_str()));
-            errors.push(RowError { hint: format!("use {words}"), ..fault });
+            let words = || ControlOp::ALL.iter().map(|op| op.as_str());
+            let hint = match nearest(given, words()) {
+                Some(known) => did_you_mean(known),
+                None => format!("use {}", either(words())),
+            };
+            errors.push(RowError { hint, ..fault });
         }
         op
     }

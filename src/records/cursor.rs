@@ -67,11 +67,11 @@ impl<R: Read> Cursor<R> {
             let last = self.source.ended() && view.len() == window.len();
             match self.scanner.scan(view, last) {
                 Scan::Record { length, ended } => return Ok(Found::Record { length, ended }),
-                Scan::QuoteOpen => return Err(self.quote_open()),
+                Scan::QuoteOpen => return Err(self.quote_open("is never closed")),
                 Scan::Nul => return Err(self.not_text()),
                 Scan::More if view.len() == self.record_max => {
                     return if self.scanner.in_quotes() {
-                        Err(self.quote_open())
+                        Err(self.quote_open("is not closed before a record is at its longest"))
                     } else {
                         Ok(Found::TooLong)
                     };
@@ -98,7 +98,7 @@ impl<R: Read> Cursor<R> {
             // A quote must close within a record's length here too, or it swallows the file.
             quoted = if self.scanner.in_quotes() { quoted + scanned } else { 0 };
             if quoted > self.record_max {
-                return Err(self.quote_open());
+                return Err(self.quote_open("is not closed before a record is at its longest"));
             }
             piece(&self.source.window()[..scanned])?;
             let dropped = self.scanner.drop_scanned();
@@ -113,7 +113,7 @@ impl<R: Read> Cursor<R> {
                     self.pass(length);
                     return Ok(());
                 }
-                Scan::QuoteOpen => return Err(self.quote_open()),
+                Scan::QuoteOpen => return Err(self.quote_open("is never closed")),
                 Scan::Nul => return Err(self.not_text()),
             }
         }
@@ -171,16 +171,24 @@ impl<R: Read> Cursor<R> {
         self.scanner.line += 1;
     }
 
-    fn quote_open(&self) -> ReadError {
+    fn quote_open(&self, why: &str) -> ReadError {
         let line = self.scanner.quote_line;
-        let message = format!("the quote opened in line {line} is never closed");
+        let message = format!("the quote opened in line {line} {why}");
         FileProblem::new(ReasonCode::FileQuoteUnterminated, message).at_line(line).into()
     }
 
     fn not_text(&self) -> ReadError {
-        let problem =
-            FileProblem::new(ReasonCode::FileNotText, "the file holds NUL bytes, so it is no text")
-                .at_line(self.scanner.line);
-        problem.hint("send CSV as text; UTF-16 needs a byte order mark at its start").into()
+        let line = self.scanner.line;
+        let hint = if self.source.encoding().is_utf16() {
+            "save the file as UTF-8: UTF-32 is not read"
+        } else if line == 1 {
+            "send CSV as text; UTF-16 needs a byte order mark at its start"
+        } else {
+            "upload the file again: it may have been damaged on its way"
+        };
+        FileProblem::new(ReasonCode::FileNotText, "the file holds NUL bytes, so it is no text")
+            .at_line(line)
+            .hint(hint)
+            .into()
     }
 }

@@ -271,7 +271,7 @@ pub(super) fn allowed(key: &str, value: &str, zones: &Zones) -> Result<(), Strin
             value.parse::<f64>().is_ok_and(|share| (0.0..=1.0).contains(&share)),
             "write a share from 0 to 1, such as 0.2",
         ),
-        "tz" => when(zones.get(value).is_some(), ReasonCode::RowZoneUnknown.advice()),
+        "tz" => when(zones.get(value).is_some(), &zones.hint(value)),
         "window" => when(moment::window(value).is_some(), moment::WINDOW_HINT),
         // Which zone a local time is in depends on the row; whether it is a time does not.
         "send_at" | "expires_at" => when(

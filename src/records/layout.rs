@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 
 use crate::codes::ReasonCode;
-use crate::model::{Kind, normalise_name};
+use crate::model::{Kind, is_invisible, normalise_name};
 
 use super::address;
 use super::directives::Directives;
@@ -244,7 +244,7 @@ impl Layout {
         }
         let mut building = Building {
             layout: Layout {
-                names: cells[..named].iter().map(|cell| cell.trim().to_owned()).collect(),
+                names: cells[..named].iter().map(|cell| visible(cell).to_owned()).collect(),
                 width_max: cells.len().max(named + 1),
                 positions: [None; Column::COUNT],
                 extras: Vec::new(),
@@ -271,6 +271,11 @@ impl Layout {
             Err(building.problems)
         }
     }
+}
+
+/// A name without what stands around it and is not seen.
+fn visible(name: &str) -> &str {
+    name.trim_matches(|c: char| c.is_whitespace() || is_invisible(c))
 }
 
 /// The standard name of a header cell: the profile's mapping first, then aliases.
@@ -301,7 +306,7 @@ pub(super) fn looks_like_data(cells: &[String], settings: &ReadSettings) -> Opti
         phone || address::is_email(cell)
     };
     let is_number = |cell: &String| {
-        let cell = cell.trim();
+        let cell = unwrapped(cell.trim());
         digits(cell) >= 1 && cell.bytes().all(|b| b.is_ascii_digit() || b".,-/ ".contains(&b))
     };
     let is_name = |cell: &String| is_known(&standard_name(cell, &settings.columns), settings.kind);
@@ -417,7 +422,12 @@ impl Building {
                     let name = self.layout.names[at].clone();
                     problem.at_column(at, &name).value(&name).hint(did_you_mean(column.as_str()))
                 }
-                None => problem.value(&self.layout.names.join(", ")).hint(hint),
+                None => {
+                    let is_ours = self.layout.names.first().is_some_and(|name| name == "spec");
+                    let own = "this is an answer: correct <name>.rejected.csv and drop that";
+                    let hint = if is_ours { own } else { hint };
+                    problem.value(&self.layout.names.join(", ")).hint(hint)
+                }
             });
         }
     }

@@ -49,8 +49,13 @@ impl Manifest {
             return Err(invalid(format!("the manifest is larger than {MANIFEST_MAX_BYTES} bytes")));
         }
         let json = json.strip_prefix(b"\xEF\xBB\xBF").unwrap_or(json);
-        let raw: Raw = serde_json::from_slice(json)
-            .map_err(|error| invalid(format!("the manifest cannot be read: {error}")))?;
+        if !json.trim_ascii_start().starts_with(b"{") {
+            return Err(invalid("the manifest is no JSON object".to_owned()));
+        }
+        let raw: Raw = serde_json::from_slice(json).map_err(|error| {
+            let why = error.to_string().replace("u64", "a whole number");
+            invalid(format!("the manifest cannot be read: {why}"))
+        })?;
         if raw.file != file {
             let message = format!("the manifest of {file} speaks of {:?}", cut_value(&raw.file));
             return Err(invalid(message));

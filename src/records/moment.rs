@@ -1,11 +1,16 @@
 //! Times, zones and windows as cells write them.
 
-use std::cell::RefCell;
+use std::cell::{OnceCell, RefCell};
+use std::collections::HashMap;
 
 use jiff::Timestamp;
 use jiff::civil::DateTime;
 use jiff::fmt::strtime;
 use jiff::tz::{TimeZone, TimeZoneDatabase};
+
+use crate::codes::ReasonCode;
+
+use super::nearest::did_you_mean;
 
 pub(super) const WINDOW_HINT: &str = "write it like 09:00-20:00";
 
@@ -14,12 +19,18 @@ pub(super) const WINDOW_HINT: &str = "write it like 09:00-20:00";
 pub(super) struct Zones {
     database: TimeZoneDatabase,
     last: RefCell<Option<(String, TimeZone)>>,
+    /// The last part of each name, in lower case, to the name: made when first asked for.
+    cities: OnceCell<HashMap<String, String>>,
 }
 
 impl Zones {
     /// The zones built into the program: reading a row touches no disk.
     pub(super) fn new() -> Zones {
-        Zones { database: TimeZoneDatabase::bundled(), last: RefCell::new(None) }
+        Zones {
+            database: TimeZoneDatabase::bundled(),
+            last: RefCell::new(None),
+            cities: OnceCell::new(),
+        }
     }
 
     pub(super) fn get(&self, name: &str) -> Option<TimeZone> {
@@ -31,6 +42,19 @@ impl Zones {
         let zone = self.database.get(name).ok()?;
         *self.last.borrow_mut() = Some((name.to_owned(), zone.clone()));
         Some(zone)
+    }
+
+    /// What to write for a name that is no zone: that of the city, where one has it.
+    pub(super) fn hint(&self, name: &str) -> String {
+        let cities = self.cities.get_or_init(|| {
+            let names = self.database.available().map(|zone| zone.as_str().to_owned());
+            let city = |name: String| Some((name.rsplit_once('/')?.1.to_ascii_lowercase(), name));
+            names.filter_map(city).collect()
+        });
+        match cities.get(&name.to_ascii_lowercase().replace(' ', "_")) {
+            Some(zone) => did_you_mean(zone),
+            None => ReasonCode::RowZoneUnknown.advice().to_owned(),
+        }
     }
 }
 
@@ -56,6 +80,13 @@ pub(super) fn instant(text: &str, format: Option<&str>, zone: &TimeZone) -> Opti
         return text.parse().ok();
     }
     local(text.parse().ok()?, zone)
+}
+
+/// `46350.41667`: the days since 1900 that a spreadsheet counts, of this century.
+pub(super) fn is_serial(text: &str) -> bool {
+    let (days, part) = text.split_once(['.', ',']).unwrap_or((text, ""));
+    let digits = |text: &str| text.bytes().all(|b| b.is_ascii_digit());
+    days.len() == 5 && digits(days) && digits(part) && days >= "36526"
 }
 
 fn formatted(text: &str, format: &str, zone: &TimeZone) -> Option<Timestamp> {

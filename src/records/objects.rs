@@ -9,6 +9,7 @@ use std::fmt;
 use std::io::{self, Read};
 
 use serde::de::{Deserialize, Deserializer, MapAccess, Visitor};
+use serde_json::error::Category;
 use serde_json::value::RawValue;
 
 use super::cursor::{Cursor, Found};
@@ -31,6 +32,8 @@ pub(super) enum Fault {
     Nested(usize),
     /// The name of this position stands in the object twice.
     Twice(usize),
+    /// The text at this position stands for no characters.
+    Unreadable(usize),
     /// A name that was not there when the columns were looked for.
     Unknown(String),
 }
@@ -82,9 +85,9 @@ impl Objects {
                 Ok(false) => {
                     fault.get_or_insert(Fault::Nested(position));
                 }
-                Err(error) => {
-                    let message = format!("the text of {name:?} cannot be read: {}", what(&error));
-                    return Err(Fault::Malformed { message, cut: false });
+                Err(_) => {
+                    self.values[position].push_str(value.get());
+                    fault.get_or_insert(Fault::Unreadable(position));
                 }
             }
         }
@@ -194,8 +197,14 @@ fn set(cell: &mut String, json: &str) -> Result<bool, serde_json::Error> {
 }
 
 fn malformed(error: &serde_json::Error) -> Fault {
-    let (what, at) = (what(error), error.column());
-    let message = format!("the line is no JSON object: {what}, at character {at}");
+    let message = match error.classify() {
+        Category::Eof => "the line ends in the middle of an object".to_owned(),
+        Category::Data => "the line is no object, but another value".to_owned(),
+        _ => {
+            let (what, at) = (what(error), error.column());
+            format!("the line is no JSON object: {what}, at character {at}")
+        }
+    };
     Fault::Malformed { message, cut: error.is_eof() }
 }
 
@@ -293,17 +302,17 @@ mod tests {
             (r#"{"email":["a"]}"#, Fault::Nested(0)),
             (r#"{"n":{"a":[1]}}"#, Fault::Nested(1)),
             (r#"{"email":"a","Mail":"b"}"#, Fault::Twice(0)),
+            (r#"{"email":"\ud800"}"#, Fault::Unreadable(0)),
             (r#"{"x_new":1}"#, Fault::Unknown("x_new".to_owned())),
         ] {
             assert_eq!(read("email|n", line).1, Err(fault), "{line}");
         }
         for (line, is_cut, part) in [
-            (r#"{"email":"a"#, true, "EOF"),
+            (r#"{"email":"a"#, true, "ends in the middle"),
             (r#"{"email":"a",}"#, false, "character 14"),
-            ("[1]", false, "expected an object"),
-            ("7", false, "expected an object"),
+            ("[1]", false, "another value"),
+            ("7", false, "another value"),
             ("email,n", false, "expected value"),
-            (r#"{"email":"\ud800"}"#, false, "the text of \"email\" cannot be read"),
             (r#"{"n":1} {"n":2}"#, false, "trailing characters"),
             (r#"{"n":01}"#, false, "number"),
         ] {

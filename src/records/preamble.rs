@@ -7,6 +7,7 @@ use crate::model::{FileForm, normalise_name};
 
 use super::cursor::{Cursor, Found};
 use super::directives::DirectiveLine;
+use super::first_line;
 use super::layout::{is_known, looks_like_data, standard_name};
 use super::problem::{FileProblem, ReadError};
 use super::scan::{Field, Scan, Scanner};
@@ -63,8 +64,8 @@ pub(super) fn read<R: Read>(
     let mark = cursor.source.begin(settings.declared())?;
     let mut preamble = Preamble { mark, delimiter: b',', ..Preamble::default() };
     cursor.check_size()?;
-    if let Some(form) = foreign_form(cursor.source.head()) {
-        return Err(foreign(form));
+    if let Some(foreign) = first_line::foreign(cursor.source.head(), settings.form) {
+        return Err(foreign);
     }
     let sep = read_lines(cursor, settings, &mut preamble)?;
     preamble.quote = settings.text_quote();
@@ -81,6 +82,9 @@ pub(super) fn read<R: Read>(
         }
     } else {
         let declared = sep.or(settings.delimiter);
+        if let (Some(delimiter), HeaderMode::Present) = (declared, &settings.header) {
+            check_declared(cursor, (delimiter, sep.is_some()), settings)?;
+        }
         preamble.delimiter = match (declared, &settings.header) {
             (Some(delimiter), _) => delimiter,
             (None, HeaderMode::Present) => detect(cursor, settings)?,
@@ -136,6 +140,10 @@ fn read_lines<R: Read>(
     let mut sep = None;
     let mut to_skip = settings.skip_lines;
     loop {
+        if cursor.line()?.is_some() {
+            // Such as stands in front of a header when directives were put above a marked file.
+            cursor.source.pass_marks();
+        }
         let Some(length) = cursor.line()? else { return Err(empty()) };
         let bytes = &cursor.source.window()[..length];
         let text = cursor.source.text_of(bytes);
@@ -153,19 +161,24 @@ fn read_lines<R: Read>(
                 .value(text.trim())
             })?);
             preamble.sep_line = bytes.to_vec();
+        } else if length >= settings.limits.record_max_bytes && text.starts_with('#') {
+            let message = "a directive is longer than a record may be";
+            let problem = FileProblem::new(ReasonCode::HeaderDirectiveInvalid, message);
+            return Err(problem.at_line(number).value(&text).hint("shorten the line").into());
+        } else if trailer(&text).is_some() && to_skip == 0 {
+            return Err(empty());
         } else if let Some(directive) = directive.filter(|d| to_skip == 0 || d.is_known()) {
             if preamble.directives.len() == settings.limits.directives_max {
                 let message =
                     format!("there are more than {} directives", preamble.directives.len());
                 let problem = FileProblem::new(ReasonCode::HeaderDirectiveInvalid, message);
-                return Err(problem.at_line(number).into());
+                let hint = "remove lines; /spec/limits.csv says how many there may be";
+                return Err(problem.at_line(number).hint(hint).into());
             }
             preamble.directives.push(directive);
             preamble.directive_bytes.push(bytes.to_vec());
         } else if to_skip > 0 && rejected_delimiter(&text).is_none() {
             to_skip -= 1;
-        } else if trailer(&text).is_some() {
-            return Err(empty());
         } else if text.starts_with('#') && !text.contains([',', ';', '\t', '|']) {
             let problem = FileProblem::new(
                 ReasonCode::HeaderDirectiveInvalid,
@@ -180,28 +193,16 @@ fn read_lines<R: Read>(
     }
 }
 
-/// What a file is that should be text, by its first bytes.
-fn foreign_form(head: &[u8]) -> Option<&'static str> {
-    match head {
-        [b'P', b'K', 3, 4, ..] => Some("a zip archive or a spreadsheet"),
-        [0x1F, 0x8B, 8, ..] => Some("a gzip archive"),
-        [0xD0, 0xCF, 0x11, 0xE0, ..] => Some("an old or protected Office file"),
-        [b'%', b'P', b'D', b'F', b'-', ..] => Some("a PDF"),
-        _ => None,
-    }
-}
-
-fn foreign(form: &str) -> ReadError {
-    let message = format!("the file is {form}, not text");
-    let hint = "send CSV, or give the file the ending it should have: .xlsx, .zip or .gz";
-    FileProblem::new(ReasonCode::FileNotText, message).hint(hint).into()
-}
-
-fn no_objects<R>(cursor: &Cursor<R>) -> ReadError {
+fn no_objects<R: Read>(cursor: &Cursor<R>) -> ReadError {
     let message = "no line of the file is a JSON object with names in it";
+    let hint = match cursor.source.window().trim_ascii_start() {
+        [b'[', ..] => "remove the brackets and commas around the objects: one object a line",
+        [b'{', ..] => "write each object in a line of its own, without line ends inside it",
+        _ => "write one object a line, such as {\"email\":\"a@example.com\",\"text\":\"Hello\"}",
+    };
     FileProblem::new(ReasonCode::HeaderMissing, message)
         .at_line(cursor.scanner.line)
-        .hint("write one object a line, such as {\"email\":\"a@example.com\",\"text\":\"Hello\"}")
+        .hint(hint)
         .into()
 }
 
@@ -276,12 +277,16 @@ fn detect<R: Read>(cursor: &mut Cursor<R>, settings: &ReadSettings) -> Result<u8
     let mut best: Option<(usize, usize, u8)> = None;
     let mut cutting = Vec::new();
     let (mut data, mut refused) = (None, None);
+    let mut is_long = false;
     for delimiter in DELIMITERS {
         let cells = cells_with(cursor, delimiter, settings.text_quote());
         cursor.scanner.line = line;
         let cells = match cells {
             Ok(Some((cells, _))) => cells,
-            Ok(None) => continue,
+            Ok(None) => {
+                is_long = true;
+                continue;
+            }
             // A quote may be open under one delimiter only; under all of them it refuses the file.
             Err(error) => {
                 refused = Some(error);
@@ -305,13 +310,30 @@ fn detect<R: Read>(cursor: &mut Cursor<R>, settings: &ReadSettings) -> Result<u8
         (Some((_, _, delimiter)), ..) => Ok(delimiter),
         (None, Some((at, cell)), ..) => Err(data_as_header(line, at, &cell)),
         (None, None, Some(error), _) => Err(error),
-        // The delimiter is plain to see: the names are at fault, and whoever reads them says so.
-        (None, None, None, [delimiter]) => Ok(*delimiter),
-        (None, None, None, _) => {
-            let message = "with no delimiter does the first line hold a known column name";
-            Err(FileProblem::new(ReasonCode::HeaderDelimiterUnknown, message).at_line(line).into())
+        (None, None, None, _) if is_long => Err(long_header(cursor, line)),
+        (None, None, None, cutting) => {
+            let text = cursor.source.text_of(cursor.source.window());
+            match cutting {
+                // The delimiter is plain to see: the names are at fault, and whoever reads them says so.
+                [delimiter] if !first_line::is_title(&text, settings) => Ok(*delimiter),
+                _ => Err(first_line::unknown_header(&text, line, settings)),
+            }
         }
     }
+}
+
+/// Refuses a delimiter that is declared and does not cut the header, where another one does.
+fn check_declared<R: Read>(
+    cursor: &mut Cursor<R>,
+    declared: (u8, bool),
+    settings: &ReadSettings,
+) -> Result<(), ReadError> {
+    if cursor.line()?.is_none() {
+        return Ok(());
+    }
+    let text = cursor.source.text_of(cursor.source.window());
+    let line = cursor.scanner.line;
+    first_line::misdeclared(&text, declared, line, settings).map_or(Ok(()), Err)
 }
 
 /// Without a header the delimiter is the one that cuts most of the first records into as many fields as
@@ -406,10 +428,7 @@ fn read_header<R: Read>(
 ) -> Result<(), ReadError> {
     let line = cursor.scanner.line;
     let Some((cells, length)) = cells_with(cursor, preamble.delimiter, preamble.quote)? else {
-        let message = "the header is longer than a record may be";
-        return Err(FileProblem::new(ReasonCode::HeaderTooManyColumns, message)
-            .at_line(line)
-            .into());
+        return Err(long_header(cursor, line));
     };
     let line_after = cursor.scanner.line;
     cursor.cut_by(preamble.delimiter, preamble.quote, line_after);
@@ -424,6 +443,20 @@ fn read_header<R: Read>(
     }
     preamble.cells = cells;
     Ok(())
+}
+
+/// A first line that is longer than a record may be: one of many columns, or a file without line ends.
+fn long_header<R: Read>(cursor: &Cursor<R>, line: u64) -> ReadError {
+    let has_columns = cursor.source.window().iter().any(|byte| DELIMITERS.contains(byte));
+    let problem = if has_columns {
+        let message = "the header is longer than a record may be";
+        FileProblem::new(ReasonCode::HeaderTooManyColumns, message)
+    } else {
+        let message = "the first line is longer than a record may be, and no header";
+        let hint = "write the column names in the first line, and end each line with LF or CRLF";
+        FileProblem::new(ReasonCode::HeaderMissing, message).hint(hint)
+    };
+    problem.at_line(line).into()
 }
 
 /// Nothing but delimiters and quotes.

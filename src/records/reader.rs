@@ -12,10 +12,11 @@ use super::directives::Directives;
 use super::layout::{Column, Layout, standard_name};
 use super::moment::Zones;
 use super::objects::{Fault, Objects, without_nul};
+use super::odd_row::{count_hint, counted, no_row};
 use super::preamble::{self, trailer};
 use super::problem::{FileProblem, ReadError, RowError, cut_value};
 use super::record::Record;
-use super::settings::ReadSettings;
+use super::settings::{HeaderMode, ReadSettings};
 use super::source::Source;
 
 /// Records are digested in pieces of this size: a digest call for each cell would cost more than the
@@ -170,7 +171,7 @@ impl<R: Read> RecordReader<R> {
                 Found::Record { length, ended } => {
                     self.fill(record, length, line);
                     self.note_controls(record);
-                    let control_in = self.cursor.scanner.control_in;
+                    let marks = (self.cursor.scanner.control_in, self.cursor.scanner.stray_quote);
                     self.cursor.pass(length);
                     if is_blank(record) {
                         continue;
@@ -191,7 +192,7 @@ impl<R: Read> RecordReader<R> {
                             bad
                         }
                         None => {
-                            let bad = self.judge(record, control_in);
+                            let bad = self.judge(record, marks);
                             self.digest(record);
                             bad
                         }
@@ -289,17 +290,28 @@ impl<R: Read> RecordReader<R> {
     }
 
     /// Why the record is not well formed, if it is not.
-    fn judge(&self, record: &mut Record, control_in: Option<usize>) -> Option<RowError> {
+    fn judge(&self, record: &mut Record, (control_in, stray_quote): Marks) -> Option<RowError> {
         while record.len() > self.width && record.len() <= self.width_max && record.pop_empty() {}
         let settings = &self.settings;
         if self.last_line_open && !settings.strong_proof && !settings.final_newline_optional {
             let message = "the last row has no line end, so it may be cut";
             return Some(self.bad(record, ReasonCode::RowCut, None, message.into()));
         }
+        if let Some(odd) = no_row(record, &self.names, settings.kind) {
+            let bad = self.bad(record, odd.code, None, odd.message.to_owned());
+            return Some(RowError { hint: odd.hint.to_owned(), ..bad });
+        }
+        if let Some((at, line)) = stray_quote {
+            let message = format!("text follows the quote that closes the one of line {line}");
+            let hint = format!(
+                "close the quote in line {line}, or double the quotes that belong to the text: \
+                 the lines in between are part of this row"
+            );
+            let bad = self.bad(record, ReasonCode::RowValueNotAllowed, Some(at), message);
+            return Some(RowError { hint, ..bad });
+        }
         if record.len() != self.width {
-            let message =
-                format!("the row has {} fields, the header has {}", record.len(), self.width);
-            return Some(self.bad(record, ReasonCode::RowFieldCount, None, message));
+            return Some(self.miscounted(record));
         }
         let longest = settings.limits.field_max_bytes;
         if record.text.len() > longest
@@ -308,7 +320,7 @@ impl<R: Read> RecordReader<R> {
             let message = format!("the cell has more than {longest} bytes");
             return Some(self.bad(record, ReasonCode::RowValueTooLong, Some(at), message));
         }
-        control_in.map(|at| {
+        control_in.or_else(|| high_control_in(record)).map(|at| {
             let found = record.get(at).and_then(|cell| cell.chars().find(is_stray_control));
             let message = format!(
                 "the cell holds the control character U+{:04X}",
@@ -316,6 +328,25 @@ impl<R: Read> RecordReader<R> {
             );
             self.bad(record, ReasonCode::RowControlCharacter, Some(at), message)
         })
+    }
+
+    fn miscounted(&self, record: &Record) -> RowError {
+        let (found, wanted) = (counted(record.len() as u64, "field"), self.width);
+        let message = match self.settings.header {
+            HeaderMode::Columns(_) if self.objects.is_none() => {
+                format!(
+                    "the row has {found}, the profile names {}",
+                    counted(wanted as u64, "column")
+                )
+            }
+            _ => format!("the row has {found}, the header has {wanted}"),
+        };
+        let hint = match self.settings.form {
+            FileForm::Workbook => "empty the cells beyond the last column, or name their columns",
+            _ => count_hint(record, wanted, self.settings.quote),
+        };
+        let hint = hint.to_owned();
+        RowError { hint, ..self.bad(record, ReasonCode::RowFieldCount, None, message) }
     }
 
     /// Takes the line in the record for an object and puts its values there.
@@ -329,9 +360,16 @@ impl<R: Read> RecordReader<R> {
                 false => ReasonCode::RowFieldCount,
             };
             self.digest(record);
+            let text = record.text.trim();
+            let hint = if code == ReasonCode::RowCut {
+                code.advice()
+            } else if text.ends_with(',') || text.starts_with(['[', ']']) {
+                "remove the brackets and commas around the objects: one object a line"
+            } else {
+                "write one JSON object a line, such as {\"email\":\"a@example.com\"}"
+            };
             // What stands in no column is no cell.
             record.clear();
-            let hint = "write one JSON object a line, such as {\"email\":\"a@example.com\"}";
             return Some(RowError { hint: hint.into(), ..self.bad(record, code, None, message) });
         }
         // A whole object was not cut.
@@ -344,17 +382,23 @@ impl<R: Read> RecordReader<R> {
         objects.values().for_each(|value| record.push(&without_nul(value)));
         record.has_controls = record.text.as_bytes().iter().any(is_control);
         self.digest(record);
-        let (at, message) = match fault {
-            None | Some(Fault::Malformed { .. }) => return self.judge(record, control_in),
-            Some(Fault::Nested(at)) => (at, "the value is a list or an object".to_owned()),
-            Some(Fault::Twice(at)) => (at, "the name stands in the object twice".to_owned()),
+        let text = "write one text, number, true or false for each name; lists in a cell as a|b";
+        let (at, message, hint) = match fault {
+            None | Some(Fault::Malformed { .. }) => return self.judge(record, (control_in, None)),
+            Some(Fault::Nested(at)) => (at, "the value is a list or an object", text),
+            Some(Fault::Twice(at)) => {
+                (at, "the name stands in the object twice", "keep one of the two")
+            }
+            Some(Fault::Unreadable(at)) => {
+                let hint = "write whole characters: half of a pair such as \\ud83d is none";
+                (at, "the text stands for no characters", hint)
+            }
             Some(Fault::Unknown(name)) => {
                 let message = format!("no column is named {:?}", cut_value(&name));
                 return Some(self.bad(record, ReasonCode::RowFieldCount, None, message));
             }
         };
-        let hint = "write one text, number, true or false for each name; lists in a cell as a|b";
-        let bad = self.bad(record, ReasonCode::RowValueNotAllowed, Some(at), message);
+        let bad = self.bad(record, ReasonCode::RowValueNotAllowed, Some(at), message.to_owned());
         Some(RowError { hint: hint.into(), ..bad })
     }
 
@@ -393,18 +437,22 @@ impl<R: Read> RecordReader<R> {
         self.trailer = true;
         let mismatch =
             |message: String| FileProblem::new(ReasonCode::FileRowsMismatch, message).at_line(line);
+        let followed = || {
+            let hint = "let #EOF be the last line; of two exports make two files";
+            mismatch("rows stand behind the line #EOF".to_owned()).hint(hint)
+        };
         loop {
             match self.cursor.find()? {
                 Found::End => break,
                 Found::Record { length, .. } => {
                     let bytes = &self.cursor.source.window()[..length];
                     if !bytes.trim_ascii().is_empty() {
-                        return Err(mismatch("rows stand behind the line #EOF".into()).into());
+                        return Err(followed().into());
                     }
                     self.cursor.pass(length);
                 }
                 Found::TooLong => {
-                    return Err(mismatch("rows stand behind the line #EOF".into()).into());
+                    return Err(followed().into());
                 }
             }
         }
@@ -413,9 +461,9 @@ impl<R: Read> RecordReader<R> {
             Some((Ok(rows), _)) if rows == self.rows => {}
             Some((_, text)) => {
                 let message = format!(
-                    "the line #EOF announces rows={}, but there are {} data rows",
+                    "the line #EOF announces rows={}, but the file has {}",
                     cut_value(&text),
-                    self.rows
+                    counted(self.rows, "data row")
                 );
                 return Err(mismatch(message).into());
             }
@@ -426,8 +474,8 @@ impl<R: Read> RecordReader<R> {
     fn end(&mut self) -> Result<(), ReadError> {
         match self.rows_announced {
             Some((announced, by)) if announced != self.rows => {
-                let message =
-                    format!("{by} announces {announced}, but there are {} data rows", self.rows);
+                let found = counted(self.rows, "data row");
+                let message = format!("{by} announces {announced}, but the file has {found}");
                 Err(FileProblem::new(ReasonCode::FileRowsMismatch, message).into())
             }
             _ => Ok(()),
@@ -479,6 +527,18 @@ impl<R: Read> RecordReader<R> {
         let digest = Some(self.digest_up_to(self.to_digest.len()));
         if self.rows == watched { self.watched_all = digest } else { self.watched_lead = digest }
     }
+}
+
+/// Field of the first control character, and of a quote that closes too late.
+type Marks = (Option<usize>, Option<(usize, u64)>);
+
+/// The field of the first of the control characters U+0080 to U+009F: what a wrong encoding leaves.
+fn high_control_in(record: &Record) -> Option<usize> {
+    // In UTF-8 they all begin with this byte, as few letters do.
+    if !record.text.as_bytes().contains(&0xC2) {
+        return None;
+    }
+    record.iter().position(|cell| cell.chars().any(|c| is_stray_control(&c)))
 }
 
 /// A line of nothing but spaces.

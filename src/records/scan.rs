@@ -98,6 +98,9 @@ pub(super) struct Scanner {
     pub(super) fields: Vec<Field>,
     /// Field index of the first control character that is no tab or line end.
     pub(super) control_in: Option<usize>,
+    /// Field whose closing quote stands some lines below its opening one and has text behind it, and
+    /// the line of the opening one: quotes of two mistakes, with whole rows between them.
+    pub(super) stray_quote: Option<(usize, u64)>,
     /// The record holds a tab or line end inside a value, or another control character.
     pub(super) has_controls: bool,
     /// Line ends inside quotes are not counted.
@@ -130,6 +133,7 @@ impl Scanner {
             shape: Shape::Plain,
             fields: Vec::new(),
             control_in: None,
+            stray_quote: None,
             has_controls: false,
             lines_are_records: false,
             line,
@@ -145,6 +149,7 @@ impl Scanner {
         self.shape = Shape::Plain;
         self.fields.clear();
         self.control_in = None;
+        self.stray_quote = None;
         self.has_controls = false;
     }
 
@@ -250,6 +255,7 @@ impl Scanner {
                         });
                         if !ends {
                             self.shape = Shape::Tangled;
+                            self.note_stray_quote(next.copied());
                         }
                         self.position += 1;
                         self.state = State::InField;
@@ -279,6 +285,12 @@ impl Scanner {
         let inside = self.state == State::InQuotes;
         self.line += u64::from(!(inside && self.lines_are_records));
         Some(length)
+    }
+
+    fn note_stray_quote(&mut self, next: Option<u8>) {
+        if self.line > self.quote_line && next != Some(b' ') {
+            self.stray_quote.get_or_insert((self.fields.len(), self.quote_line));
+        }
     }
 
     fn end_field(&mut self) {

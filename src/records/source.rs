@@ -82,11 +82,16 @@ impl<R: Read> Source<R> {
             (self.start, self.shown, self.filled) = (0, 0, 0);
         }
         self.take_in();
-        // Whoever puts a mark before a file that has one means no character by it.
+        // A file that was marked twice is marked all the same.
+        self.pass_marks();
+        Ok(mark > 0)
+    }
+
+    /// Passes byte order marks at the window's start.
+    pub(super) fn pass_marks(&mut self) {
         while self.window().starts_with(MARK) {
             self.start += MARK.len();
         }
-        Ok(mark > 0)
     }
 
     pub(super) fn window(&self) -> &[u8] {

@@ -110,6 +110,9 @@ impl Templates {
     pub(super) fn hint(&self, name: &str) -> String {
         let mut names: Vec<&str> = self.by_name.keys().map(String::as_str).collect();
         names.sort_unstable();
+        if names.is_empty() {
+            return "there are no templates: give a text, or ask the operator for one".to_owned();
+        }
         match nearest(name, names.iter().copied()) {
             Some(known) => did_you_mean(known),
             None if (1..=HINT_NAMES_MAX).contains(&names.len()) => format!("use {}", either(names)),

@@ -12,6 +12,7 @@ mod demo;
 mod doors;
 mod holds;
 mod hostile;
+mod intake_corpus;
 mod journeys;
 mod learn;
 mod notices;

@@ -11,7 +11,7 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use dropchute::app::{App, Options};
-use dropchute::batch::Decider;
+use dropchute::batch::{BatchState, Decider};
 use dropchute::codes::ReasonCode;
 use dropchute::config;
 use dropchute::files::is_temporary_name;
@@ -171,13 +171,18 @@ impl Life<'_> {
     ) {
         for (name, bytes) in files {
             let below = format!("{inbox}/{name}");
-            let path = self.stage.tenant(&below);
-            std::fs::write(&path, bytes).unwrap();
+            std::fs::write(self.stage.tenant(&below), bytes).unwrap();
             if seen {
-                // Where the store fails the client hears no success, and the file waits to be quiet.
-                let _failed = self.store.record_upload(&self.evidence(account, below, &path));
+                self.see_upload_end(account, below);
             }
         }
+    }
+
+    /// The door sees the upload of a file end that stands below an inbox.
+    pub(crate) fn see_upload_end(&self, account: &str, below: String) {
+        let path = self.stage.tenant(&below);
+        // Where the store fails the client hears no success, and the file waits to be quiet.
+        let _failed = self.store.record_upload(&self.evidence(account, below, &path));
     }
 
     fn evidence(&self, account: &str, below: String, path: &Path) -> UploadEvidence {
@@ -202,13 +207,22 @@ impl Life<'_> {
 
     /// Waits until every file is answered and nothing is left to do; what is paused is at rest.
     pub(crate) async fn rest(&self, patience: Duration) -> End {
+        self.until_nothing_left(patience, false).await
+    }
+
+    /// Waits until every file is answered, whatever is sent later.
+    pub(crate) async fn answered(&self, patience: Duration) -> End {
+        self.until_nothing_left(patience, true).await
+    }
+
+    async fn until_nothing_left(&self, patience: Duration, only_unanswered: bool) -> End {
         let deadline = self.world.clock.instant() + patience;
         loop {
             tokio::time::sleep(LOOK).await;
             if self.store.health().failed {
                 return End::Crash;
             }
-            let left = self.left();
+            let left = self.left(only_unanswered);
             if left.is_empty() {
                 return End::Rest;
             }
@@ -218,8 +232,8 @@ impl Life<'_> {
         }
     }
 
-    /// What is still to be done; empty at rest.
-    fn left(&self) -> String {
+    /// What is still to be done, or only what keeps a file from being answered; empty at rest.
+    fn left(&self, only_unanswered: bool) -> String {
         let mut left = String::new();
         for inbox in ["inbox", "test/inbox"] {
             for name in files_below(&self.stage.tenant(inbox)).keys() {
@@ -230,6 +244,9 @@ impl Life<'_> {
             }
         }
         for batch in self.store.open_batches().unwrap() {
+            if only_unanswered && batch.state == BatchState::Running {
+                continue;
+            }
             let is_waiting =
                 batch.control.paused && self.store.next_order(batch.id).unwrap().is_none();
             if is_waiting {

@@ -152,14 +152,8 @@ fn a_row_of_a_workbook_that_stands_for_gigabytes_is_one_row_that_is_too_long() {
 
 #[test]
 fn a_workbook_whose_text_is_far_longer_than_itself_is_refused() {
-    let last_column = |row: u32| format!("<row r=\"{row}\"><c r=\"XFD{row}\"><v>1</v></c></row>");
-    let padded: String = (2..130_000).map(last_column).collect();
-    match text_of(&repeating(2, &padded)) {
-        Ok(text) => assert!(text.len() < 100 << 20, "{}", text.len()),
-        Err(code) => assert_eq!(code, ReasonCode::FileArchiveInvalid),
-    }
-    let repeated = "<row><c t=\"s\"><v>0</v></c></row>".repeat(2000);
-    let refused = text_of(&repeating(500_000, &repeated));
+    let repeated = "<row><c t=\"s\"><v>0</v></c></row>".repeat(80);
+    let refused = text_of(&repeating(900_000, &repeated));
     assert_eq!(refused.map(|text| text.len()), Err(ReasonCode::FileArchiveInvalid));
 }
 

@@ -502,6 +502,21 @@ mod tests {
     }
 
     #[test]
+    fn a_cell_far_to_the_right_brings_no_more_cells_than_there_may_be() {
+        let mut settings = ReadSettings::default();
+        settings.limits.columns_max = 4;
+        let mut out = Vec::new();
+        let mut text = SheetText::new(&settings, 1 << 20, &mut out);
+        for (place, value) in
+            [((0, 0), "email"), ((0, 1), "text"), ((1, SHEET_COLUMNS - 1), "far"), ((2, 0), "a")]
+        {
+            text.cell(place, value).unwrap();
+        }
+        text.end_row().unwrap();
+        assert_eq!(String::from_utf8(out).unwrap(), "\"email\",\"text\"\n,,,,\"far\"\n\"a\",\n");
+    }
+
+    #[test]
     fn rows_that_go_back_are_no_sheet() {
         let settings = ReadSettings::default();
         let mut out = Vec::new();

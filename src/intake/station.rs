@@ -171,8 +171,8 @@ impl Intake {
             self.sightings.sign(&seen.tenant, &seen.path, seen.sign, now);
         }
         self.look_at_holds |= self.doorbell.take_released() || self.holds_due <= now;
-        for tenant in self.doorbell.take() {
-            self.look_at_both(&tenant, now);
+        for lane in self.doorbell.take() {
+            self.look_again(&lane, now);
         }
         let rescan = self.world.clock.instant() >= self.next_rescan;
         if rescan {

@@ -111,16 +111,20 @@ impl Preamble {
     }
 }
 
-/// The profile that the file itself asks for, read before its dialect is known. What is wrong with the
+/// What a directive of the file itself says, read before its dialect is known. What is wrong with the
 /// lines above the header is said when the file is read.
-pub fn asked_profile(text: impl Read, settings: &ReadSettings) -> io::Result<Option<String>> {
+pub fn own_directive(
+    text: impl Read,
+    settings: &ReadSettings,
+    key: &str,
+) -> io::Result<Option<String>> {
     let mut cursor = Cursor::new(Source::new(text), settings.form, &settings.limits);
     cursor.source.begin(settings.declared())?;
     let mut preamble = Preamble::default();
     if let Err(ReadError::Io(error)) = read_lines(&mut cursor, settings, &mut preamble) {
         return Err(error);
     }
-    Ok(preamble.directives.into_iter().find(|line| line.key == "profile").map(|line| line.value))
+    Ok(preamble.directives.into_iter().find(|line| line.key == key).map(|line| line.value))
 }
 
 /// Reads `sep=`, directives, blank and skipped lines; returns the delimiter that `sep=` names.

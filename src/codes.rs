@@ -114,7 +114,7 @@ reason_codes! {
         "compress one file again and upload it";
     FileEncodingInvalid "file.encoding_invalid" Error
         "the bytes do not fit the declared encoding"
-        "save the file as UTF-8, or name its encoding in the first line, such as #encoding=windows-1252";
+        "save the file as UTF-8, or name its encoding above the header: #encoding=windows-1252";
     FileEncodingSuspect "file.encoding_suspect" Warning
         "the declared encoding looks wrong: the text would be valid UTF-8"
         "check names with accents in the result; declare UTF-8 if that is what you send";
@@ -144,7 +144,7 @@ reason_codes! {
         "approve it if it is meant";
     FileManifestInvalid "file.manifest_invalid" Error
         "the manifest is not valid JSON or holds unknown keys"
-        "write it as {\"file\": \"<name>\"}; bytes, sha256, rows, seq and directives may be added";
+        "write {\"file\": \"<name>\"}, and where wanted bytes, sha256, rows, seq, directives";
     FilePairMissing "file.pair_missing" Error
         "the file's partner (data or marker) did not arrive in time"
         "upload both";

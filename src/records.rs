@@ -101,7 +101,7 @@ pub use learn::{NoProposal, Proposal, learn};
 pub use manifest::{MANIFEST_MAX_BYTES, Manifest};
 pub use message::{MessageRow, TenantContext};
 pub use nearest::nearest;
-pub use preamble::asked_profile;
+pub use preamble::own_directive;
 pub use problem::{FileProblem, ReadError, RowError};
 pub use reader::{Facts, Opened, RecordReader, Step};
 pub use record::Record;

@@ -355,7 +355,7 @@ fn journal(store: &Store, doorbell: &Arc<Doorbell>) -> Journal {
         match &entry {
             JournalEntry::Whole(evidence) => {
                 store.record_upload(evidence)?;
-                doorbell.ring(&evidence.tenant);
+                doorbell.ring_at(&evidence.tenant, &evidence.path);
             }
             JournalEntry::Withdrawn(evidence) => store.forget_upload(evidence)?,
             JournalEntry::Cut(cut) => {
@@ -363,7 +363,7 @@ fn journal(store: &Store, doorbell: &Arc<Doorbell>) -> Journal {
             }
             JournalEntry::Expired(cut) => {
                 store.record_cut_upload(cut)?;
-                doorbell.ring(&cut.tenant);
+                doorbell.ring_at(&cut.tenant, &cut.path);
             }
         }
         Ok(())

@@ -151,6 +151,7 @@ impl Desk {
         let scratch = pass.folder.scratch();
         let reading = Reading {
             facts: reader.finish().map_err(unreadable)?,
+            is_test: directives.is_test(),
             directives,
             redropped: false,
             refused,

@@ -6,20 +6,30 @@ use std::sync::{Mutex, PoisonError};
 
 use tokio::sync::Notify;
 
-use crate::model::TenantId;
+use crate::model::{Lane, Realm, TenantId};
 
-/// Tells intake which tenants' inboxes to look through, and wakes it.
+/// Tells intake which inboxes to look through, and wakes it.
 #[derive(Debug, Default)]
 pub struct Doorbell {
-    rung: Mutex<HashSet<TenantId>>,
+    rung: Mutex<HashSet<Lane>>,
     /// A held file was let go on.
     released: AtomicBool,
     notify: Notify,
 }
 
 impl Doorbell {
+    /// For all inboxes of a tenant.
     pub fn ring(&self, tenant: &TenantId) {
-        self.rung.lock().unwrap_or_else(PoisonError::into_inner).insert(tenant.clone());
+        self.ring_for(Realm::ALL.map(|realm| (tenant.clone(), realm)));
+    }
+
+    /// For the inbox in which a path lies.
+    pub fn ring_at(&self, tenant: &TenantId, path: &str) {
+        self.ring_for([(tenant.clone(), Realm::of_path(path))]);
+    }
+
+    fn ring_for(&self, lanes: impl IntoIterator<Item = Lane>) {
+        self.rung.lock().unwrap_or_else(PoisonError::into_inner).extend(lanes);
         self.notify.notify_one();
     }
 
@@ -33,12 +43,29 @@ impl Doorbell {
         self.released.swap(false, Ordering::AcqRel)
     }
 
-    pub(super) fn take(&self) -> HashSet<TenantId> {
+    pub(super) fn take(&self) -> HashSet<Lane> {
         std::mem::take(&mut *self.rung.lock().unwrap_or_else(PoisonError::into_inner))
     }
 
     /// Cancel-safe: a ring that nobody waited for is kept.
     pub(super) async fn rung(&self) {
         self.notify.notified().await;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_upload_lets_nobody_look_at_held_files() {
+        let bell = Doorbell::default();
+        bell.ring(&"acme".parse().unwrap());
+        assert!(!bell.take_released());
+        bell.ring_for_released();
+        assert_eq!((bell.take_released(), bell.take_released()), (true, false));
+        assert_eq!(bell.take().len(), 2, "the tenant's inboxes are looked through all the same");
+        bell.ring_at(&"acme".parse().unwrap(), "test/inbox/a.csv");
+        assert_eq!(bell.take().len(), 1);
     }
 }

@@ -66,6 +66,7 @@ impl Intake {
         let Checked { lane, file, is_whole } = checked;
         let now = self.world.clock.now();
         self.busy.remove(&lane);
+        self.look_at_holds |= std::mem::take(&mut self.released_waits);
         match is_whole {
             Ok(is_whole) => {
                 self.sightings.looked_through(&lane.0, &file, is_whole);
@@ -103,5 +104,54 @@ fn is_whole(file: File, identity: &Identity<'_>) -> bool {
     match identity.packing {
         Some(packing) => unpack(packing, file, bytes, limits, &mut io::sink()).is_ok(),
         None => check_workbook(file, bytes, limits).is_ok(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+    use crate::intake::{Nudges, Settings, Tenants, testing};
+    use crate::model::Realm;
+    use crate::spool::Spool;
+    use crate::store::{SimulatedDisk, Store};
+    use crate::telemetry::Metrics;
+    use crate::worker::Worker;
+    use crate::world::World;
+
+    #[tokio::test(start_paused = true)]
+    async fn an_archive_is_looked_through_beside_all_else() {
+        let data = tempfile::tempdir().unwrap();
+        let inbox = data.path().join("tenants/acme/inbox");
+        std::fs::create_dir_all(&inbox).unwrap();
+        std::fs::write(inbox.join("messages_a.csv.gz"), [0x1f, 0x8b, 8]).unwrap();
+        let store = Store::simulated(&SimulatedDisk::default()).unwrap();
+        let tenant = testing::tenant("acme");
+        let settings = Settings {
+            data_dir: data.path().to_owned(),
+            tenants: Tenants::new([tenant.clone()]),
+            rescan: Duration::from_secs(15),
+            files_at_once: 1,
+        };
+        let world = Arc::new(World::seeded(jiff::Timestamp::UNIX_EPOCH, 1));
+        let about = (world, Arc::new(Metrics::new("test")));
+        let shore = (store.clone(), Spool::open(data.path()).unwrap());
+        let (bell, nudges) = (Arc::default(), Nudges::default());
+        let mut intake = Intake::new(settings, shore, about, bell, nudges, false);
+        let lane = (tenant.id, Realm::Real);
+        while !intake.busy.contains(&lane) {
+            intake.work().await.unwrap();
+            if intake.checking.is_empty() {
+                intake.wait_for_work().await;
+            }
+        }
+        assert_eq!(intake.checking.len(), 1, "the loop goes on before anybody looked");
+        assert!(store.batches(None, 1).unwrap().is_empty());
+        while intake.busy.contains(&lane) {
+            intake.wait_for_work().await;
+        }
+        let seen = intake.sightings.archives();
+        assert_eq!(seen, [("inbox/messages_a.csv.gz".to_owned(), false)]);
     }
 }

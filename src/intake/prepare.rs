@@ -9,7 +9,7 @@ use super::settings::{ProfileSettings, TenantSettings};
 use super::unpack::{Laid, lay_out};
 use crate::codes::ReasonCode;
 use crate::model::{FileForm, Kind};
-use crate::records::{FileProblem, Manifest, ReadSettings, asked_profile};
+use crate::records::{FileProblem, Manifest, ReadSettings, own_directive};
 use crate::spool::BatchFolder;
 use crate::store::BatchRecord;
 
@@ -113,6 +113,6 @@ fn asked(
         manifest.announce(&mut settings);
     }
     let text = File::open(folder.text()).map_err(unreadable)?;
-    let own = asked_profile(text, &settings).map_err(unreadable)?;
+    let own = own_directive(text, &settings, "profile").map_err(unreadable)?;
     Ok(own.or_else(|| manifest?.directive("profile").map(str::to_owned)))
 }

@@ -19,7 +19,7 @@ use crate::model::{Category, ChannelKind, FileForm};
 use crate::policy::{Question, Verdict, Window, decide};
 use crate::records::{
     Dedupe, Directives, Facts, FileProblem, Manifest, MessageChecker, MessageRow, Opened,
-    ReadError, Record, RecordReader, RowError, Step,
+    ReadError, Record, RecordReader, RowError, Step, own_directive,
 };
 use crate::spool::{BatchFolder, IdSorter, RowHead, RowState, StoredRow};
 use crate::store::BatchRecord;
@@ -29,6 +29,8 @@ use crate::store::BatchRecord;
 pub(super) struct Reading {
     pub(super) facts: Facts,
     pub(super) directives: Directives,
+    /// The file says that it is only a test.
+    pub(super) is_test: bool,
     /// The file is a corrected `.rejected.csv`.
     pub(super) redropped: bool,
     /// Whole-file problems; the rows then do not count.
@@ -117,6 +119,13 @@ pub(super) fn read_file(pass: Pass<'_>, input: &Path) -> Result<Reading, IntakeE
         Err(RowsEnd::Unreadable(source)) => return Err(unreadable(source)),
         Err(RowsEnd::Failed(error)) => return Err(error),
     }
+    let mut is_test = directives.is_test();
+    if !refused.is_empty() && !is_test {
+        // The directives of a file whose header is refused were not checked.
+        let text = File::open(input).map_err(unreadable)?;
+        let own = own_directive(text, &settings, "test").map_err(unreadable)?;
+        is_test = own.is_some_and(|word| word.eq_ignore_ascii_case("yes"));
+    }
     let facts = reader.finish().map_err(unreadable)?;
     if let Some(warning) = &facts.warning {
         reading.writer.file_problem(warning)?;
@@ -124,6 +133,7 @@ pub(super) fn read_file(pass: Pass<'_>, input: &Path) -> Result<Reading, IntakeE
     Ok(Reading {
         facts,
         directives,
+        is_test,
         redropped,
         refused,
         counts: reading.counts,

@@ -90,6 +90,12 @@ impl Sightings {
         (known.0 == file.version).then_some(known.1)
     }
 
+    /// The archives that were looked through, and whether they are whole.
+    #[cfg(test)]
+    pub(super) fn archives(&self) -> Vec<(String, bool)> {
+        self.archives.iter().map(|((_, path), (_, is_whole))| (path.clone(), *is_whole)).collect()
+    }
+
     /// Notes that this version of a sidecar does not belong to a batch.
     pub(super) fn not_of(&mut self, tenant: &TenantId, sidecar: &InboxFile, batch: BatchId) {
         let key = (tenant.clone(), sidecar.path.clone());

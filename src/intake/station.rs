@@ -82,11 +82,11 @@ pub struct Intake {
     /// One tenant at a time, beside all else.
     tidying: FuturesUnordered<BoxFuture<'static, Tidied>>,
     /// The held files are to be looked through.
-    look_at_holds: bool,
+    pub(super) look_at_holds: bool,
     /// When again, since a released file waits for its first answers.
     holds_due: Timestamp,
     /// A released file waits until another one of its tenant is read.
-    released_waits: bool,
+    pub(super) released_waits: bool,
     recovered: bool,
     next_rescan: Instant,
 }
@@ -171,8 +171,8 @@ impl Intake {
             self.sightings.sign(&seen.tenant, &seen.path, seen.sign, now);
         }
         self.look_at_holds |= self.doorbell.take_released() || self.holds_due <= now;
-        for tenant in self.doorbell.take() {
-            self.look_at_both(&tenant, now);
+        for lane in self.doorbell.take() {
+            self.look_again(&lane, now);
         }
         let rescan = self.world.clock.instant() >= self.next_rescan;
         if rescan {

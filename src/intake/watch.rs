@@ -100,8 +100,8 @@ fn pass_on(base: &Path, event: &Event, sender: &Sender<Seen>, doorbell: &Doorbel
         _ => None,
     };
     for path in &event.paths {
-        if let Some((tenant, _)) = inbox_path(base, path) {
-            doorbell.ring(&tenant);
+        if let Some((tenant, path)) = inbox_path(base, path) {
+            doorbell.ring_at(&tenant, &path);
         }
     }
     if let Some((path, sign)) = signed

@@ -8,7 +8,7 @@ use crate::policy::Verdict;
 use crate::records::{FileProblem, RowError};
 use crate::spool::{
     BatchFolder, Chunk, ChunkBuilder, DuplicateMark, LogReader, LogWriter, Position, RowHead,
-    RowState, StoredProblem, StoredRow,
+    RowState, StoredProblem, StoredRow, StreamedLog,
 };
 use crate::store::ChunkRecord;
 
@@ -55,7 +55,7 @@ impl Outlook {
 /// Rows go to chunks, problems to their own file; nothing counts before `finish`.
 #[derive(Debug)]
 pub(super) struct RowWriter {
-    rows: LogWriter,
+    rows: StreamedLog,
     problems: LogWriter,
     builder: ChunkBuilder,
     chunks: Vec<ChunkRecord>,
@@ -70,7 +70,7 @@ impl RowWriter {
     /// Begins anew: what an unfinished try left in the folder is emptied.
     pub(super) fn create(folder: &BatchFolder) -> Result<RowWriter, IntakeError> {
         Ok(RowWriter {
-            rows: LogWriter::create(&folder.rows())?,
+            rows: StreamedLog::create(&folder.rows())?,
             problems: LogWriter::create(&folder.problems())?,
             builder: ChunkBuilder::default(),
             chunks: Vec::new(),
@@ -202,10 +202,15 @@ impl RowWriter {
                 continue;
             }
             let at = log.append(DuplicateMark::KIND, &DuplicateMark::encode(&found))?;
-            let position = Position { offset: record.offset, bytes: record.bytes };
-            let chunk = Chunk::read(&rows, position, None)?;
+            let nothing_is_left = found.len() as u64 == outlook.accepted;
             *outlook = Outlook::default();
-            for (index, row) in chunk.rows()?.iter().enumerate() {
+            let position = Position { offset: record.offset, bytes: record.bytes };
+            let left = match nothing_is_left {
+                true => None,
+                false => Some(Chunk::read(&rows, position, None)?),
+            };
+            let left = left.as_ref().map(Chunk::rows).transpose()?.unwrap_or_default();
+            for (index, row) in left.iter().enumerate() {
                 let is_marked =
                     found.binary_search_by_key(&index, |mark| mark.index as usize).is_ok();
                 if row.state == RowState::Accepted && !is_marked {
@@ -221,7 +226,7 @@ impl RowWriter {
     /// Syncs everything and gives the chunks.
     pub(super) fn finish(mut self, folder: &BatchFolder) -> Result<Vec<ChunkRecord>, IntakeError> {
         self.end_chunk()?;
-        self.rows.sync()?;
+        self.rows.finish()?;
         self.problems.sync()?;
         folder.sync()?;
         Ok(self.chunks)

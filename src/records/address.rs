@@ -248,6 +248,9 @@ fn has_thousands(text: &str) -> bool {
 
 /// `4.915E+11` and `4,915E+11`: what a spreadsheet makes of a long number.
 pub(super) fn is_scientific(text: &str) -> bool {
+    if !text.starts_with(|c: char| c.is_ascii_digit()) {
+        return false;
+    }
     let Some((mantissa, exponent)) = text.split_once(['E', 'e']) else { return false };
     let exponent = exponent.strip_prefix('+').unwrap_or(exponent);
     let digits = |part: &str| !part.is_empty() && part.bytes().all(|b| b.is_ascii_digit());

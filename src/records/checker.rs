@@ -19,6 +19,7 @@ use super::recipient;
 use super::record::Record;
 use super::settings::ReadSettings;
 use super::template::Templates;
+use super::workbook::NO_VALUE;
 
 /// Longest `row_id`, in characters.
 const ROW_ID_MAX_CHARS: usize = 128;
@@ -291,16 +292,17 @@ impl<'a> RowCheck<'a> {
 
     /// Cells in which a spreadsheet left an error instead of a value.
     fn damage(&mut self) {
-        if !self.record.text.as_bytes().contains(&b'#') {
+        // Looked through to the end: without a way out in the middle it goes by whole registers.
+        if !self.record.text.bytes().fold(false, |found, byte| found | (byte == b'#')) {
             return;
         }
         for (at, cell) in self.record.iter().enumerate() {
             let cell = cell.trim();
             let name = self.checker.layout.name_at(at);
             if is_damaged(cell) && !name.starts_with('_') && !name.is_empty() {
-                let message = format!("the cell holds the spreadsheet error {}", cut_value(cell));
                 let code = ReasonCode::RowCellDamaged;
-                let hint = "widen or repair the column and export again".to_owned();
+                let (message, hint) = damage_of(cell);
+                let hint = hint.to_owned();
                 self.push(Some(at), cut_value(name), cut_value(cell), code, message, hint);
             }
         }
@@ -547,10 +549,20 @@ fn trimmed(cell: &str) -> &str {
     }
 }
 
+/// What happened to a damaged cell, and what to do.
+fn damage_of(cell: &str) -> (String, &'static str) {
+    if cell == NO_VALUE {
+        let message = "the cell holds a formula, and its value was not saved with it".to_owned();
+        return (message, "open the file in a spreadsheet program and save it, or write the value");
+    }
+    let message = format!("the cell holds the spreadsheet error {}", cut_value(cell));
+    (message, "widen or repair the column and export again")
+}
+
 /// `#NAME?`, `#REF!` and their kin, or a column too narrow for its number.
 fn is_damaged(cell: &str) -> bool {
-    const ERRORS: [&str; 8] =
-        ["#NAME?", "#REF!", "#VALUE!", "#DIV/0!", "#N/A", "#NUM!", "#NULL!", "#SPILL!"];
+    const ERRORS: [&str; 9] =
+        [NO_VALUE, "#NAME?", "#REF!", "#VALUE!", "#DIV/0!", "#N/A", "#NUM!", "#NULL!", "#SPILL!"];
     ERRORS.contains(&cell) || (cell.len() >= 4 && cell.bytes().all(|b| b == b'#'))
 }
 

@@ -57,6 +57,21 @@ pub(super) fn unknown_header(text: &str, line: u64, settings: &ReadSettings) -> 
         .into()
 }
 
+/// True for a line above the header, or one whose cells nobody can tell apart: its delimiter says nothing.
+pub(super) fn is_title(text: &str, settings: &ReadSettings) -> bool {
+    let mut lines = text.lines();
+    let first = lines.next().unwrap_or_default();
+    quoted_whole(first, settings) || header_below(lines, 1, settings).is_some()
+}
+
+/// A line whose cells stand in one pair of quotes together.
+fn quoted_whole(line: &str, settings: &ReadSettings) -> bool {
+    let inner = line.trim().strip_prefix('"').and_then(|rest| rest.strip_suffix('"'));
+    let has_names =
+        |inner: &str| DELIMITERS.iter().any(|d| known(inner, char::from(*d), settings) > 1);
+    inner.is_some_and(has_names)
+}
+
 fn hint<'a>(
     first: &str,
     below: impl Iterator<Item = &'a str>,
@@ -64,9 +79,7 @@ fn hint<'a>(
     settings: &ReadSettings,
 ) -> String {
     let widest = DELIMITERS.into_iter().max_by_key(|d| cells(first, char::from(*d)).count());
-    if let Some(inner) = first.trim().strip_prefix('"').and_then(|rest| rest.strip_suffix('"'))
-        && DELIMITERS.iter().any(|d| known(inner, char::from(*d), settings) > 1)
-    {
+    if quoted_whole(first, settings) {
         return "remove the quotes around the whole line: each cell has its own".to_owned();
     }
     if let Some(hint) = header_below(below, line, settings) {

@@ -422,10 +422,12 @@ impl Building {
                     let name = self.layout.names[at].clone();
                     problem.at_column(at, &name).value(&name).hint(did_you_mean(column.as_str()))
                 }
-                None if self.layout.names.first().is_some_and(|name| name == "spec") => {
-                    problem.hint("this is an answer: correct <name>.rejected.csv and drop that")
+                None => {
+                    let is_ours = self.layout.names.first().is_some_and(|name| name == "spec");
+                    let own = "this is an answer: correct <name>.rejected.csv and drop that";
+                    let hint = if is_ours { own } else { hint };
+                    problem.value(&self.layout.names.join(", ")).hint(hint)
                 }
-                None => problem.hint(hint),
             });
         }
     }

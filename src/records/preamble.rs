@@ -115,16 +115,20 @@ impl Preamble {
     }
 }
 
-/// The profile that the file itself asks for, read before its dialect is known. What is wrong with the
+/// What a directive of the file itself says, read before its dialect is known. What is wrong with the
 /// lines above the header is said when the file is read.
-pub fn asked_profile(text: impl Read, settings: &ReadSettings) -> io::Result<Option<String>> {
+pub fn own_directive(
+    text: impl Read,
+    settings: &ReadSettings,
+    key: &str,
+) -> io::Result<Option<String>> {
     let mut cursor = Cursor::new(Source::new(text), settings.form, &settings.limits);
     cursor.source.begin(settings.declared())?;
     let mut preamble = Preamble::default();
     if let Err(ReadError::Io(error)) = read_lines(&mut cursor, settings, &mut preamble) {
         return Err(error);
     }
-    Ok(preamble.directives.into_iter().find(|line| line.key == "profile").map(|line| line.value))
+    Ok(preamble.directives.into_iter().find(|line| line.key == key).map(|line| line.value))
 }
 
 /// Reads `sep=`, directives, blank and skipped lines; returns the delimiter that `sep=` names.
@@ -271,8 +275,8 @@ fn detect<R: Read>(cursor: &mut Cursor<R>, settings: &ReadSettings) -> Result<u8
         return Err(no_names(line));
     }
     let mut best: Option<(usize, usize, u8)> = None;
-    let mut data = None;
-    let mut refused = None;
+    let mut cutting = Vec::new();
+    let (mut data, mut refused) = (None, None);
     let mut is_long = false;
     for delimiter in DELIMITERS {
         let cells = cells_with(cursor, delimiter, settings.text_quote());
@@ -292,6 +296,9 @@ fn detect<R: Read>(cursor: &mut Cursor<R>, settings: &ReadSettings) -> Result<u8
         if let Some(at) = looks_like_data(&cells, settings) {
             data.get_or_insert((at, cells[at].clone()));
         }
+        if cells.len() > 1 {
+            cutting.push(delimiter);
+        }
         let is_known =
             |cell: &&String| is_known(&standard_name(cell, &settings.columns), settings.kind);
         let known = cells.iter().filter(is_known).count();
@@ -299,14 +306,18 @@ fn detect<R: Read>(cursor: &mut Cursor<R>, settings: &ReadSettings) -> Result<u8
             best = Some((known, cells.len(), delimiter));
         }
     }
-    match (best, data, refused) {
-        (Some((_, _, delimiter)), _, _) => Ok(delimiter),
-        (None, Some((at, cell)), _) => Err(data_as_header(line, at, &cell)),
-        (None, None, Some(error)) => Err(error),
-        (None, None, None) if is_long => Err(long_header(cursor, line)),
-        (None, None, None) => {
+    match (best, data, refused, cutting.as_slice()) {
+        (Some((_, _, delimiter)), ..) => Ok(delimiter),
+        (None, Some((at, cell)), ..) => Err(data_as_header(line, at, &cell)),
+        (None, None, Some(error), _) => Err(error),
+        (None, None, None, _) if is_long => Err(long_header(cursor, line)),
+        (None, None, None, cutting) => {
             let text = cursor.source.text_of(cursor.source.window());
-            Err(first_line::unknown_header(&text, line, settings))
+            match cutting {
+                // The delimiter is plain to see: the names are at fault, and whoever reads them says so.
+                [delimiter] if !first_line::is_title(&text, settings) => Ok(*delimiter),
+                _ => Err(first_line::unknown_header(&text, line, settings)),
+            }
         }
     }
 }

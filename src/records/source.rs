@@ -13,10 +13,10 @@ use super::encoding::{Decoding, TextEncoding};
 
 /// Bytes asked of the input at once.
 const CHUNK_BYTES: usize = 128 << 10;
+/// The byte order mark, as UTF-8.
+const MARK: &[u8] = b"\xEF\xBB\xBF";
 /// The control character that DOS programs put behind the last line.
 const DOS_END: u8 = 0x1A;
-/// The byte order mark in UTF-8.
-const MARK: &[u8] = b"\xEF\xBB\xBF";
 
 pub(super) struct Source<R> {
     input: R,

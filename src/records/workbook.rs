@@ -3,7 +3,7 @@
 //!
 //! Cells are written as a spreadsheet shows them: numbers without exponents or a needless `.0`, with
 //! the zeros that their format gives them; dates as ISO text; formulas as the value that was kept with
-//! them. What a spreadsheet shows with an exponent has lost digits already, and is written so.
+//! them, or as one that the row's check refuses. What a spreadsheet shows with an exponent has lost digits already, and is written so.
 
 use std::borrow::Cow;
 use std::io::{BufReader, Read, Seek, SeekFrom, Write};
@@ -27,6 +27,10 @@ const SHEET_COLUMNS: u32 = 1 << 14;
 const TEXT_ALWAYS_FITS_BYTES: u64 = 64 << 20;
 /// Integers from here on have lost digits in a spreadsheet.
 const EXACT_MAX: f64 = 1e15;
+/// What stands in the place of a value that a formula has and that was not kept with it.
+pub(super) const NO_VALUE: &str = "#FORMULA!";
+/// Such cells of one sheet at most: their places are kept in memory.
+const NO_VALUES_MAX: usize = 1_000_000;
 const HINT: &str = "save the spreadsheet anew and upload it again, or send CSV";
 /// How a container of old or encrypted Office files begins.
 const CONTAINER: [u8; 4] = [0xD0, 0xCF, 0x11, 0xE0];
@@ -96,6 +100,7 @@ pub fn write_first_sheet(
         let problem = FileProblem::new(ReasonCode::FileEmpty, "the spreadsheet shows no sheet");
         return Err(UnpackError::refused(problem));
     };
+    let mut without_value = without_value(&mut xlsx, &name)?.into_iter().peekable();
     let mut cells = xlsx.worksheet_cells_reader(&name).map_err(failed)?;
     let formats: Vec<Option<Zeros>> = cells
         .styles()
@@ -104,12 +109,36 @@ pub fn write_first_sheet(
         .collect();
     let mut text = SheetText::new(settings, workbook_bytes, out);
     while let Some((cell, style)) = cells.next_cell_with_style_id().map_err(failed)? {
-        let value = shown_value(cell.get_value(), formats.get(style).copied().flatten());
+        let value = match without_value.next_if(|at| *at == cell.get_position()) {
+            Some(_) => Cow::Borrowed(NO_VALUE),
+            None => shown_value(cell.get_value(), formats.get(style).copied().flatten()),
+        };
         if !value.is_empty() {
             text.cell(cell.get_position(), &value)?;
         }
     }
     text.end_row()
+}
+
+/// The cells whose formula was never computed by whoever wrote the workbook, in the sheet's order: they
+/// look blank here and are not in a spreadsheet, so they must not pass for blank ones.
+fn without_value<R: Read + Seek>(
+    xlsx: &mut Xlsx<R>,
+    sheet: &str,
+) -> Result<Vec<(u32, u32)>, UnpackError> {
+    let mut found = Vec::new();
+    let mut cells = xlsx.worksheet_cells_reader(sheet).map_err(failed)?;
+    while let Some(cell) = cells.next_cell_with_formula_metadata().map_err(failed)? {
+        if cell.formula.is_some() && shown_value(&cell.value, None).is_empty() {
+            found.push(cell.pos);
+        }
+        if found.len() > NO_VALUES_MAX {
+            let message = "the spreadsheet holds formulas without their values";
+            let hint = "open it in a spreadsheet program and save it, or send CSV";
+            return Err(UnpackError::damaged_so(message, hint));
+        }
+    }
+    Ok(found)
 }
 
 fn refuse_containers(workbook: &mut (impl Read + Seek)) -> Result<(), UnpackError> {

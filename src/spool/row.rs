@@ -232,15 +232,7 @@ impl<'a> StoredRow<'a> {
         form: Form,
     ) -> Result<StoredRow<'a>, Undecodable> {
         let line = bytes.u64()?;
-        let state = bytes.u8()?;
-        let code = u16::try_from(bytes.u64()?).map_err(|_| Undecodable)?;
-        let code = ReasonCode::from_index(code).ok_or(Undecodable)?;
-        let state = match state {
-            0 => RowState::Accepted,
-            1 => RowState::Rejected(code),
-            2 => RowState::Duplicate(code),
-            _ => return Err(Undecodable),
-        };
+        let state = state_of(bytes)?;
         let channel = ChannelKind::from_index(bytes.u8()?);
         let category = Category::from_index(bytes.u8()?);
         let mut texts = [""; TEXTS];
@@ -298,6 +290,18 @@ impl<'a> StoredRow<'a> {
             x: list_of(bytes, before.map(|row| &row.x), form)?,
             variables: list_of(bytes, before.map(|row| &row.variables), form)?,
         })
+    }
+}
+
+fn state_of(bytes: &mut Bytes<'_>) -> Result<RowState, Undecodable> {
+    let state = bytes.u8()?;
+    let code = u16::try_from(bytes.u64()?).map_err(|_| Undecodable)?;
+    let code = ReasonCode::from_index(code).ok_or(Undecodable)?;
+    match state {
+        0 => Ok(RowState::Accepted),
+        1 => Ok(RowState::Rejected(code)),
+        2 => Ok(RowState::Duplicate(code)),
+        _ => Err(Undecodable),
     }
 }
 

@@ -225,3 +225,30 @@ fn report(touched: &mut Touched) {
         LATE.into_iter().for_each(|publication| touched.publish(publication));
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::super::conformance::{at, chunk, claimed};
+    use super::*;
+    use crate::store::{Acceptance, ChunkRecord, SimulatedDisk};
+
+    #[test]
+    fn a_batch_that_many_rows_name_is_looked_through_once() {
+        let store = Store::simulated(&SimulatedDisk::default()).unwrap();
+        let record = store.open_batch(claimed(7)).unwrap();
+        let failed = ChunkRecord { open: 0, resendable: Some(1), ..chunk(0, None) };
+        store.put_chunks(record.id, std::slice::from_ref(&failed)).unwrap();
+        let accepted = BatchEvent::FileAccepted;
+        let record = store.conclude(record, accepted, &Acceptance::default()).unwrap();
+        store.close_batch(record.id, at(9)).unwrap().unwrap();
+
+        let mut commands = Commands::new("operator".to_owned(), at(10));
+        let mut resend =
+            |row| store.command(&mut commands, ControlOp::Resend, record.id, Some(row)).unwrap();
+        assert_eq!(resend(1), Ok(Effect::Reopen));
+        // Whoever looked now would find nothing.
+        let counted = ChunkRecord { resendable: Some(0), ..failed };
+        store.release_windows(record.id, &[], &failed, &counted).unwrap();
+        assert_eq!(resend(2), Ok(Effect::Resend));
+    }
+}

@@ -300,9 +300,10 @@ fn steer(store: &Store, id: u64) {
 
     let failed = ChunkRecord { resendable: Some(1), ..done };
     store.release_windows(record.id, &[], &done, &failed).unwrap();
-    assert_eq!(store.open_batches().unwrap(), []);
+    let is_listed = || store.open_batches().unwrap().iter().any(|open| open.id == record.id);
+    assert!(!is_listed());
     assert_eq!(ask(ControlOp::Resend, Some(2)), Ok(Effect::Reopen));
-    assert_eq!(store.open_batches().unwrap().len(), 1, "it is open again");
+    assert!(is_listed(), "it is open again");
     assert_eq!(ask(ControlOp::Resend, Some(3)), Ok(Effect::Resend));
     let ordered = || {
         let all = store.publications(99).unwrap().into_iter();

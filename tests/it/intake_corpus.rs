@@ -27,6 +27,7 @@ use serde::Deserialize;
 use sha2::{Digest, Sha256};
 use tracing::Level;
 
+use crate::preview::{record, seen_with};
 use crate::stage::{End, Life, Stage, files_below};
 
 /// In the case's own time.
@@ -85,22 +86,58 @@ fn every_file_of_the_corpus_is_answered_as_its_folder_says() {
     let mut cases = cases(full);
     cases.retain(|case| case.folder.to_string_lossy().contains(&only));
     assert!(!cases.is_empty(), "no case of this name");
-    let (queue, wrong) = (Mutex::new(cases.into_iter()), Mutex::new(BTreeMap::new()));
-    std::thread::scope(|threads| {
-        for _ in 0..if full { 1 } else { THREADS } {
-            threads.spawn(|| {
+    let wrong: String = each(cases, if full { 1 } else { THREADS }, Case::compare).concat();
+    assert!(wrong.is_empty(), "\n{wrong}");
+}
+
+/// Does something with each case, several at once; gives what came of it, in the order of the cases.
+fn each<T: Send>(cases: Vec<Case>, threads: usize, play: impl Fn(&Case) -> T + Sync) -> Vec<T> {
+    let (queue, done) = (Mutex::new(cases.into_iter()), Mutex::new(BTreeMap::new()));
+    std::thread::scope(|scope| {
+        for _ in 0..threads {
+            scope.spawn(|| {
                 loop {
                     let Some(case) = queue.lock().unwrap().next() else { break };
-                    let difference = case.compare();
-                    if !difference.is_empty() {
-                        wrong.lock().unwrap().insert(case.folder, difference);
-                    }
+                    let outcome = play(&case);
+                    done.lock().unwrap().insert(case.folder, outcome);
                 }
             });
         }
     });
-    let wrong: String = wrong.into_inner().unwrap().into_values().collect();
-    assert!(wrong.is_empty(), "\n{wrong}");
+    done.into_inner().unwrap().into_values().collect()
+}
+
+#[test]
+fn a_preview_of_the_corpus_gives_the_same_answers_and_rejected_files_are_taken_back() {
+    let previews = each(cases(false), THREADS, Case::preview);
+    let compared = previews.iter().filter(|p| **p != Previewed::Passed).count();
+    let taken_back = previews.iter().filter(|p| **p == Previewed::TakenBack).count();
+    assert!(compared > 300 && taken_back > 100, "{compared} compared, {taken_back} taken back");
+}
+
+/// What a preview of a case was held against.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Previewed {
+    /// Not a single file: what stands beside it is for the daemon to judge.
+    Passed,
+    Compared,
+    /// Its rejected file, too, was read again.
+    TakenBack,
+}
+
+/// Another system switches off when there are more than 500 files in the folder.
+#[test]
+fn more_than_five_hundred_files_in_one_folder_are_all_answered() {
+    let stage = Stage::new("");
+    let files: BTreeMap<String, Vec<u8>> =
+        (0..501).map(|n| (format!("messages/{n}.csv"), Vec::new())).collect();
+    stage.live(START.parse().unwrap(), async |life| {
+        life.drop_files(&files, true);
+        assert_eq!(life.answered(PATIENCE).await, End::Rest);
+        life.stop().await;
+    });
+    let answers = names_in(&stage.tenant("outbox/messages"));
+    assert_eq!(answers.iter().filter(|name| name.ends_with(".ack.csv")).count(), 501);
 }
 
 /// What each case expects: for whoever looks which codes are reached.
@@ -151,6 +188,45 @@ impl Case {
         format!("== {}: {}\n{difference}", self.folder.display(), self.told.about)
     }
 
+    /// Holds the preview of the case's file against what is expected of the daemon, and its rejected
+    /// file against the rule that it can be dropped again.
+    fn preview(&self) -> Previewed {
+        let place = self.folder.display();
+        let files: Vec<String> =
+            names_in(&self.folder).into_iter().filter(|name| name != "case.toml").collect();
+        let [file] = files.as_slice() else { return Previewed::Passed };
+        let folder = self.told.folder.as_deref().unwrap_or("messages");
+        let seen = |name: &str, file: PathBuf| {
+            seen_with(
+                &self.told.config,
+                START,
+                Path::new(folder).join(name).to_str().unwrap(),
+                file,
+            )
+        };
+        let expected = files_below(&self.folder.join("expected"));
+        let answer = |which: &str| expected.get(&format!("{file}.{which}.csv"));
+        let ack = record(answer("ack").unwrap());
+        if ack["code"] == "file.pair_missing" {
+            return Previewed::Passed;
+        }
+        let preview = seen(file, self.folder.join(file));
+        let found = |which: &str| preview.answers.get(&format!("{file}.{which}.csv"));
+        assert_eq!(record(found("ack").unwrap()), ack, "{place}");
+        for which in ["errors", "rejected"] {
+            let is_brief = expected.contains_key(&format!("{file}.{which}.csv.brief"));
+            assert!(is_brief || found(which) == answer(which), "{place}: {which}");
+        }
+        let Some(rejected) = found("rejected") else { return Previewed::Compared };
+        let again = tempfile::tempdir().unwrap();
+        let name = format!("{file}.rejected.csv");
+        std::fs::write(again.path().join(&name), rejected).unwrap();
+        let preview = seen(&name, again.path().join(&name));
+        let back = record(&preview.answers[&format!("{name}.ack.csv")]);
+        assert_eq!(back["rows_total"], ack["rows_rejected"], "{place}: {back:?}");
+        Previewed::TakenBack
+    }
+
     fn play(&self) -> BTreeMap<String, Vec<u8>> {
         let stage = Stage::new(&self.told.config.to_string());
         let folder = self.told.folder.as_deref().unwrap_or("messages");
@@ -168,7 +244,7 @@ impl Case {
             assert_ne!(line.level, Level::ERROR, "{}: {line}", self.folder.display());
         }
         let outbox = stage.tenant("outbox").join(folder);
-        self.hold_laws(&outbox);
+        self.hold_laws(&outbox, &stage.tenant("archive"));
         let mut found = BTreeMap::new();
         for name in names_in(&outbox) {
             if [".ack.csv", ".errors.csv", ".rejected.csv"].iter().any(|end| name.ends_with(end)) {
@@ -181,16 +257,17 @@ impl Case {
 
     fn drop_files(&self, stage: &Stage, life: &Life<'_>, folder: &str) {
         let inbox = stage.tenant("inbox").join(folder);
-        let path = |name: &str| Path::new(folder).join(name).to_str().unwrap().to_owned();
+        let below = Path::new("inbox").join(folder);
+        let path = |name: &str| below.join(name).to_str().unwrap().to_owned();
         for name in names_in(&self.folder) {
             if name != "case.toml" {
                 std::fs::copy(self.folder.join(&name), inbox.join(&name)).unwrap();
-                life.see_upload_end("erp", &path(&name));
+                life.see_upload_end("erp", path(&name));
             }
         }
         if let Some(name) = &self.told.file {
             self.make(&inbox.join(name)).unwrap();
-            life.see_upload_end("erp", &path(name));
+            life.see_upload_end("erp", path(name));
         }
     }
 
@@ -217,8 +294,9 @@ impl Case {
     }
 
     /// What holds of every answer, whatever is in it.
-    fn hold_laws(&self, outbox: &Path) {
+    fn hold_laws(&self, outbox: &Path, archive: &Path) {
         let place = self.folder.display();
+        let archive = sizes_below(archive);
         for name in names_in(outbox) {
             let Some(file) = name.strip_suffix(".ack.csv") else { continue };
             let acks = table(&outbox.join(&name));
@@ -240,9 +318,26 @@ impl Case {
             if errors.exists() {
                 table(&errors).iter().for_each(|line| self.hold_law_of_errors(line));
             }
+            self.hold_law_of_the_archive(&archive, file, &acks[0]);
             let told = acks[0]["code"].is_empty() == acks[0]["message"].is_empty();
             assert!(told, "{place}: a code and a sentence");
         }
+    }
+
+    /// The original of every file is kept, whatever it was.
+    fn hold_law_of_the_archive(
+        &self,
+        archive: &BTreeMap<String, u64>,
+        file: &str,
+        ack: &BTreeMap<String, String>,
+    ) {
+        let kept = archive.get(&format!("{}_{file}", ack["batch_id"])).map(u64::to_string);
+        let is_held = ack["state"] == "HELD";
+        assert!(
+            is_held || kept.as_ref() == Some(&ack["bytes"]),
+            "{}: {kept:?}",
+            self.folder.display()
+        );
     }
 
     /// A line of an errors file says where it is and what to do.
@@ -273,6 +368,19 @@ fn table(path: &Path) -> Vec<BTreeMap<String, String>> {
         header.iter().zip(&record).map(|(n, cell)| (n.to_owned(), cell.to_owned())).collect()
     };
     reader.records().map(|record| cells(record.unwrap())).collect()
+}
+
+/// Names and sizes of all files below a folder.
+fn sizes_below(folder: &Path) -> BTreeMap<String, u64> {
+    let mut sizes = BTreeMap::new();
+    for folder in folders(folder) {
+        sizes.extend(sizes_below(&folder));
+    }
+    for name in names_in(folder) {
+        let size = folder.join(&name).metadata().unwrap().len();
+        sizes.insert(name, size);
+    }
+    sizes
 }
 
 /// The files of a folder, without its folders.

@@ -1,4 +1,4 @@
-//! `preview` says what intake says: over the first file of every journey.
+//! `preview` says what intake says: over the first file of every journey, and the files of the corpus.
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -20,7 +20,17 @@ fn seen(case: &Path, name: &str, file: PathBuf) -> Preview {
     let mut differences: toml::Table = text.parse().unwrap();
     let own = differences.remove("journey");
     let start = own.as_ref().and_then(|own| own.get("start")).and_then(toml::Value::as_str);
-    let start: Timestamp = start.unwrap_or("2026-11-23T09:00:00Z").parse().unwrap();
+    seen_with(&differences, start.unwrap_or("2026-11-23T09:00:00Z"), name, file)
+}
+
+/// What a preview shows of a file, under the base configuration and what differs from it.
+pub(crate) fn seen_with(
+    differences: &toml::Table,
+    start: &str,
+    name: &str,
+    file: PathBuf,
+) -> Preview {
+    let start: Timestamp = start.parse().unwrap();
     let stage = Stage::new(&differences.to_string());
     let config = config::load(&stage.folder.path().join("dropchute.toml")).unwrap();
     let runtime = tokio::runtime::Builder::new_current_thread()
@@ -43,7 +53,8 @@ fn seen(case: &Path, name: &str, file: PathBuf) -> Preview {
     })
 }
 
-fn record(bytes: &[u8]) -> BTreeMap<String, String> {
+/// An ACK, less what tells when it was, and of which batch.
+pub(crate) fn record(bytes: &[u8]) -> BTreeMap<String, String> {
     let mut reader = csv::Reader::from_reader(bytes);
     let header = reader.headers().unwrap().clone();
     let row = reader.records().next().unwrap().unwrap();

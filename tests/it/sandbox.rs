@@ -257,6 +257,20 @@ fn the_endings_in_the_readme_are_what_comes_out() {
 }
 
 #[test]
+fn a_test_that_is_refused_for_its_header_says_so() {
+    let stage = Stage::new("");
+    stage.live(START.parse().unwrap(), async |life| {
+        let twice = "#test=yes\nphone,phone,text\n01701234567,01701234567,One\n";
+        life.drop_files(&one("messages/a.csv", twice), true);
+        assert_eq!(life.rest(PATIENCE).await, End::Rest);
+        life.stop().await;
+    });
+    let ack = std::fs::read_to_string(stage.tenant("outbox/messages/a.csv.ack.csv")).unwrap();
+    assert!(ack.contains(",REJECTED,header.column_twice,"), "{ack}");
+    assert!(ack.trim_end().ends_with(",yes"), "{ack}");
+}
+
+#[test]
 fn notices_about_tests_stand_beside_their_answers() {
     let stage = Stage::new("");
     let path = "test/inbox/messages/cut.csv";

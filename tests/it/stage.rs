@@ -52,10 +52,6 @@ email = ["sim"]
 sms = ["sim"]
 "#;
 
-/// Batches of which something is left to do; a held one is at rest.
-const OPEN: [BatchState; 3] = [BatchState::Claimed, BatchState::Released, BatchState::Running];
-const UNANSWERED: [BatchState; 2] = [BatchState::Claimed, BatchState::Released];
-
 /// How often a life is asked whether it is at rest, in its own time.
 const LOOK: Duration = Duration::from_secs(5);
 
@@ -175,20 +171,15 @@ impl Life<'_> {
     ) {
         for (name, bytes) in files {
             let below = format!("{inbox}/{name}");
-            let path = self.stage.tenant(&below);
-            std::fs::write(&path, bytes).unwrap();
+            std::fs::write(self.stage.tenant(&below), bytes).unwrap();
             if seen {
-                self.see_end(account, below);
+                self.see_upload_end(account, below);
             }
         }
     }
 
-    /// The door sees the upload of a file end that stands in the inbox.
-    pub(crate) fn see_upload_end(&self, account: &str, name: &str) {
-        self.see_end(account, format!("inbox/{name}"));
-    }
-
-    fn see_end(&self, account: &str, below: String) {
+    /// The door sees the upload of a file end that stands below an inbox.
+    pub(crate) fn see_upload_end(&self, account: &str, below: String) {
         let path = self.stage.tenant(&below);
         // Where the store fails the client hears no success, and the file waits to be quiet.
         let _failed = self.store.record_upload(&self.evidence(account, below, &path));
@@ -216,22 +207,22 @@ impl Life<'_> {
 
     /// Waits until every file is answered and nothing is left to do; what is paused is at rest.
     pub(crate) async fn rest(&self, patience: Duration) -> End {
-        self.until_nothing_left(patience, &OPEN).await
+        self.until_nothing_left(patience, false).await
     }
 
     /// Waits until every file is answered, whatever is sent later.
     pub(crate) async fn answered(&self, patience: Duration) -> End {
-        self.until_nothing_left(patience, &UNANSWERED).await
+        self.until_nothing_left(patience, true).await
     }
 
-    async fn until_nothing_left(&self, patience: Duration, open: &[BatchState]) -> End {
+    async fn until_nothing_left(&self, patience: Duration, only_unanswered: bool) -> End {
         let deadline = self.world.clock.instant() + patience;
         loop {
             tokio::time::sleep(LOOK).await;
             if self.store.health().failed {
                 return End::Crash;
             }
-            let left = self.left(open);
+            let left = self.left(only_unanswered);
             if left.is_empty() {
                 return End::Rest;
             }
@@ -241,8 +232,8 @@ impl Life<'_> {
         }
     }
 
-    /// What is still to be done, with batches in these states; empty at rest.
-    fn left(&self, open: &[BatchState]) -> String {
+    /// What is still to be done, or only what keeps a file from being answered; empty at rest.
+    fn left(&self, only_unanswered: bool) -> String {
         let mut left = String::new();
         for inbox in ["inbox", "test/inbox"] {
             for name in files_below(&self.stage.tenant(inbox)).keys() {
@@ -253,7 +244,7 @@ impl Life<'_> {
             }
         }
         for batch in self.store.open_batches().unwrap() {
-            if !open.contains(&batch.state) {
+            if only_unanswered && batch.state == BatchState::Running {
                 continue;
             }
             let is_waiting =

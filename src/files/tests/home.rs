@@ -160,6 +160,7 @@ fn each_part_of_the_tree_keeps_its_rules() {
 #[test]
 fn tests_have_an_inbox_and_an_outbox_of_their_own() {
     let disk = Disk::new();
+    std::fs::create_dir(disk.real("test/private")).unwrap();
     assert_eq!(disk.names("test"), ["inbox", "outbox"]);
     assert!(disk.names("test/inbox").contains(&"messages".to_owned()));
     disk.put("test/inbox/messages/a.csv", b"x").unwrap();

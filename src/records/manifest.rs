@@ -195,8 +195,8 @@ mod tests {
         let large =
             format!("{{\"file\":\"a.csv\",\"directives\":{{\"x_a\":\"{}\"}}}}", "x".repeat(70_000));
         for (json, said) in [
-            ("", "cannot be read"),
-            ("[]", "cannot be read"),
+            ("", "no JSON object"),
+            ("[]", "no JSON object"),
             ("{}", "missing field `file`"),
             ("{\"file\":\"b.csv\"}", "speaks of \"b.csv\""),
             ("{\"file\":\"a.csv\",\"size\":1}", "unknown field `size`"),

@@ -4,6 +4,7 @@
 //! format of the store or of the wire: stored, wire and configuration types live in their own rooms
 //! and convert to these. Start reading at `words.rs`, then `attempt.rs`.
 
+mod age;
 mod attempt;
 mod ids;
 mod message;
@@ -14,6 +15,7 @@ mod target;
 mod upload;
 mod words;
 
+pub use age::MaxAge;
 pub use attempt::{Attempt, Outcome, Receipt, UntilHint};
 pub use ids::{BatchId, InvalidId, TenantId};
 pub use message::{OutgoingMessage, message_id_for};

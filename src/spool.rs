@@ -16,6 +16,7 @@ mod outcome;
 mod outcome_log;
 mod problem;
 mod row;
+mod unpacked;
 
 pub use duplicate::{Chunk, DuplicateMark};
 pub use folder::{BatchFolder, Spool};

@@ -25,7 +25,7 @@ use crate::spool::Spool;
 use crate::store::Store;
 use crate::telemetry::Metrics;
 use crate::transfer::{Accounts, DoorControl, Doors, Guard};
-use crate::worker::{Worker, blocking};
+use crate::worker::{Worker, blocking, in_place};
 use crate::world::World;
 
 /// How the program is run.
@@ -94,6 +94,7 @@ impl Ground {
         prepare_folders(config)?;
         let data_dir = config.data_dir.clone();
         let spool = blocking(move || Spool::open(&data_dir)).await?;
+        let spool = spool.with_reserve(config.disk_reserve);
         let metrics = Arc::new(Metrics::new(env!("CARGO_PKG_VERSION")));
         let store = store.observed(Arc::clone(&world), {
             let metrics = Arc::clone(&metrics);
@@ -134,7 +135,7 @@ impl App {
         options: Options,
     ) -> Result<App, AppError> {
         let ground = Ground::lay(&config, store, world).await?;
-        wiring::publish_specs(&config);
+        in_place(|| wiring::publish_specs(&config));
         let guard = open_guard(&config, &ground)?;
         let replaceable = Replaceable::of(&config, guard);
         let doors = Doors::bind(
@@ -287,9 +288,9 @@ impl App {
     pub fn reload(&mut self, mut config: Config) -> Result<Vec<String>, AppError> {
         let needing_restart = restart_needed(&self.started_with, &config);
         config.data_dir.clone_from(&self.config.data_dir);
-        prepare_folders(&config)?;
+        in_place(|| prepare_folders(&config))?;
         self.replaceable.lay(&config);
-        wiring::publish_specs(&config);
+        in_place(|| wiring::publish_specs(&config));
         self.doors.lay(&config.transfer);
         self.config = config;
         Ok(needing_restart)
@@ -322,6 +323,8 @@ impl Replaceable {
         for tenant in &config.tenants {
             self.doorbell.ring(&tenant.id);
         }
+        // The profile of a released file may be back.
+        self.doorbell.ring_for_released();
     }
 }
 

@@ -30,6 +30,11 @@ impl BatchState {
         BatchState::Closed,
     ];
 
+    /// True while the file is being read, or its rows are being sent.
+    pub const fn is_open(self) -> bool {
+        matches!(self, BatchState::Claimed | BatchState::Released | BatchState::Running)
+    }
+
     pub const fn as_str(self) -> &'static str {
         match self {
             BatchState::Claimed => "claimed",

@@ -41,7 +41,10 @@ pub(super) struct ChunkTask {
     pub(super) window_rows: usize,
     pub(super) boot_id: String,
     pub(super) stopping: CancellationToken,
-    /// When the batch was opened again: its rows then have their whole time once more.
+    /// Nothing is sent; what ends without being sent ends all the same.
+    pub(super) paused: bool,
+    /// When the batch was opened again: rows without an expiry of their own then have their whole time
+    /// once more.
     pub(super) reopened_at: Option<Timestamp>,
 }
 
@@ -52,8 +55,21 @@ struct Plan {
     settled: Vec<RowOutcome>,
     /// May be sent now.
     outbound: Vec<Outbound>,
-    /// Not due yet: when, by position in the chunk.
-    waiting: HashMap<u32, Timestamp>,
+    /// Not due yet, by position in the chunk.
+    waiting: HashMap<u32, Wait>,
+}
+
+/// Until when a row waits that could not be sent now, or of a paused batch.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Wait {
+    Deferred(Timestamp),
+    Paused(Timestamp),
+}
+
+impl Plan {
+    fn defer(&mut self, index: u32, until: Timestamp) {
+        self.waiting.insert(index, Wait::Deferred(until));
+    }
 }
 
 impl ChunkTask {
@@ -99,7 +115,7 @@ impl ChunkTask {
                 continue;
             }
             if let Some(due) = earlier.and_then(|o| o.deferred_until).filter(|due| *due > now) {
-                plan.waiting.insert(index, due);
+                plan.defer(index, due);
                 continue;
             }
             self.plan_row(index, &row, earlier, &mut composer, &mut zones, &mut plan);
@@ -120,10 +136,8 @@ impl ChunkTask {
         let attempts = earlier.map_or(0, |o| o.attempts);
         let settle = |status: Status, code: ReasonCode| {
             let test = self.live.record.realm().yes_no();
-            self.metrics.rows_settled.of([status.as_str(), test]).inc();
-            let mut outcome = earlier.cloned().unwrap_or_else(|| untried(index));
-            (outcome.status, outcome.code, outcome.ended_at) = (status, Some(code), Some(now));
-            outcome.deferred_until = None;
+            let outcome = ended(index, earlier, status, code, now);
+            self.metrics.rows_settled.of([outcome.status.as_str(), test]).inc();
             outcome
         };
         let Some(channel) = row.channel else {
@@ -137,8 +151,9 @@ impl ChunkTask {
             Verdict::Expire => {
                 plan.settled.push(settle(Status::Expired, ReasonCode::PolicyExpired));
             }
-            Verdict::Wait { until, .. } => {
-                plan.waiting.insert(index, until);
+            Verdict::Wait { until, .. } => plan.defer(index, until),
+            Verdict::Send if self.paused => {
+                plan.waiting.insert(index, Wait::Paused(expires_at));
             }
             Verdict::Send => {
                 let closes_at = question.window.map(|w| w.closes_at(now, question.zone));
@@ -147,22 +162,23 @@ impl ChunkTask {
                 // provider or template to come back, at the latest until it expires.
                 let again = now.saturating_add(ABSENCE_WAIT).unwrap_or(expires_at).min(expires_at);
                 if providers.is_empty() {
-                    plan.waiting.insert(index, again);
+                    plan.defer(index, again);
                 } else if let Some(until) = all_resting(&providers, now) {
                     // Nothing is written for rows that only wait for a provider to wake.
-                    plan.waiting.insert(index, until.min(expires_at));
+                    plan.defer(index, until.min(expires_at));
                 } else {
                     match composer.compose(row, channel, attempts + 1) {
                         Ok(message) => plan.outbound.push(Outbound {
                             index,
                             message,
                             attempts,
+                            in_doubt: earlier.is_some_and(RowOutcome::is_in_doubt),
                             expires_at,
                             allowed_until: closes_at.map_or(expires_at, |at| at.min(expires_at)),
                             providers,
                         }),
                         Err(Unrenderable(ReasonCode::RowTemplateUnknown)) => {
-                            plan.waiting.insert(index, again);
+                            plan.defer(index, again);
                         }
                         Err(Unrenderable(code)) => plan.settled.push(settle(Status::Failed, code)),
                     }
@@ -173,8 +189,9 @@ impl ChunkTask {
 
     fn expires_at(&self, row: &StoredRow<'_>) -> Timestamp {
         let expires_at = row.expires_at.unwrap_or(Timestamp::MAX);
+        let again = self.reopened_at.filter(|_| !row.expiry_given);
         let accepted = self.live.record.validated_at;
-        let (Some(again), Some(accepted)) = (self.reopened_at, accepted) else { return expires_at };
+        let (Some(again), Some(accepted)) = (again, accepted) else { return expires_at };
         let due = row.send_at.map_or(accepted, |at| at.max(accepted));
         let lifetime = expires_at.duration_since(due);
         expires_at.max(again.saturating_add(lifetime).unwrap_or(Timestamp::MAX))
@@ -224,7 +241,7 @@ impl ChunkTask {
         &self,
         before: &ChunkRecord,
         windows: &[u32],
-        waiting: &HashMap<u32, Timestamp>,
+        waiting: &HashMap<u32, Wait>,
     ) -> Result<ChunkRecord, DispatchError> {
         let latest = self.live.latest(self.number)?;
         self.live.consolidate(self.number, &latest)?;
@@ -241,27 +258,33 @@ pub(super) fn remaining(
     before: &ChunkRecord,
     rows: &[StoredRow<'_>],
     latest: &HashMap<u32, RowOutcome>,
-    waiting: &HashMap<u32, Timestamp>,
+    waiting: &HashMap<u32, Wait>,
     now: Timestamp,
 ) -> ChunkRecord {
-    let none = ChunkRecord { open: 0, deferred: 0, resendable: 0, due: None, ..before.clone() };
-    let mut after = none;
+    let mut resendable = 0;
+    let mut after = ChunkRecord { open: 0, deferred: 0, due: None, ..before.clone() };
     for (index, row) in (0..).zip(rows) {
         let outcome = latest.get(&index);
         if row.state != RowState::Accepted {
             continue;
         }
-        after.resendable += u32::from(outcome.is_some_and(RowOutcome::is_resendable));
+        resendable += u32::from(outcome.is_some_and(RowOutcome::is_resendable));
         if outcome.is_some_and(RowOutcome::is_settled) {
             continue;
         }
         let deferred_until = outcome.and_then(|o| o.deferred_until);
         // Planned waiting is the newer word; rows that were never reached are due at once.
-        let due = waiting.get(&index).copied().or(deferred_until).unwrap_or(now);
+        let wait = waiting.get(&index).copied().or(deferred_until.map(Wait::Deferred));
+        let (due, is_deferred) = match wait {
+            Some(Wait::Deferred(until)) => (until, until > now),
+            Some(Wait::Paused(until)) => (until, false),
+            None => (now, false),
+        };
         after.open += 1;
-        after.deferred += u32::from(due > now);
+        after.deferred += u32::from(is_deferred);
         after.due = Some(after.due.map_or(due, |earliest| earliest.min(due)));
     }
+    after.resendable = Some(resendable);
     after
 }
 
@@ -272,6 +295,23 @@ fn all_resting(providers: &[Arc<Provider>], now: Timestamp) -> Option<Timestamp>
         earliest = Some(earliest.map_or(until, |e| e.min(until)));
     }
     earliest
+}
+
+/// A row that ends without a further attempt. One that may have gone out stays in doubt, whatever ends
+/// its wait.
+pub(super) fn ended(
+    index: u32,
+    earlier: Option<&RowOutcome>,
+    status: Status,
+    code: ReasonCode,
+    now: Timestamp,
+) -> RowOutcome {
+    let row = earlier.cloned().unwrap_or_else(|| untried(index));
+    let (status, code) = match row.is_in_doubt() {
+        true => (Status::Unknown, ReasonCode::DeliveryOutcomeUnknown),
+        false => (status, code),
+    };
+    RowOutcome { status, code: Some(code), deferred_until: None, ended_at: Some(now), ..row }
 }
 
 pub(super) fn untried(index: u32) -> RowOutcome {

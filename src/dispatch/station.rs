@@ -67,9 +67,9 @@ impl Entry {
         self.reopened_at = record.control.reopened_at;
     }
 
-    /// True where a chunk may begin.
+    /// True where a chunk may begin; of a paused batch, too: its rows run out of time meanwhile.
     fn may_start(&self) -> bool {
-        !self.paused && !self.ordered && !self.halt.is_cancelled()
+        !self.ordered && !self.halt.is_cancelled()
     }
 }
 
@@ -149,16 +149,18 @@ impl Dispatch {
         let (store, first) = (self.store.clone(), !self.recovered);
         let known: BTreeSet<BatchId> = self.batches.keys().copied().collect();
         let running = blocking(move || {
+            let mut found = Vec::new();
             if first {
-                return store.batches_in(&[BatchState::Running]);
-            }
-            let mut running = Vec::new();
-            for batch in store.batches_with_timers()? {
-                if !known.contains(&batch) {
-                    running.extend(store.batch(batch)?.filter(|b| b.state == BatchState::Running));
+                found = store.open_batches()?;
+            } else {
+                for batch in store.batches_with_timers()? {
+                    if !known.contains(&batch) {
+                        found.extend(store.batch(batch)?);
+                    }
                 }
             }
-            Ok(running)
+            found.retain(|record| record.state == BatchState::Running);
+            Ok::<_, StoreError>(found)
         })
         .await?;
         self.recovered = true;
@@ -300,6 +302,7 @@ impl Dispatch {
                 window_rows: self.settings.window_rows,
                 boot_id: self.settings.boot_id.clone(),
                 stopping: entry.halt.clone(),
+                paused: entry.paused,
                 reopened_at: entry.reopened_at,
             };
             self.tasks.spawn(async move { Ended::Chunk(batch, number, task.run().await) });

@@ -1,6 +1,5 @@
 //! From what a partner names to operations on batches: targets found, rights held, each decided.
 
-use std::collections::hash_map::Entry;
 use std::collections::{HashMap, HashSet};
 
 use jiff::Timestamp;
@@ -18,6 +17,11 @@ use crate::store::{BatchRecord, Commands, StoreError};
 
 /// Batches of a campaign that one row may act on.
 const CAMPAIGN_MAX: usize = 100;
+
+/// Bytes of outcomes that one file may make us read to know single rows: about ten million rows.
+const OUTCOMES_MAX_BYTES: u64 = 1024 * 1024 * 1024;
+/// Batches whose outcomes are kept open at once.
+const OUTCOMES_OPEN_MAX: usize = 32;
 
 /// Why an operation is not possible; the sentences are the partner's.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -48,7 +52,9 @@ pub(super) struct Asking<'a> {
     /// Held files that are let go on, or refused.
     held: Vec<(BatchRecord, Effect)>,
     /// The outcomes of batches of which single rows are meant.
-    outcomes: HashMap<BatchId, (OutcomeLog, Option<LogReader>)>,
+    outcomes: HashMap<BatchId, (OutcomeLog, LogReader)>,
+    /// Bytes that were read for them.
+    outcome_bytes: u64,
 }
 
 /// A batch, or one row of it.
@@ -64,8 +70,8 @@ impl<'a> Asking<'a> {
         let account = record.account.as_str();
         let (realm, inbox) = (record.realm(), Realm::of_path(&record.path));
         let commands = Commands::new(decider(account).to_string(), now);
-        let (held, outcomes) = (Vec::new(), HashMap::new());
-        Asking { desk, tenant, account, realm, inbox, now, commands, held, outcomes }
+        let (held, outcomes, outcome_bytes) = (Vec::new(), HashMap::new(), 0);
+        Asking { desk, tenant, account, realm, inbox, now, commands, held, outcomes, outcome_bytes }
     }
 
     /// Decides one operation; `folder` is looked in first where a file is named. Returns what it acts
@@ -119,9 +125,7 @@ impl<'a> Asking<'a> {
                 Ok(Err(Refusal::new(code, message, code.advice())))
             }
             Ok(effect @ (Effect::Release | Effect::RefuseHeld)) => {
-                if self.held.iter().all(|(held, _)| held.id != record.id) {
-                    self.held.push((record.clone(), effect));
-                }
+                self.held.push((record.clone(), effect));
                 Ok(Ok(()))
             }
             Ok(_) => Ok(Ok(())),
@@ -134,12 +138,19 @@ impl<'a> Asking<'a> {
             let message = "this account may not approve: it lacks the right \"approve\"";
             return Some(Refusal::new(code, message, "let an account that has it approve"));
         }
-        if self.tenant.four_eyes && record.account == self.account {
-            let message = format!("{} was dropped by the same account", named(record, None));
-            let hint = "let another account approve: this tenant asks for four eyes";
+        if !self.tenant.four_eyes {
+            return None;
+        }
+        let hint = "let another account approve: this tenant asks for four eyes";
+        // Whose eyes they are must be known; the operator has the command line.
+        if self.account.is_empty() {
+            let message = "no account dropped this, so that nobody is known to approve";
             return Some(Refusal::new(code, message, hint));
         }
-        None
+        (record.account == self.account).then(|| {
+            let message = format!("{} was dropped by the same account", named(record, None));
+            Refusal::new(code, message, hint)
+        })
     }
 
     fn find(
@@ -216,7 +227,13 @@ impl<'a> Asking<'a> {
         record: &BatchRecord,
         row: u64,
     ) -> Result<Option<Refusal>, IntakeError> {
-        let outcome = self.outcome(record, row)?;
+        if !matches!(op, ControlOp::Cancel | ControlOp::Resend) {
+            return Ok(None);
+        }
+        let outcome = match self.outcome(record, row)? {
+            Ok(outcome) => outcome,
+            Err(refusal) => return Ok(Some(refusal)),
+        };
         let settled = outcome.filter(RowOutcome::is_settled);
         let why = match (op, settled) {
             (ControlOp::Cancel, Some(outcome)) => format!("is {} already", outcome.status),
@@ -234,21 +251,26 @@ impl<'a> Asking<'a> {
         &mut self,
         record: &BatchRecord,
         row: u64,
-    ) -> Result<Option<RowOutcome>, IntakeError> {
-        let Some(chunk) = self.desk.store.chunk_of_row(record.id, record.chunks, row)? else {
-            return Ok(None);
-        };
-        let (log, reader) = match self.outcomes.entry(record.id) {
-            Entry::Occupied(known) => known.into_mut(),
-            Entry::Vacant(place) => {
-                let path = self.desk.spool.batch(record.id).outcomes();
-                let log = OutcomeLog::scan(&path, &HashSet::new())?;
-                let reader = if path.exists() { Some(LogReader::open(&path)?) } else { None };
-                place.insert((log, reader))
+    ) -> Result<Result<Option<RowOutcome>, Refusal>, IntakeError> {
+        let path = self.desk.spool.batch(record.id).outcomes();
+        let found = self.desk.store.chunk_of_row(record.id, record.chunks, row)?;
+        let Some(chunk) = found.filter(|_| path.exists()) else { return Ok(Ok(None)) };
+        if !self.outcomes.contains_key(&record.id) {
+            if self.outcome_bytes >= OUTCOMES_MAX_BYTES {
+                let message = "this file names single rows of too many large files";
+                let hint = "name the rows that are left in another control file";
+                return Ok(Err(Refusal::new(ReasonCode::RowTargetState, message, hint)));
             }
-        };
-        let Some(reader) = reader else { return Ok(None) };
-        Ok(log.latest(reader, chunk.number)?.remove(&((row - chunk.first_row) as u32)))
+            let log = OutcomeLog::scan(&path, &HashSet::new())?;
+            self.outcome_bytes += log.good_end();
+            if self.outcomes.len() >= OUTCOMES_OPEN_MAX {
+                self.outcomes.clear();
+            }
+            self.outcomes.insert(record.id, (log, LogReader::open(&path)?));
+        }
+        let (log, reader) = &self.outcomes[&record.id];
+        let index = (row - chunk.first_row) as u32;
+        Ok(Ok(log.latest(reader, chunk.number)?.remove(&index)))
     }
 
     /// Ends the holds that were decided on. Each is a commit of its own: done again after a crash, it

@@ -72,7 +72,7 @@ impl Desk {
         }
         let verdict = judge(reading.counts, pass.profile.thresholds);
         let problems = reading.writer.problem_lines();
-        let chunks = reading.writer.finish(pass.folder, None)?;
+        let chunks = reading.writer.finish(pass.folder)?;
         let code = verdict.code.or(reading.first_error);
         record.facts = Facts {
             state: Some(verdict.state),
@@ -156,9 +156,6 @@ impl Desk {
             refused,
             counts: rows.counts,
             first_error: rows.first_error,
-            suppressed: 0,
-            deferred: 0,
-            first_send_at: None,
             writer: rows.writer,
             row_ids: IdSorter::new(scratch.clone()),
             messages: IdSorter::new(scratch),

@@ -29,7 +29,8 @@ pub(super) fn fill(facts: &mut Facts, reading: &Reading) {
         facts.file_ref = directive("ref");
     }
     facts.campaign = directive("campaign");
-    facts.test = reading.directives.is_test();
+    let is_known = reading.refused.is_empty();
+    facts.test = reading.directives.is_test() || (facts.test && !is_known);
     let mut room = STORED_X_MAX_BYTES;
     for (key, value) in reading.directives.iter().filter(|(key, _)| key.starts_with("x_")) {
         let (key, value) = (cut(key), cut(value));

@@ -5,12 +5,13 @@ use sha2::{Digest, Sha256};
 use super::IntakeError;
 use super::concluding::Desk;
 use super::numbering::check_place;
-use super::reading::{Pass, Reading};
+use super::reading::{Pass, Reading, decide_now};
 use super::same_again::SameRows;
 use crate::batch::{BatchEvent, BatchState, Counts, Thresholds, judge};
 use crate::codes::ReasonCode;
 use crate::model::{BatchId, FileState};
 use crate::records::FileProblem;
+use crate::spool::StoredRow;
 use crate::store::{Acceptance, BatchRecord, ChunkRecord, Facts, Series};
 
 /// A file whose rows were counted and written.
@@ -83,9 +84,11 @@ impl Desk {
         let verdict = judge(counts, thresholds);
         let code = verdict.code.or(reading.first_error);
         let sentences = [code.map(|code| code.meaning().to_owned()), lead.map(|l| l.sentence())];
-        // Duplicates were counted as suppressed or deferred when they were read.
-        let suppressed = reading.suppressed.min(counts.accepted);
-        let deferred = reading.deferred.min(counts.accepted - suppressed);
+        if duplicate > 0 {
+            let decide = |row: &StoredRow<'_>| decide_now(pass.tenant, row, pass.now);
+            reading.writer.mark(pass.folder, marks.sorted()?, (&decide, pass.now))?;
+        }
+        let outlook = reading.writer.outlook();
         record.facts = Facts {
             state: Some(verdict.state),
             code,
@@ -94,14 +97,13 @@ impl Desk {
             rows_accepted: counts.accepted,
             rows_rejected: counts.rejected,
             rows_duplicate: counts.duplicate,
-            rows_suppressed: suppressed,
-            rows_deferred: deferred,
-            first_send_at: reading.first_send_at.filter(|_| counts.accepted > suppressed),
+            rows_suppressed: outlook.suppressed,
+            rows_deferred: outlook.deferred,
+            first_send_at: outlook.first_send_at,
             problems: reading.writer.problem_lines() + duplicate,
             ..record.facts
         };
-        let marks = if duplicate > 0 { Some(marks.sorted()?) } else { None };
-        let chunks = reading.writer.finish(pass.folder, marks)?;
+        let chunks = reading.writer.finish(pass.folder)?;
         record.chunks = chunks.len() as u32;
         Ok(Weighed { record, chunks, row_ids })
     }

@@ -1,8 +1,6 @@
 //! What is said of a claimed file before its first record is read.
 
 use std::fs::File;
-use std::io::{BufRead, BufReader, Read};
-use std::path::Path;
 
 use super::IntakeError;
 use super::concluding::Desk;
@@ -11,7 +9,7 @@ use super::settings::{ProfileSettings, TenantSettings};
 use super::unpack::{Laid, lay_out};
 use crate::codes::ReasonCode;
 use crate::model::{FileForm, Kind};
-use crate::records::{FileProblem, Manifest};
+use crate::records::{FileProblem, Manifest, ReadSettings, lines_above};
 use crate::spool::BatchFolder;
 use crate::store::BatchRecord;
 
@@ -54,8 +52,7 @@ impl Desk {
         }
         let identity = identify(tenant, &record.path)?;
         record.facts.kind = Some(identity.kind);
-        let allowed = tenant.account_kinds.get(&record.account);
-        if allowed.is_some_and(|kinds| !kinds.contains(&identity.kind)) {
+        if !tenant.may_drop(&record.account, identity.kind) {
             let message = format!("this account may not drop {}", identity.kind);
             return Err(refuse(ReasonCode::FileKindNotAllowed, message));
         }
@@ -74,10 +71,10 @@ impl Desk {
             file_ref: identity.file_ref.clone(),
             number: identity.number,
         };
-        let announced = || manifest.and_then(|m| m.directive("profile")).map(str::to_owned);
-        let Some(name) = directive(&folder.text(), "profile").or_else(announced) else {
-            return Ok(prepared);
-        };
+        let asked = asked(&prepared.laid, folder, identity.profile, manifest)?;
+        // Said again when the file is read, unless its header is refused.
+        record.facts.test = asked.test;
+        let Some(name) = asked.profile else { return Ok(prepared) };
         let profile = tenant.profile(&name).ok_or_else(|| {
             let message =
                 format!("the directive asks for the profile \"{name}\", which does not exist");
@@ -96,23 +93,32 @@ impl Desk {
     }
 }
 
-/// A directive as the file itself has it, read before anything else is known of its dialect.
-pub(super) fn directive(input: &Path, wanted: &str) -> Option<String> {
-    let mut head = BufReader::new(File::open(input).ok()?.take(64 * 1024));
-    let mut line = Vec::new();
-    loop {
-        line.clear();
-        if head.read_until(b'\n', &mut line).ok()? == 0 {
-            return None;
-        }
-        let text = String::from_utf8_lossy(&line);
-        let text = text.trim_start_matches('\u{feff}').trim();
-        if text.is_empty() || text.to_ascii_lowercase().starts_with("sep=") {
-            continue;
-        }
-        let (key, value) = text.strip_prefix('#')?.split_once('=')?;
-        if key.trim().eq_ignore_ascii_case(wanted) {
-            return Some(value.trim().trim_end_matches([',', ';', '\t', '|']).to_owned());
-        }
+/// What a file or its manifest asks for that must be known before it is read.
+struct Asked {
+    profile: Option<String>,
+    test: bool,
+}
+
+fn asked(
+    laid: &Laid,
+    folder: &BatchFolder,
+    identified: &ProfileSettings,
+    manifest: Option<&Manifest>,
+) -> Result<Asked, Unprepared> {
+    let unreadable = |source| Unprepared::Failed(IntakeError::Input { source });
+    let mut settings = ReadSettings { form: laid.form, ..identified.read.clone() };
+    if laid.form == FileForm::Objects {
+        settings.skip_lines = 0;
     }
+    if let Some(manifest) = manifest {
+        manifest.announce(&mut settings);
+    }
+    let text = File::open(folder.text()).map_err(unreadable)?;
+    let own: Vec<_> = lines_above(text, &settings).map_err(unreadable)?.collect();
+    let asks = |key: &str| {
+        let of_file = own.iter().find(|(own, _)| own == key).map(|(_, value)| value.clone());
+        of_file.or_else(|| manifest?.directive(key).map(str::to_owned))
+    };
+    let test = asks("test").is_some_and(|word| word.eq_ignore_ascii_case("yes"));
+    Ok(Asked { profile: asks("profile"), test })
 }

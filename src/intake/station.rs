@@ -16,11 +16,14 @@ use tokio::time::Instant;
 use super::IntakeError;
 use super::attempt::{Done, STRIKES_MAX, read};
 use super::concluding::Desk;
-use super::expected::Settled;
+use super::doorbell::Doorbell;
+use super::expected::SettledDays;
+use super::half::Checked;
 use super::inbox::{Inbox, profile_of};
+use super::late::Orphan;
 use super::marker::{acts_on_others, is_marker, let_markers_wait};
-use super::pairs::{Group, Sidecar, pair_up};
-use super::ready::{Doorbell, Readiness, Sightings};
+use super::pairs::{Group, kind_of, pair_up};
+use super::ready::{Readiness, Sightings};
 use super::settings::{MinProof, ProfileSettings, Settings, TenantSettings};
 use super::watch::InboxWatch;
 use crate::batch::BatchState;
@@ -34,7 +37,9 @@ use crate::worker::{Progress, Worker, blocking};
 use crate::world::World;
 
 /// How long a file that cannot be taken through rests before the next try.
-const REST: Duration = Duration::from_secs(5);
+pub(super) const REST: Duration = Duration::from_secs(5);
+/// How long a released file waits before its first answers are looked for again.
+const UNANSWERED: Duration = Duration::from_secs(1);
 
 /// Whom intake wakes when a batch was concluded.
 #[derive(Debug, Clone, Default)]
@@ -48,9 +53,9 @@ type Tidied = (TenantId, Result<bool, IntakeError>);
 
 /// The station.
 pub struct Intake {
-    settings: Settings,
-    desk: Desk,
-    world: Arc<World>,
+    pub(super) settings: Settings,
+    pub(super) desk: Desk,
+    pub(super) world: Arc<World>,
     metrics: Arc<Metrics>,
     doorbell: Arc<Doorbell>,
     nudges: Nudges,
@@ -59,14 +64,18 @@ pub struct Intake {
     /// Inboxes that are to be looked through, and when.
     looks: BTreeMap<(Timestamp, Lane), ()>,
     /// Claimed and not yet read, in the order of their claims.
-    waiting: VecDeque<(Timestamp, BatchRecord)>,
+    pub(super) waiting: VecDeque<(Timestamp, BatchRecord)>,
     /// Inboxes of which a file is being read: one at a time, so that "same again" is well defined.
-    busy: HashSet<Lane>,
+    pub(super) busy: HashSet<Lane>,
     reading: FuturesUnordered<BoxFuture<'static, Done>>,
+    /// Where the files stood that are being read.
+    pub(super) being_read: HashMap<BatchId, (TenantId, String)>,
+    /// Archives that are looked through before they are claimed: the tenant is busy meanwhile.
+    pub(super) checking: FuturesUnordered<BoxFuture<'static, Checked>>,
     /// Of files that failed and are tried again.
     strikes: HashMap<BatchId, u32>,
     /// Expected files of which nothing is left to say today.
-    settled: Settled,
+    pub(super) settled: SettledDays,
     finished: Vec<Done>,
     /// Tenants whose memory of row ids may have become too scattered.
     untidy: BTreeSet<TenantId>,
@@ -74,6 +83,8 @@ pub struct Intake {
     tidying: FuturesUnordered<BoxFuture<'static, Tidied>>,
     /// The held files are to be looked through.
     look_at_holds: bool,
+    /// When again, since a released file waits for its first answers.
+    holds_due: Timestamp,
     /// A released file waits until another one of its tenant is read.
     released_waits: bool,
     recovered: bool,
@@ -116,12 +127,15 @@ impl Intake {
             waiting: VecDeque::new(),
             busy: HashSet::new(),
             reading: FuturesUnordered::new(),
+            being_read: HashMap::new(),
+            checking: FuturesUnordered::new(),
             strikes: HashMap::new(),
-            settled: Settled::new(),
+            settled: SettledDays::new(),
             finished: Vec::new(),
             untidy: BTreeSet::new(),
             tidying: FuturesUnordered::new(),
             look_at_holds: true,
+            holds_due: Timestamp::MAX,
             released_waits: false,
             recovered: false,
             next_rescan,
@@ -134,7 +148,8 @@ impl Intake {
         let claimed = blocking(move || -> Result<Vec<BatchRecord>, IntakeError> {
             desk.sweep_row_ids()?;
             let mut kept = Vec::new();
-            for record in desk.store.batches_in(&[BatchState::Claimed])? {
+            let open = desk.store.open_batches()?;
+            for record in open.into_iter().filter(|b| b.state == BatchState::Claimed) {
                 if desk.resume_claim(&tenants.join(record.tenant.as_str()), &record)? {
                     kept.push(record);
                 }
@@ -155,9 +170,8 @@ impl Intake {
         while let Ok(seen) = self.watch.signs.try_recv() {
             self.sightings.sign(&seen.tenant, &seen.path, seen.sign, now);
         }
+        self.look_at_holds |= self.doorbell.take_released() || self.holds_due <= now;
         for lane in self.doorbell.take() {
-            // It rings for released files, too.
-            self.look_at_holds = true;
             self.look_again(&lane, now);
         }
         let rescan = self.world.clock.instant() >= self.next_rescan;
@@ -180,6 +194,7 @@ impl Intake {
         let (desk, tenants) = (self.desk.clone(), self.settings.tenants.clone());
         let now = self.world.clock.now();
         let seen = blocking(move || desk.look_at_holds(&tenants, now)).await?;
+        self.holds_due = if seen.unanswered { now + UNANSWERED } else { Timestamp::MAX };
         for record in seen.refused {
             self.tell_of_hold(&record, "held file refused");
             self.nudges.outbox.notify_one();
@@ -236,7 +251,7 @@ impl Intake {
         }
     }
 
-    fn look_again(&mut self, lane: &Lane, at: Timestamp) {
+    pub(super) fn look_again(&mut self, lane: &Lane, at: Timestamp) {
         self.looks.insert((at, lane.clone()), ());
     }
 
@@ -255,9 +270,14 @@ impl Intake {
             self.look_again(lane, ready.ready_at);
             return Ok(false);
         }
-        if self.is_half_an_archive(tenant, &group.file, &ready).await? {
-            self.look_again(lane, now);
-            return Ok(true);
+        if self.is_unchecked(tenant, &group.file, &ready) {
+            if self.checking.len() < self.settings.files_at_once {
+                self.busy.insert(lane.clone());
+                self.check_archive(tenant, lane, group.file);
+            } else {
+                self.look_again(lane, now + REST);
+            }
+            return Ok(false);
         }
         let (code, message) = ready.given_up.map_or((None, String::new()), |(c, m)| (Some(c), m));
         let state = code.map(|_| FileState::Rejected);
@@ -329,6 +349,14 @@ impl Intake {
         let uploads = blocking(move || desk.store.cut_uploads(&id)).await?;
         let mut uploads = uploads.into_iter().filter(|cut| Realm::of_path(&cut.path) == lane.1);
         let Some(cut) = uploads.next() else { return Ok(false) };
+        let (desk, data_dir) = (self.desk.clone(), self.settings.data_dir.clone());
+        let name = cut.path.rsplit('/').next().unwrap_or(&cut.path);
+        if kind_of(tenant, name, cut.bytes).is_some() {
+            // Half a sidecar says nothing, and sidecars get no answer; the notice told of it.
+            blocking(move || desk.drop_cut(&data_dir, &cut)).await?;
+            self.look_again(lane, now);
+            return Ok(true);
+        }
         let message = format!("the upload was cut after {} bytes and not continued", cut.bytes);
         let (state, code) = (Some(FileState::Held), Some(ReasonCode::FileIncomplete));
         let record = BatchRecord {
@@ -336,7 +364,6 @@ impl Intake {
             facts: Facts { state, code, message, ..Facts::default() },
             ..self.new_batch(tenant, cut.path.clone(), cut.since, now)
         };
-        let (desk, data_dir) = (self.desk.clone(), self.settings.data_dir.clone());
         let claimed = blocking(move || desk.claim_cut(&data_dir, record, &cut)).await?;
         match claimed {
             Some(record) => self.claimed(record, now),
@@ -357,11 +384,11 @@ impl Intake {
         now: Timestamp,
     ) -> Result<Option<(Group, Readiness)>, IntakeError> {
         let (tree, desk, owner) = (self.tree(&tenant.id), self.desk.clone(), Arc::clone(tenant));
-        let realm = lane.1;
+        let (realm, known) = (lane.1, self.sightings.trailers.remove(lane).unwrap_or_default());
         let inbox = blocking(move || -> Result<Inbox, IntakeError> {
             let failed = |source| IntakeError::Inbox { tenant: owner.id.to_string(), source };
-            let inbox =
-                Inbox::look(&Root::open(&tree).map_err(failed)?, &desk.store, &owner, realm)?;
+            let tree = Root::open(&tree).map_err(failed)?;
+            let inbox = Inbox::look(&tree, &desk.store, &owner, realm, &known)?;
             for (path, version) in &inbox.unanswerable {
                 desk.note_unanswerable(&owner.id, path, *version, now)?;
             }
@@ -370,6 +397,7 @@ impl Intake {
         .await?;
         let paths: HashSet<String> = inbox.files.iter().map(|file| file.path.clone()).collect();
         self.sightings.keep_only(lane, &paths);
+        self.sightings.trailers.insert(lane.clone(), inbox.trailers);
         let paired = pair_up(tenant, inbox.files);
         let mut files = Vec::new();
         // An empty file is whole however its end was seen.
@@ -387,60 +415,25 @@ impl Intake {
         for sidecar in paired.orphans {
             let profile = profile_of(tenant, &sidecar.base);
             let (whole_at, given_up) = self.sightings.orphan(&tenant.id, &sidecar, profile, now);
-            if whole_at <= now && given_up.ready_at > now {
-                late.push((sidecar.clone(), given_up.received_at));
+            if whole_at <= now {
+                late.push(Orphan {
+                    sidecar: sidecar.clone(),
+                    arrived: given_up.received_at,
+                    is_over: given_up.ready_at <= now,
+                    not_of: self.sightings.held_against(&tenant.id, &sidecar.file),
+                });
             }
             let ready_at = if whole_at > now { whole_at } else { given_up.ready_at };
             let group = Group { file: sidecar.file, sidecars: Vec::new() };
             files.push((group, Readiness { ready_at, ..given_up }));
         }
-        for path in self.settle_late(tenant, late, now).await? {
+        for path in self.settle_orphans(tenant, late, now).await? {
             files.retain(|(group, _)| group.file.path != path);
         }
         let_markers_wait(&mut files);
         Ok(files.into_iter().min_by_key(|(group, ready)| {
             (ready.ready_at, acts_on_others(tenant, &group.file.path), group.file.path.clone())
         }))
-    }
-
-    /// Settles sidecars whose file was taken before they came; returns the paths that are gone.
-    async fn settle_late(
-        &mut self,
-        tenant: &Arc<TenantSettings>,
-        late: Vec<(Sidecar, Timestamp)>,
-        now: Timestamp,
-    ) -> Result<Vec<String>, IntakeError> {
-        if late.is_empty() {
-            return Ok(Vec::new());
-        }
-        let (tree, desk, tenant) = (self.tree(&tenant.id), self.desk.clone(), Arc::clone(tenant));
-        blocking(move || {
-            let failed = |source| IntakeError::Inbox { tenant: tenant.id.to_string(), source };
-            let tree = Root::open(&tree).map_err(failed)?;
-            let mut gone = Vec::new();
-            for (sidecar, arrived) in late {
-                let of = (&tenant.id, profile_of(&tenant, &sidecar.base));
-                if desk.settle_late(&tree, of, &sidecar, (arrived, now))? {
-                    gone.push(sidecar.file.path);
-                }
-            }
-            Ok(gone)
-        })
-        .await
-    }
-
-    /// Says which expected files did not come.
-    async fn miss_expected(&mut self) -> Result<(), IntakeError> {
-        let (desk, tenants) = (self.desk.clone(), self.settings.tenants.all());
-        let (now, mut settled) = (self.world.clock.now(), std::mem::take(&mut self.settled));
-        let (settled, result) = blocking(move || {
-            let said = |tenant| desk.miss_expected(tenant, now, &mut settled);
-            let result = tenants.values().map(Arc::as_ref).try_for_each(said);
-            (settled, result)
-        })
-        .await;
-        self.settled = settled;
-        result
     }
 
     /// Starts reading what waits, as far as there is room.
@@ -462,6 +455,7 @@ impl Intake {
                 continue;
             };
             self.busy.insert(record.inbox_lane());
+            self.being_read.insert(record.id, (record.tenant.clone(), record.path.clone()));
             let given_up = self.strikes.get(&record.id).is_some_and(|s| *s >= STRIKES_MAX);
             self.reading.push(Box::pin(read(self.desk.clone(), tenant, record, now, given_up)));
             started = true;
@@ -475,6 +469,7 @@ impl Intake {
         self.look_again(&done.lane, now);
         self.look_at_holds |= std::mem::take(&mut self.released_waits);
         let batch = done.batch.id;
+        self.being_read.remove(&batch);
         match done.result {
             Ok(record) => {
                 // It may be the number that a held file waits for.
@@ -483,8 +478,8 @@ impl Intake {
                 self.count(&record);
                 self.untidy.insert(done.lane.0);
                 if record.facts.kind == Some(Kind::Control) {
-                    // A held file that was let go on is read again.
-                    self.doorbell.ring(&record.tenant);
+                    // It may have let a held file go on.
+                    self.look_at_holds = true;
                 }
                 self.nudges.outbox.notify_one();
                 self.nudges.dispatch.notify_one();
@@ -576,6 +571,9 @@ impl Worker for Intake {
     async fn wait_for_work(&mut self) {
         let clock = &self.world.clock;
         let mut wake = self.next_rescan;
+        if self.holds_due < Timestamp::MAX {
+            wake = wake.min(clock.instant() + clock.until(self.holds_due));
+        }
         if let Some(((at, _), ())) = self.looks.first_key_value() {
             wake = wake.min(clock.instant() + clock.until(*at));
         }
@@ -587,6 +585,7 @@ impl Worker for Intake {
         }
         tokio::select! {
             Some(done) = self.reading.next() => self.finished.push(done),
+            Some(checked) = self.checking.next() => self.checked(checked),
             Some(tidied) = self.tidying.next() => self.tidied(tidied),
             () = self.doorbell.rung() => {}
             () = tokio::time::sleep_until(wake) => {}

@@ -8,8 +8,8 @@ use jiff::tz::TimeZone;
 
 use super::settings::{MinProof, ProfileSettings, RowIdScope, TenantSettings};
 use crate::batch::{BatchState, Guards, SequenceRule, Thresholds};
-use crate::model::{BatchId, Category, ChannelKind};
-use crate::policy::{Consent, MARKETING_WINDOW, MaxAge};
+use crate::model::{BatchId, Category, ChannelKind, MaxAge};
+use crate::policy::{Consent, MARKETING_WINDOW};
 use crate::records::ReadSettings;
 use crate::report::Answer;
 use crate::store::{BatchRecord, ControlRecord, Facts};

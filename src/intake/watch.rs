@@ -8,7 +8,8 @@ use notify::event::{AccessKind, AccessMode, EventKind, ModifyKind, RenameMode};
 use notify::{Event, RecommendedWatcher, RecursiveMode, Watcher};
 use tokio::sync::mpsc::{Receiver, Sender, channel};
 
-use super::ready::{Doorbell, Sign};
+use super::doorbell::Doorbell;
+use super::ready::Sign;
 use crate::files::is_temporary_name;
 use crate::model::{Realm, TenantId};
 

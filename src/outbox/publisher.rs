@@ -79,19 +79,15 @@ impl Worker for Publisher {
     async fn work(&mut self) -> Result<worker::Progress, Box<dyn Error + Send + Sync>> {
         let now = self.world.clock.instant();
         if now >= self.next_tick {
-            self.next_tick = now + PROGRESS_EVERY;
             self.held_up = Arc::default();
             self.tick().await?;
+            // Counted from its end: however long a look at open batches takes, answers have their turn.
+            self.next_tick = self.world.clock.instant() + PROGRESS_EVERY;
         }
         let (press, held_up) = (self.press.clone(), Arc::clone(&self.held_up));
         match worker::blocking(move || press.next(&held_up)).await? {
             Step::Nothing => Ok(worker::Progress::Idle),
-            Step::Done(batch, publication) => {
-                if publication == Publication::Recall {
-                    self.progress.reopened(batch);
-                }
-                Ok(worker::Progress::Busy)
-            }
+            Step::Done => Ok(worker::Progress::Busy),
             Step::HeldUp(name) => {
                 Arc::make_mut(&mut self.held_up).insert(name);
                 Ok(worker::Progress::Busy)
@@ -120,7 +116,7 @@ impl Worker for Publisher {
 /// What one look at the store's orders led to.
 enum Step {
     Nothing,
-    Done(BatchId, Publication),
+    Done,
     HeldUp(AnswerName),
 }
 
@@ -141,7 +137,7 @@ impl Press {
         let (tenant, batch) = (record.tenant.clone(), record.id);
         let answer = publication.as_str();
         match self.perform(record, publication) {
-            Ok(()) => Ok(Step::Done(batch, publication)),
+            Ok(()) => Ok(Step::Done),
             Err(OutboxError::Store(error)) => Err(error.into()),
             Err(error) => {
                 let error = &error as &dyn Error;

@@ -245,7 +245,7 @@ fn check_encoding(line: &DirectiveLine, actual: &str) -> Result<(), Box<FileProb
 }
 
 /// Whether the value is allowed, or what would be.
-fn allowed(key: &str, value: &str, zones: &Zones) -> Result<(), String> {
+pub(super) fn allowed(key: &str, value: &str, zones: &Zones) -> Result<(), String> {
     let one_of = |words: &[&str]| {
         if words.contains(&value) {
             return Ok(());

@@ -7,7 +7,7 @@ use super::sample::Sample;
 use super::tables::time;
 use crate::channel::TEST_ENDINGS;
 use crate::codes::ReasonCode;
-use crate::intake::{MinProof, NamePattern, ProfileSettings, TenantSettings};
+use crate::intake::{MinProof, NamePattern, ProfileSettings, SentinelPattern, TenantSettings};
 use crate::model::{BatchId, Category, Kind};
 use crate::policy::Consent;
 use crate::records::{HeaderMode, ReadSettings};
@@ -73,7 +73,9 @@ fn drop_it(tenant: &TenantSettings, samples: &[Sample]) -> String {
         "The name of a file says what it holds: messages_<your reference>.csv, such as\n\
          messages_invoices-2026-11.csv. Any other name will do in the folder /inbox/messages, and names\n\
          that a profile below matches will do anywhere.\n\n\
-         A file is CSV with a header line; columns.csv lists the columns. The samples are accepted as\n\
+         A file is CSV with a header line, the first sheet of an .xlsx, or .jsonl with a JSON object on each\n\
+         line; columns.csv lists the columns. One file packed as .gz or .zip is read, too: messages_x.csv.gz.\n\
+         Rejected rows of any of them come back as CSV. The samples are accepted as\n\
          they are: copy one, and put your own addresses in.\n",
     );
     for Sample { name, folder, about, .. } in samples {
@@ -98,6 +100,11 @@ fn whole(tenant: Portrait<'_>) -> String {
         "          <name>.sha256 or <name>.md5 with its digest; <name>.manifest.json, which says".to_owned(),
         r#"          {"file":"<name>","bytes":120,"sha256":"<64 digits>","rows":3}; file alone will do"#.to_owned(),
         "          a last line #EOF or #EOF rows=<n>; a whole .gz or .zip".to_owned(),
+    ]);
+    if let Some(pattern) = &plain.sentinel {
+        text.push(format!("          a file {}", sentinel(pattern)));
+    }
+    text.extend([
         format!(
             "  medium  the upload ended properly; {} later the file is taken",
             time(plain.settle.max(plain.grace))
@@ -105,16 +112,27 @@ fn whole(tenant: Portrait<'_>) -> String {
         format!("  weak    the file has not changed for {}", time(plain.quiet)),
     ]);
     text.push(format!("\nHere at least {} proof is needed.", word(plain.min_proof)));
+    let own =
+        tenant.intake.temporary.iter().map(|pattern| format!("  {}\n", pattern.glob().glob()));
+    let own = match own.collect::<String>() {
+        none if none.is_empty() => none,
+        own => format!("Nor are names like these:\n{own}"),
+    };
     text.push(format!(
         "Until then, and for {} after the upload, the file can be seen, renamed and deleted. Names that begin\n\
          with . or ~, or end in .tmp .temp .part .partial .filepart .crdownload .writing .lock, are never taken.\n\
-         The last line needs a line end; without one the last row may be cut, and is refused (row.cut).\n\
+         {own}The last line needs a line end; without one the last row may be cut, and is refused (row.cut).\n\
          To be told of missing rows, write how many there are: #rows=<n> above the header, or\n\
          #EOF rows=<n> below the last row. An upload that was cut can be continued for {}.",
         time(plain.grace),
         time(tenant.doors.resume_window)
     ));
     section("2. When a file is taken", text)
+}
+
+/// The name of a sentinel of the operator's own.
+fn sentinel(pattern: &SentinelPattern) -> String {
+    format!("{}<name>{}, with <name> or the name without its ending", pattern.before, pattern.after)
 }
 
 fn word(proof: MinProof) -> &'static str {
@@ -305,6 +323,9 @@ fn one_profile(profile: &ProfileSettings) -> Vec<String> {
     }
     let mut text = vec![first];
     text.extend(dialect(read).map(|words| format!("    {words}")));
+    if let Some(pattern) = &profile.sentinel {
+        text.push(format!("    whole once there is a file {}", sentinel(pattern)));
+    }
     for (own, standard) in &read.columns {
         text.push(format!("    column {own} is {standard}"));
     }

@@ -70,6 +70,12 @@ fn sizes(tenant: Portrait<'_>) -> Vec<Limit> {
     let bound = |most: Option<u64>| most.map_or_else(|| "none".to_owned(), |most| most.to_string());
     vec![
         ("file_bytes", read.file_max_bytes.to_string(), "file.too_large", "a file"),
+        (
+            "expansion",
+            read.expansion_max.to_string(),
+            "file.archive_invalid",
+            "times its own size to which an archive or a spreadsheet may expand",
+        ),
         ("rows", read.rows_max.to_string(), "file.too_many_rows", "data rows of a file"),
         ("columns", sized(read.columns_max), "header.too_many_columns", "columns of a file"),
         ("cell_bytes", sized(read.field_max_bytes), "row.value_too_long", "a cell, as UTF-8"),

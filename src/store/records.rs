@@ -4,11 +4,14 @@ use jiff::Timestamp;
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
-use super::engine::StoreError;
+use super::engine::{StoreError, VALUE_MAX_BYTES};
 use super::orders::OrderAct;
 use crate::batch::{BatchState, Counts};
 use crate::codes::ReasonCode;
 use crate::model::{BatchId, FileForm, FileState, Kind, Lane, Proof, Realm, Status, TenantId};
+
+/// Bytes that a batch's record may grow by after its verdict: who ended its hold, what is asked of it.
+const LATER_BYTES: usize = 384;
 
 /// The version byte in front of every value.
 pub(super) const RECORD_VERSION: u8 = 1;
@@ -159,6 +162,22 @@ impl BatchRecord {
         self.path.rsplit('/').next().unwrap_or(&self.path)
     }
 
+    /// Lets go of what the store has no room for: the last `x_*` directives first, then the end of the
+    /// message. A record that is too large could not be concluded at any start.
+    pub(super) fn shrink_to_fit(&mut self) {
+        while encode(self).len() > VALUE_MAX_BYTES - LATER_BYTES {
+            if self.facts.x.pop().is_some() {
+                continue;
+            }
+            let message = &mut self.facts.message;
+            let kept = message.chars().count() / 2;
+            *message = message.chars().take(kept).collect();
+            if kept == 0 {
+                return;
+            }
+        }
+    }
+
     /// Whether the file is meant or only tried out: by its folder, or because it says so itself.
     pub fn realm(&self) -> Realm {
         if self.facts.test { Realm::Test } else { Realm::of_path(&self.path) }
@@ -272,6 +291,13 @@ impl Facts {
     }
 }
 
+impl ChunkRecord {
+    /// False where it is known that `resend` finds nothing here.
+    pub fn may_be_resendable(&self) -> bool {
+        self.resendable != Some(0)
+    }
+}
+
 /// Rows by status; the summary's numbers.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Tally([u64; Status::ALL.len()]);
@@ -309,9 +335,10 @@ pub struct ChunkRecord {
     /// Of these, rows that wait for a time, a window or a retry.
     #[serde(default)]
     pub deferred: u32,
-    /// Rows that ended failed, expired or unknown: `resend` opens them again.
+    /// Rows that ended failed, expired or unknown: `resend` opens them again. None where the first
+    /// version wrote the chunk: nobody counted them yet.
     #[serde(default)]
-    pub resendable: u32,
+    pub resendable: Option<u32>,
     /// When the next open row is due; none when no row is open.
     pub due: Option<Timestamp>,
 }
@@ -359,7 +386,7 @@ mod tests {
             rows: WindowRecord::runs_of(&scattered[..256]),
             boot_id: "b".repeat(36),
         };
-        assert!(encode(&window).len() <= super::super::engine::VALUE_MAX_BYTES);
+        assert!(encode(&window).len() <= VALUE_MAX_BYTES);
         assert!(window.positions().eq(scattered[..256].iter().copied()));
         assert_eq!(WindowRecord::runs_of(&[1, 2, 3, 7]), [(1, 3), (7, 7)]);
     }

@@ -11,7 +11,7 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use dropchute::app::{App, Options};
-use dropchute::batch::{BatchState, Decider};
+use dropchute::batch::Decider;
 use dropchute::codes::ReasonCode;
 use dropchute::config;
 use dropchute::files::is_temporary_name;
@@ -37,6 +37,12 @@ timezone = "Europe/Berlin"
 default_country = "DE"
 default_category = "transactional"
 
+[tenant.acme.account.erp]
+ssh_keys = ["ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAILM+rvN+ot98qgEN796jTiQfZfG1KaT0PtFDJ/XFSqti erp"]
+rights = ["drop", "collect", "control", "approve"]
+kinds = ["messages", "contacts", "consents", "suppressions", "events", "segments", "campaigns",
+    "templates", "workflows", "privacy_requests", "control"]
+
 [tenant.acme.sender]
 email = ["Acme <news@acme.example>"]
 sms = ["ACME"]
@@ -45,9 +51,6 @@ sms = ["ACME"]
 email = ["sim"]
 sms = ["sim"]
 "#;
-
-/// Batches of which something is left to do; a held one is at rest.
-const OPEN: [BatchState; 3] = [BatchState::Claimed, BatchState::Released, BatchState::Running];
 
 /// How often a life is asked whether it is at rest, in its own time.
 const LOOK: Duration = Duration::from_secs(5);
@@ -226,7 +229,7 @@ impl Life<'_> {
                 }
             }
         }
-        for batch in self.store.batches_in(&OPEN).unwrap() {
+        for batch in self.store.open_batches().unwrap() {
             let is_waiting =
                 batch.control.paused && self.store.next_order(batch.id).unwrap().is_none();
             if is_waiting {

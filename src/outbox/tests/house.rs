@@ -141,7 +141,7 @@ impl House {
                 duplicates: marks,
                 open: count,
                 deferred: 0,
-                resendable: 0,
+                resendable: Some(0),
                 due: Some(record.claimed_at),
             });
         }

@@ -194,7 +194,7 @@ mod tests {
     fn a_control_header_needs_op_and_target() {
         for (header, expected) in [
             ("op,reason\n", "header.column_missing"),
-            ("email,text\n", "header.delimiter_unknown"),
+            ("email,text\n", "header.column_missing"),
             ("cancel,file:a.csv\n", "header.delimiter_unknown"),
         ] {
             match read(header) {

@@ -195,7 +195,7 @@ mod tests {
         for (header, expected) in [
             ("op,reason\n", "header.column_missing"),
             ("email,text\n", "header.column_missing"),
-            ("cancel,file:a.csv\n", "header.delimiter_unknown"),
+            ("cancel,file:a.csv\n", "header.column_missing"),
         ] {
             match read(header) {
                 Err(ReadError::Refused(problems)) => {

@@ -216,7 +216,6 @@ fn a_plain_delimiter_is_not_blamed_for_names_that_are_not_known() {
         let Err(ReadError::Refused(problems)) = reader.open() else { panic!("{header}: taken") };
         assert_eq!(problems[0].code, ReasonCode::HeaderColumnMissing, "{header}");
         assert!(problems[0].hint.contains(hint), "{header}: {}", problems[0].hint);
-        assert_eq!(problems[0].value.replace(", ", ";"), header);
     }
 }
 

@@ -1,6 +1,5 @@
 //! `ban`: which sources the running daemon keeps out, and letting them in again.
 
-use anyhow::Context;
 use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
 
 use super::args::Global;
@@ -28,7 +27,7 @@ pub(super) fn list(global: &Global) -> Result<(), Failure> {
 pub(super) fn remove(global: &Global, address: &str) -> Result<(), Failure> {
     let config = load(global)?;
     let path = format!("/bans/{}/remove", utf8_percent_encode(address, NON_ALPHANUMERIC));
-    let answer = admin::tell(&config.data_dir, &path).context("tell the daemon")?;
+    let answer = admin::tell(&config.data_dir, &path).map_err(anyhow::Error::from)?;
     if global.json {
         return print(format_args!("{answer:#}"));
     }

@@ -1,6 +1,5 @@
 //! `session`: who is at the doors of the running daemon, and asking them to leave.
 
-use anyhow::Context;
 use clap::Args;
 use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
 use serde_json::Value;
@@ -64,7 +63,7 @@ pub(super) fn list(global: &Global, whose: &Whose) -> Result<(), Failure> {
 pub(super) fn kill(global: &Global, id: Option<&str>, whose: &Whose) -> Result<(), Failure> {
     let config = load(global)?;
     let path = format!("/sessions/kill?{}", whose.query(id));
-    let answer = admin::tell(&config.data_dir, &path).context("tell the daemon")?;
+    let answer = admin::tell(&config.data_dir, &path).map_err(anyhow::Error::from)?;
     if global.json {
         return print(format_args!("{answer:#}"));
     }

@@ -1,6 +1,5 @@
 //! `status`: what the running daemon says of itself.
 
-use anyhow::Context;
 use serde_json::Value;
 
 use super::args::Global;
@@ -34,5 +33,5 @@ pub(super) fn status(global: &Global) -> Result<(), Failure> {
 /// Asks the running daemon over its socket.
 pub(super) fn ask(global: &Global, path: &str) -> Result<Value, Failure> {
     let config = load(global)?;
-    Ok(admin::ask(&config.data_dir, path).context("ask the daemon")?)
+    Ok(admin::ask(&config.data_dir, path).map_err(anyhow::Error::from)?)
 }

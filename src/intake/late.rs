@@ -1,24 +1,56 @@
 //! Sidecars that come after their file was taken.
 
 use std::io;
+use std::sync::Arc;
 
 use jiff::{SignedDuration, Timestamp};
 
 use super::IntakeError;
 use super::claim::kept_as;
 use super::concluding::Desk;
+use super::inbox::profile_of;
 use super::pairs::{Sidecar, SidecarKind};
-use super::settings::ProfileSettings;
+use super::settings::{ProfileSettings, TenantSettings};
+use super::station::Intake;
 use super::vouchers::Vouchers;
 use crate::batch::BatchState;
 use crate::files::{RelPath, Root};
 use crate::model::{Notice, Proof, TenantId};
 use crate::records::FileProblem;
 use crate::store::BatchRecord;
+use crate::worker::blocking;
 
 /// A sidecar that does not fit the file that was taken last may belong to one that is still coming in:
 /// so long it is not taken for a late one.
 const EARLY_MAX: SignedDuration = SignedDuration::from_secs(30);
+
+impl Intake {
+    /// Settles sidecars whose file was taken before they came; returns the paths that are gone.
+    pub(super) async fn settle_late(
+        &mut self,
+        tenant: &Arc<TenantSettings>,
+        late: Vec<(Sidecar, Timestamp)>,
+        now: Timestamp,
+    ) -> Result<Vec<String>, IntakeError> {
+        if late.is_empty() {
+            return Ok(Vec::new());
+        }
+        let (tree, desk, tenant) = (self.tree(&tenant.id), self.desk.clone(), Arc::clone(tenant));
+        blocking(move || {
+            let failed = |source| IntakeError::Inbox { tenant: tenant.id.to_string(), source };
+            let tree = Root::open(&tree).map_err(failed)?;
+            let mut gone = Vec::new();
+            for (sidecar, arrived) in late {
+                let of = (&tenant.id, profile_of(&tenant, &sidecar.base));
+                if desk.settle_late(&tree, of, &sidecar, (arrived, now))? {
+                    gone.push(sidecar.file.path);
+                }
+            }
+            Ok(gone)
+        })
+        .await
+    }
+}
 
 impl Desk {
     /// Holds a sidecar against the file of its name that was taken last, and puts it away with that

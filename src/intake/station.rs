@@ -1,6 +1,6 @@
 //! The station's loop: look, claim, read, conclude.
 
-use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, HashSet, VecDeque};
 use std::error::Error;
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -14,13 +14,14 @@ use tokio::sync::Notify;
 use tokio::time::Instant;
 
 use super::IntakeError;
-use super::attempt::{Done, STRIKES_MAX, read};
+use super::attempt::{Done, Reading};
 use super::concluding::Desk;
 use super::expected::Settled;
 use super::inbox::{Inbox, profile_of};
 use super::marker::{acts_on_others, is_marker, let_markers_wait};
-use super::pairs::{Group, Sidecar, pair_up};
+use super::pairs::{Group, pair_up};
 use super::ready::{Doorbell, Readiness, Sightings};
+use super::retries::Retries;
 use super::settings::{MinProof, ProfileSettings, Settings, TenantSettings};
 use super::watch::InboxWatch;
 use crate::batch::BatchState;
@@ -49,7 +50,7 @@ type Tidied = (TenantId, Result<bool, IntakeError>);
 /// The station.
 pub struct Intake {
     settings: Settings,
-    desk: Desk,
+    pub(super) desk: Desk,
     world: Arc<World>,
     metrics: Arc<Metrics>,
     doorbell: Arc<Doorbell>,
@@ -64,7 +65,9 @@ pub struct Intake {
     busy: HashSet<TenantId>,
     reading: FuturesUnordered<BoxFuture<'static, Done>>,
     /// Of files that failed and are tried again.
-    strikes: HashMap<BatchId, u32>,
+    retries: Retries,
+    /// What is being read is read alone.
+    alone: bool,
     /// Expected files of which nothing is left to say today.
     settled: Settled,
     finished: Vec<Done>,
@@ -116,7 +119,8 @@ impl Intake {
             waiting: VecDeque::new(),
             busy: HashSet::new(),
             reading: FuturesUnordered::new(),
-            strikes: HashMap::new(),
+            retries: Retries::default(),
+            alone: false,
             settled: Settled::new(),
             finished: Vec::new(),
             untidy: BTreeSet::new(),
@@ -131,11 +135,13 @@ impl Intake {
     /// Batches that were claimed when the process ended are read from their beginning.
     async fn recover(&mut self) -> Result<(), IntakeError> {
         let (desk, tenants) = (self.desk.clone(), self.settings.data_dir.join("tenants"));
-        let claimed = blocking(move || -> Result<Vec<BatchRecord>, IntakeError> {
+        let unread = blocking(move || -> Result<Vec<BatchRecord>, IntakeError> {
             desk.sweep_row_ids()?;
             let mut kept = Vec::new();
-            for record in desk.store.batches_in(&[BatchState::Claimed])? {
-                if desk.resume_claim(&tenants.join(record.tenant.as_str()), &record)? {
+            for record in desk.store.batches_in(&[BatchState::Claimed, BatchState::Released])? {
+                if record.state == BatchState::Released
+                    || desk.resume_claim(&tenants.join(record.tenant.as_str()), &record)?
+                {
                     kept.push(record);
                 }
             }
@@ -143,7 +149,10 @@ impl Intake {
         })
         .await?;
         let now = self.world.clock.now();
-        self.waiting.extend(claimed.into_iter().map(|record| (now, record)));
+        unread.iter().for_each(|record| self.retries.suspect(record.id));
+        // Released ones are found with the held.
+        let claimed = unread.into_iter().filter(|record| record.state == BatchState::Claimed);
+        self.waiting.extend(claimed.map(|record| (now, record)));
         self.untidy.extend(self.settings.tenants.all().keys().cloned());
         self.recovered = true;
         Ok(())
@@ -390,32 +399,6 @@ impl Intake {
         }))
     }
 
-    /// Settles sidecars whose file was taken before they came; returns the paths that are gone.
-    async fn settle_late(
-        &mut self,
-        tenant: &Arc<TenantSettings>,
-        late: Vec<(Sidecar, Timestamp)>,
-        now: Timestamp,
-    ) -> Result<Vec<String>, IntakeError> {
-        if late.is_empty() {
-            return Ok(Vec::new());
-        }
-        let (tree, desk, tenant) = (self.tree(&tenant.id), self.desk.clone(), Arc::clone(tenant));
-        blocking(move || {
-            let failed = |source| IntakeError::Inbox { tenant: tenant.id.to_string(), source };
-            let tree = Root::open(&tree).map_err(failed)?;
-            let mut gone = Vec::new();
-            for (sidecar, arrived) in late {
-                let of = (&tenant.id, profile_of(&tenant, &sidecar.base));
-                if desk.settle_late(&tree, of, &sidecar, (arrived, now))? {
-                    gone.push(sidecar.file.path);
-                }
-            }
-            Ok(gone)
-        })
-        .await
-    }
-
     /// Says which expected files did not come.
     async fn miss_expected(&mut self) -> Result<(), IntakeError> {
         let (desk, tenants) = (self.desk.clone(), self.settings.tenants.all());
@@ -435,22 +418,35 @@ impl Intake {
         let now = self.world.clock.now();
         let mut started = false;
         while self.reading.len() < self.settings.files_at_once {
-            let next = self
-                .waiting
-                .iter()
-                .position(|(at, record)| *at <= now && !self.busy.contains(&record.tenant));
-            let Some((_, record)) = next.and_then(|at| self.waiting.remove(at)) else { break };
+            let Some(record) = self.next_to_read(now) else { break };
             let Some(tenant) = self.settings.tenants.of(&record.tenant) else {
                 // A tenant that left the configuration: its batch waits until it is back.
                 self.waiting.push_back((now + Duration::from_secs(60), record));
                 continue;
             };
+            self.alone = self.retries.is_read_alone(&record);
             self.busy.insert(record.tenant.clone());
-            let given_up = self.strikes.get(&record.id).is_some_and(|s| *s >= STRIKES_MAX);
-            self.reading.push(Box::pin(read(self.desk.clone(), tenant, record, now, given_up)));
+            let how = self.retries.begin(&record);
+            let (desk, world) = (self.desk.clone(), Arc::clone(&self.world));
+            let reading = Reading { desk, tenant, world, record, now };
+            self.reading.push(Box::pin(reading.run(how)));
             started = true;
         }
         started
+    }
+
+    /// The file that waits longest; one that is read alone comes first, once nothing else is read.
+    fn next_to_read(&mut self, now: Timestamp) -> Option<BatchRecord> {
+        let is_free = |(at, record): &(Timestamp, BatchRecord)| {
+            *at <= now && !self.busy.contains(&record.tenant)
+        };
+        let mut files = self.waiting.iter();
+        let alone = files.position(|file| is_free(file) && self.retries.is_read_alone(&file.1));
+        if (alone.is_some() || self.alone) && !self.reading.is_empty() {
+            return None;
+        }
+        let at = alone.or_else(|| self.waiting.iter().position(is_free))?;
+        Some(self.waiting.remove(at)?.1)
     }
 
     fn settle(&mut self, done: Done) -> Result<(), IntakeError> {
@@ -463,7 +459,7 @@ impl Intake {
             Ok(record) => {
                 // It may be the number that a held file waits for.
                 self.look_at_holds |= record.facts.next_seq.is_some();
-                self.strikes.remove(&batch);
+                self.retries.done(batch);
                 self.count(&record);
                 self.untidy.insert(done.tenant);
                 if record.facts.kind == Some(Kind::Control) {
@@ -475,7 +471,7 @@ impl Intake {
             }
             Err(error) if error.is_fatal() => return Err(error),
             Err(error) => {
-                *self.strikes.entry(batch).or_default() += done.strikes;
+                self.retries.failed(&done.batch, &error);
                 tracing::error!(tenant = %done.tenant, %batch, error = &error as &dyn Error,
                     "file cannot be taken through; it is tried again");
                 self.waiting.push_back((now + REST, done.batch));
@@ -553,6 +549,16 @@ impl Worker for Intake {
         let started = self.start_reading();
         self.start_tidying();
         Ok(if claimed || started { Progress::Busy } else { Progress::Idle })
+    }
+
+    async fn stop(&mut self, _deadline: Instant) -> Result<(), Box<dyn Error + Send + Sync>> {
+        let (desk, cut) = (self.desk.clone(), self.retries.cut());
+        let take_back = move || {
+            cut.into_iter().try_for_each(|(batch, tries)| {
+                desk.store.set_tries(batch, tries).map(|_| ())
+            })
+        };
+        Ok(blocking(take_back).await?)
     }
 
     async fn wait_for_work(&mut self) {

@@ -18,6 +18,17 @@ pub enum OutboxError {
     Files(#[from] io::Error),
     #[error("read the original again")]
     Original(#[from] ReadError),
+    /// A fault of this program.
+    #[error("writing the answer panicked")]
+    Panicked,
     #[error("tenant {0} is not configured")]
     UnknownTenant(TenantId),
+}
+
+impl OutboxError {
+    /// True where trying again leads to the same: the original cannot be read as it was, or this program
+    /// falls over it.
+    pub(super) fn is_lasting(&self) -> bool {
+        matches!(self, OutboxError::Panicked | OutboxError::Original(ReadError::Refused(_)))
+    }
 }

@@ -13,6 +13,7 @@ mod doors;
 mod hostile;
 mod journeys;
 mod learn;
+mod mishaps;
 mod notices;
 mod old_stores;
 mod preview;

@@ -144,13 +144,13 @@ reason_codes! {
         "approve it if it is meant";
     FileManifestInvalid "file.manifest_invalid" Error
         "the manifest is not valid JSON or holds unknown keys"
-        "write the manifest as documented";
+        "write {\"file\": \"<name>\"}, and where wanted bytes, sha256, rows, seq, directives";
     FilePairMissing "file.pair_missing" Error
         "the file's partner (data or marker) did not arrive in time"
         "upload both";
     FileApprovalNeeded "file.approval_needed" Error
-        "the file waited for approval and got none"
-        "approve the file within the hold time";
+        "the file waits for approval, or got none in time"
+        "drop an empty <name>.approve, if the account may, or ask the operator";
     FileInternal "file.internal" Error
         "the file could not be processed because of a fault on our side"
         "send it again; tell the operator if it happens twice";
@@ -291,10 +291,10 @@ reason_codes! {
         "send the file earlier";
     RowTargetUnknown "row.target_unknown" Error
         "the target does not exist"
-        "check the name";
+        "write file:<name>, batch:<id>, campaign:<name> or row:<row_id>, as the answers name it";
     RowTargetState "row.target_state" Error
         "the target is not in a state that allows this"
-        "check its state";
+        "look into its ACK, result and progress; what has ended stays as it is";
     PolicyNoConsent "policy.no_consent" Error
         "there is no consent for marketing to this address"
         "record the consent first";

@@ -97,7 +97,7 @@ pub use problem::{FileProblem, ReadError, RowError};
 pub use reader::{Facts, Opened, RecordReader, Step};
 pub use record::Record;
 pub use rejects::{RejectedRow, write_rejects};
-pub use settings::{HeaderMode, Limits, ReadSettings};
+pub use settings::{HeaderMode, Limits, ReadAs, ReadSettings};
 pub use tail::{TAIL_BYTES, ends_with_trailer};
 pub use template::TemplateNeeds;
 pub use workbook::{check_workbook, write_first_sheet};

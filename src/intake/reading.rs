@@ -82,6 +82,10 @@ pub(super) fn read_file(pass: Pass<'_>, input: &Path) -> Result<Reading, IntakeE
     if let Some(manifest) = pass.manifest {
         manifest.announce(&mut settings);
     }
+    if !pass.profile.name.is_empty() {
+        let read_as = serde_json::to_vec(&settings.read_as()).expect("a dialect serialises");
+        pass.folder.keep_read_as(&read_as)?;
+    }
     let file = File::open(input).map_err(unreadable)?;
     let settings = settings.for_form(pass.form, &file).map_err(unreadable)?;
     (&file).rewind().map_err(unreadable)?;

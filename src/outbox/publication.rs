@@ -10,7 +10,8 @@ use super::settings::{Settings, TenantAnswers};
 use super::style::AnswerStyle;
 use crate::batch::Publication;
 use crate::files::AnswerTree;
-use crate::model::FileState;
+use crate::model::{BatchId, FileState};
+use crate::records::ReadError;
 use crate::report::{Ack, Answer, Progress, Subject};
 use crate::spool::{BatchFolder, Spool};
 use crate::store::{BatchRecord, Store};
@@ -63,7 +64,15 @@ impl OpenBatch {
             Publication::Rejected => {
                 // Asked for again after the original is gone, there is nothing to write it from.
                 let Some(original) = self.original()? else { return Ok(false) };
-                self.publish(Answer::Rejected, |out| self.write_rejected(original, out))
+                match self.publish(Answer::Rejected, |out| self.write_rejected(original, out)) {
+                    Err(OutboxError::Original(ReadError::Refused(_))) => {
+                        // No later try can read it either, and the ACK must come all the same.
+                        let (tenant, batch) = (&self.record.tenant, self.record.id);
+                        tracing::warn!(%tenant, %batch, "the rejected rows cannot be found again");
+                        self.take_back(Answer::Rejected)
+                    }
+                    done => done,
+                }
             }
             Publication::Ack => self.acknowledge().map(|()| true),
             Publication::Result => {
@@ -123,6 +132,14 @@ impl OpenBatch {
         Ok(self.name_of(answer))
     }
 
+    /// The name that the ACK tells, of an answer that stands: an original that is archived packed, or
+    /// cannot be read again, gives no rejected file.
+    fn standing_name(&self, answer: Answer) -> Result<String, OutboxError> {
+        let name = self.written_name(answer)?;
+        let there = self.tree.read_answer(&self.record.answer_folder(), &name, 0)?;
+        Ok(there.map_or_else(String::new, |_| name))
+    }
+
     /// True where the provisional ACK of a file that was held still stands under the usual name: what
     /// follows replaces it there, and goes to the archive with the newer file's answers to come.
     fn is_still_shown(&self) -> Result<bool, OutboxError> {
@@ -140,7 +157,11 @@ impl OpenBatch {
 
     fn with_subject<T>(&self, then: impl FnOnce(Subject<'_>) -> T) -> T {
         let (name, batch) = (self.record.name(), self.record.id);
-        then(Subject { name, batch, date: &self.date().strftime("%Y%m%d").to_string() })
+        then(Subject {
+            name,
+            batch,
+            date: &self.first_date(&self.record).strftime("%Y%m%d").to_string(),
+        })
     }
 
     pub(super) fn owns_name(&self) -> Result<bool, OutboxError> {
@@ -158,6 +179,12 @@ impl OpenBatch {
         at.to_zoned(self.tenant.timezone.clone()).date()
     }
 
+    /// The tenant's date of the first verdict: what replaces the answers of a hold has their names.
+    fn first_date(&self, record: &BatchRecord) -> Date {
+        let judged = record.hold.as_ref().map(|hold| hold.since).or(record.validated_at);
+        judged.unwrap_or(record.claimed_at).to_zoned(self.tenant.timezone.clone()).date()
+    }
+
     fn supersede(&self) -> Result<(), OutboxError> {
         let facts = &self.record.facts;
         // Files that were judged by the first version did not learn whose answers they replace.
@@ -168,7 +195,8 @@ impl OpenBatch {
         };
         let answers = Answer::ALL.into_iter().filter(|answer| *answer != Answer::Progress);
         let own = answers.filter(|answer| self.style.pattern(*answer).names_its_file());
-        let answers: Vec<_> = own.map(|answer| (self.name_of(answer), whose(answer))).collect();
+        let named = |answer| self.earlier_name(answer, whose(answer));
+        let answers = own.map(named).collect::<Result<Vec<_>, OutboxError>>()?;
         let folder = self.record.answer_folder();
         self.tree.supersede(&folder, &answers, self.date())?;
         // The earlier file's rows run on; its progress is no longer shown.
@@ -176,6 +204,21 @@ impl OpenBatch {
             self.tree.remove_answer(&folder, &self.progress_name())?;
         }
         Ok(())
+    }
+
+    /// What an earlier file's answer is called: by the date and the id of that file, where they are in
+    /// its name.
+    fn earlier_name(
+        &self,
+        answer: Answer,
+        earlier: BatchId,
+    ) -> Result<(String, BatchId), OutboxError> {
+        let Some(record) = self.store.batch(earlier)? else {
+            return Ok((self.name_of(answer), earlier));
+        };
+        let date = self.first_date(&record).strftime("%Y%m%d").to_string();
+        let subject = Subject { name: record.name(), batch: earlier, date: &date };
+        Ok((self.style.pattern(answer).name(subject), earlier))
     }
 
     /// The batch runs again: what was said of its end goes to the archive.
@@ -254,7 +297,7 @@ impl OpenBatch {
     fn write_ack(&self, out: &mut dyn Write) -> Result<(), OutboxError> {
         let (record, facts) = (&self.record, &self.record.facts);
         let named = |answer, is_there: bool| match is_there && self.style.writes(answer) {
-            true => self.written_name(answer),
+            true => self.standing_name(answer),
             false => Ok(String::new()),
         };
         let errors = named(Answer::Errors, self.has_errors()?)?;

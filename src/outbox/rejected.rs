@@ -44,6 +44,11 @@ impl OpenBatch {
         out: &mut dyn Write,
     ) -> Result<(), OutboxError> {
         let mut settings = (self.tenant.read_settings)(&self.record.facts.profile);
+        // Files that were read by an earlier version kept nothing.
+        let before = self.folder.read_as()?;
+        if let Some(before) = before.and_then(|json| serde_json::from_slice(&json).ok()) {
+            settings = settings.reading_as(before);
+        }
         settings.kind = self.record.facts.kind.unwrap_or(settings.kind);
         if let Some(manifest) = self.manifest()? {
             manifest.announce(&mut settings);

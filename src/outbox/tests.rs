@@ -10,7 +10,7 @@ use house::{House, after, facts, settled};
 use crate::batch::BatchEvent;
 use crate::codes::ReasonCode;
 use crate::model::{BatchId, Category, ChannelKind, FileState, Status};
-use crate::records::{ReadSettings, Record, RecordReader, Step};
+use crate::records::{HeaderMode, ReadSettings, Record, RecordReader, Step};
 use crate::spool::{DuplicateMark, RowState, StoredProblem, StoredRow};
 use crate::store::{BatchRecord, Facts};
 
@@ -392,4 +392,53 @@ async fn what_cannot_be_published_holds_up_only_its_own_name() {
     let left = house.store.publications(99).unwrap();
     assert_eq!(left.len(), 8);
     assert!(left.iter().all(|(batch, _)| *batch == BatchId::from_u64(1)));
+}
+
+/// A file without a header line, refused for its rows, whose profile is not configured any more.
+fn lay_headerless(house: &House) {
+    let mut record = house.claim(2, "inbox/a.csv", after(0), "jane@example.org;Hi\nnobody;Hi\n");
+    let rejected = RowState::Rejected(ReasonCode::RowEmailInvalid);
+    let rows =
+        [row(1, "", "jane@example.org", ""), StoredRow { state: rejected, ..row(2, "", "", "") }];
+    house.lay_rows(&mut record, &[(&rows, &[])]);
+    house.lay_problems(&record, &[address_problem()]);
+    record.validated_at = Some(after(1));
+    let code = Some(ReasonCode::FileApprovalNeeded);
+    record.facts =
+        Facts { profile: "gone".to_owned(), ..facts(FileState::Rejected, code, [2, 0, 2, 0]) };
+    house.conclude(record, BatchEvent::FileRefused);
+}
+
+#[tokio::test(start_paused = true)]
+async fn rejected_rows_are_cut_as_the_file_was_read_though_its_profile_is_gone() {
+    let mut house = House::new();
+    lay_headerless(&house);
+    let names = vec!["email".to_owned(), "text".to_owned()];
+    let header = HeaderMode::Columns(names);
+    let read = ReadSettings { delimiter: Some(b';'), header, ..ReadSettings::default() };
+    house.keep_read_as(2, &serde_json::to_vec(&read.read_as()).unwrap());
+    house.publish().await;
+    let tree = house.tree();
+    let rows = &tree["outbox/a.csv.rejected.csv"];
+    assert!(
+        rows.starts_with("_line;_row;_code;_column;_hint;email;text\n1;1;file.approval"),
+        "{rows}"
+    );
+    assert!(
+        rows.ends_with(
+            ";jane@example.org;Hi\n2;2;row.email_invalid;email;write name@domain;nobody;Hi\n"
+        ),
+        "{rows}"
+    );
+    assert!(tree["outbox/a.csv.ack.csv"].contains(",a.csv.rejected.csv,"));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_file_that_cannot_be_read_again_gets_its_ack_all_the_same() {
+    let mut house = House::new();
+    lay_headerless(&house);
+    house.publish().await;
+    let tree = house.tree();
+    assert!(!tree.contains_key("outbox/a.csv.rejected.csv"));
+    assert!(tree["outbox/a.csv.ack.csv"].contains(",a.csv.errors.csv,,"));
 }

@@ -1,10 +1,9 @@
 //! How a file is to be read: what a profile may declare, with defaults that fit most files.
 
-use crate::model::FileForm;
+use serde::{Deserialize, Serialize};
 
 use super::encoding::TextEncoding;
-
-use crate::model::Kind;
+use crate::model::{FileForm, Kind};
 
 /// Delimiters a file may use; the order breaks ties when a header fits several.
 pub(super) const DELIMITERS: [u8; 4] = [b',', b';', b'\t', b'|'];
@@ -107,7 +106,47 @@ impl Default for ReadSettings {
     }
 }
 
+/// How the records of one file were cut. It is kept with the file, because its rejected rows may be
+/// given back when the profile has another dialect, or is gone.
+#[derive(Debug, Serialize, Deserialize)]
+pub struct ReadAs {
+    delimiter: Option<u8>,
+    quote: Option<u8>,
+    encoding: Option<String>,
+    /// The columns of a file without a header line.
+    header: Option<Vec<String>>,
+    skip_lines: usize,
+    columns: Vec<(String, String)>,
+}
+
 impl ReadSettings {
+    pub fn read_as(&self) -> ReadAs {
+        ReadAs {
+            delimiter: self.delimiter,
+            quote: self.quote,
+            encoding: self.encoding.map(|encoding| encoding.name().to_owned()),
+            header: match &self.header {
+                HeaderMode::Present => None,
+                HeaderMode::Columns(names) => Some(names.clone()),
+            },
+            skip_lines: self.skip_lines,
+            columns: self.columns.clone(),
+        }
+    }
+
+    /// Other settings, to cut records as they were cut before.
+    pub fn reading_as(self, before: ReadAs) -> ReadSettings {
+        ReadSettings {
+            delimiter: before.delimiter,
+            quote: before.quote,
+            encoding: before.encoding.as_deref().and_then(TextEncoding::from_label),
+            header: before.header.map_or(HeaderMode::Present, HeaderMode::Columns),
+            skip_lines: before.skip_lines,
+            columns: before.columns,
+            ..self
+        }
+    }
+
     /// The encoding that holds where the file itself names none: what a manifest says, else what is
     /// declared. What comes out of a workbook is our own text.
     pub(super) fn declared(&self) -> Option<TextEncoding> {

@@ -33,8 +33,19 @@ impl Default for Dialect {
 
 /// Columns whose cells somebody wrote freely; `x_*` columns are such, too. All others hold ids, words
 /// of closed lists, numbers, times and names, which are never altered.
-const FREE_TEXT: [&str; 9] =
-    ["message", "value", "hint", "to_given", "text", "html", "subject", "media", "detail"];
+const FREE_TEXT: [&str; 11] = [
+    "message",
+    "column_name",
+    "value",
+    "hint",
+    "to_given",
+    "provider_code",
+    "text",
+    "html",
+    "subject",
+    "media",
+    "detail",
+];
 
 /// Writes an answer in a dialect; of its columns only some, where the operator wants no more.
 #[derive(Debug)]

@@ -24,6 +24,8 @@ pub(super) fn text(tenant: Portrait<'_>, samples: &[Sample]) -> Vec<u8> {
         answers(tenant),
         correct(tenant),
         again(tenant.intake),
+        lines_above(),
+        held(tenant.intake),
         cells(tenant.intake),
         profiles(tenant.intake),
         files_here(),
@@ -78,10 +80,6 @@ fn drop_it(tenant: &TenantSettings, samples: &[Sample]) -> String {
     text.push(format!("\nKinds of files that are taken: {}.", kinds.join(", ")));
     let channels: Vec<&str> = tenant.channels.iter().map(|channel| channel.as_str()).collect();
     text.push(format!("Channels that messages can go out on: {}.", channels.join(", ")));
-    text.extend(lines(
-        "\nTo pause, resume, cancel or approve a file, drop an empty one of its name with .pause, .resume,\n\
-         .cancel or .approve behind it, if the account may. A file of kind control asks for more at once.",
-    ));
     section("1. Drop a file", text)
 }
 
@@ -94,7 +92,8 @@ fn whole(tenant: Portrait<'_>) -> String {
     text.extend([
         "  strong  the file got its final name by a rename from a temporary name".to_owned(),
         "          an empty file <name>.done, .ok, .fin or .rdy beside it; KUNDEN.OK for KUNDEN.TXT".to_owned(),
-        "          <name>.sha256 or <name>.md5 with its digest; <name>.manifest.json".to_owned(),
+        "          <name>.sha256 or <name>.md5 with its digest; <name>.manifest.json, which says".to_owned(),
+        r#"          {"file":"<name>","bytes":120,"sha256":"<64 digits>","rows":3}; file alone will do"#.to_owned(),
         "          a last line #EOF or #EOF rows=<n>; a whole .gz or .zip".to_owned(),
         format!(
             "  medium  the upload ended properly; {} later the file is taken",
@@ -185,6 +184,61 @@ fn again(tenant: &TenantSettings) -> String {
     )
 }
 
+fn lines_above() -> String {
+    section(
+        "6. Lines above the header",
+        lines(
+            "Lines #key=value above the header hold for the whole file. Where one says something about the\n\
+             messages, a filled cell of the same name comes first.\n\n  \
+             #rows=<n>              how many data rows there are; if not, the file is refused\n  \
+             #ref=<text>            your name of the file; it comes back in the ACK\n  \
+             #seq=<n>               the file's number in its row, where the operator has them counted\n  \
+             #profile=<name>        the profile it is read by\n  \
+             #encoding=<name>       how its bytes are read, such as windows-1252\n  \
+             #channel #category #template #sender #campaign #tz #send_at #expires_at #window\n                         \
+             as in the columns of these names\n  \
+             #dedupe=exact          leaves out a message that is in the file twice; recipient: any second\n                         \
+             message to one address; none: nothing\n  \
+             #reject_threshold=0.2  the share of bad rows over which the whole file is refused\n  \
+             #allow_duplicate=yes   takes the same records again\n  \
+             #x_<name>=<text>       comes back in the answers",
+        ),
+    )
+}
+
+fn held(tenant: &TenantSettings) -> String {
+    let guards = &tenant.plain.guards;
+    let mut text = lines(
+        "To pause, resume or cancel a file, or to approve one that is HELD, drop an empty file of its name\n\
+         with .pause, .resume, .cancel or .approve behind it, if the account may; it is answered too. A file\n\
+         of kind control (columns.csv) asks for several at once, and can have rows sent again that failed:\n\n  \
+         op,target,reason\n  \
+         resend,file:messages_x.csv,mail server was down\n\n\
+         These are HELD until they are approved:\n",
+    );
+    if guards.first_file_held {
+        text.push("  the first file, and the first of each profile".to_owned());
+    }
+    if let Some(rows) = guards.approve_above {
+        text.push(format!("  files with more than {rows} rows to be sent"));
+    }
+    if guards.spike_guard > 0 {
+        text.push(format!(
+            "  files with over {} rows and {} times as many as usual",
+            guards.spike_guard_min_rows, guards.spike_guard
+        ));
+    }
+    text.push("  uploads that were cut and not continued".to_owned());
+    text.push(format!(
+        "\nWhat nobody approves within {} is refused (file.approval_needed).",
+        time(tenant.hold_timeout)
+    ));
+    if tenant.four_eyes {
+        text.push("Who dropped a file cannot approve it; that takes another account.".to_owned());
+    }
+    section("7. Pause, cancel, approve", text)
+}
+
 fn cells(tenant: &TenantSettings) -> String {
     let zone = tenant.timezone.iana_name().unwrap_or("UTC");
     let country = tenant.default_country.as_deref();
@@ -220,7 +274,7 @@ fn cells(tenant: &TenantSettings) -> String {
     }
     let known: Vec<&str> = Category::ALL.iter().map(|category| category.as_str()).collect();
     text.push(format!("Categories: {}. All limits stand in limits.csv.", known.join(", ")));
-    section("6. Cells", text)
+    section("8. Cells", text)
 }
 
 fn profiles(tenant: &TenantSettings) -> String {
@@ -235,7 +289,7 @@ fn profiles(tenant: &TenantSettings) -> String {
     if tenant.profiles.is_empty() {
         text = vec!["None. The operator can have an existing export taken as it is.".to_owned()];
     }
-    section("7. Profiles", text)
+    section("9. Profiles", text)
 }
 
 fn one_profile(profile: &ProfileSettings) -> Vec<String> {
@@ -291,7 +345,7 @@ fn dialect(read: &ReadSettings) -> Option<String> {
 
 fn files_here() -> String {
     section(
-        "8. The files beside this one",
+        "10. The files beside this one",
         lines(
             "samples/         files that are accepted as they are\n\
              columns.csv      every column, how it is written and what it means\n\

@@ -9,6 +9,8 @@ use crate::model::{BatchId, TenantId};
 
 /// How the names of kept sidecars begin.
 const SIDECAR: &str = "sidecar.";
+/// JSON that the reader of records understands.
+const READ_AS: &str = "read_as";
 
 /// The folder of all batches' bulk data.
 #[derive(Debug, Clone)]
@@ -156,6 +158,21 @@ impl BatchFolder {
 
     pub fn rows(&self) -> PathBuf {
         self.path.join("rows")
+    }
+
+    /// Keeps how the file's records were cut, where a profile said so.
+    pub fn keep_read_as(&self, read_as: &[u8]) -> Result<(), SpoolError> {
+        let path = self.path.join(READ_AS);
+        fs::write(&path, read_as).map_err(SpoolError::io("write", &path))
+    }
+
+    /// What was kept of it; `None` where nothing was.
+    pub fn read_as(&self) -> Result<Option<Vec<u8>>, SpoolError> {
+        let path = self.path.join(READ_AS);
+        match fs::read(&path) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+            result => result.map(Some).map_err(SpoolError::io("read", &path)),
+        }
     }
 
     pub fn problems(&self) -> PathBuf {

@@ -149,6 +149,10 @@ impl House {
         self.store.put_chunks(record.id, &chunks).unwrap();
     }
 
+    pub(super) fn keep_read_as(&self, batch: u64, read_as: &[u8]) {
+        self.spool.batch(BatchId::from_u64(batch)).keep_read_as(read_as).unwrap();
+    }
+
     pub(super) fn lay_problems(&self, record: &BatchRecord, problems: &[StoredProblem]) {
         let log = LogWriter::create(&self.spool.batch(record.id).problems()).unwrap();
         for problem in problems {

@@ -27,7 +27,9 @@ fuzz_target!(|input: &[u8]| {
     for (before, behind) in [("", ";;;"), ("\"", "\""), (" ", " ,")] {
         let padded: Vec<String> =
             lines.iter().map(|line| format!("{before}{line}{behind}")).collect();
-        assert_eq!(found, read(&padded, &[]), "{padded:?}");
+        // A line that is no directive is told from a header by its delimiters, and refused either way.
+        let padded = read(&padded, &[]);
+        assert!(found == padded || (found.is_err() && padded.is_err()), "{found:?} {padded:?}");
     }
     if let Ok(directives) = &found {
         are_as_they_must(directives);

@@ -3,11 +3,9 @@
 use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
 
 use super::args::Global;
-use super::check::load;
 use super::outcome::{Failure, print};
-use super::status::ask;
+use super::status::{ask, tell};
 use super::table::{columns, text_of};
-use crate::admin;
 
 pub(super) fn list(global: &Global) -> Result<(), Failure> {
     let answer = ask(global, "/bans")?;
@@ -25,9 +23,8 @@ pub(super) fn list(global: &Global) -> Result<(), Failure> {
 }
 
 pub(super) fn remove(global: &Global, address: &str) -> Result<(), Failure> {
-    let config = load(global)?;
     let path = format!("/bans/{}/remove", utf8_percent_encode(address, NON_ALPHANUMERIC));
-    let answer = admin::tell(&config.data_dir, &path).map_err(anyhow::Error::from)?;
+    let answer = tell(global, &path)?;
     if global.json {
         return print(format_args!("{answer:#}"));
     }

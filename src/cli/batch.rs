@@ -7,11 +7,9 @@ use clap::Args;
 use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
 
 use super::args::Global;
-use super::check::load;
 use super::outcome::{Failure, print, say};
-use super::status::ask;
+use super::status::{ask, tell};
 use super::table::{columns, pairs, text_of};
-use crate::admin;
 use crate::batch::BatchState;
 use crate::model::{ControlOp, FileState};
 
@@ -96,7 +94,6 @@ pub(super) fn show(global: &Global, batch_id: &str) -> Result<(), Failure> {
 
 /// Asks the running daemon to do something with one batch.
 pub(super) fn act(global: &Global, op: ControlOp, act: &Act) -> Result<(), Failure> {
-    let config = load(global)?;
     let id = utf8_percent_encode(&act.batch_id, NON_ALPHANUMERIC);
     let by = user();
     let by = utf8_percent_encode(&by, NON_ALPHANUMERIC);
@@ -105,7 +102,7 @@ pub(super) fn act(global: &Global, op: ControlOp, act: &Act) -> Result<(), Failu
         let reason = utf8_percent_encode(reason, NON_ALPHANUMERIC);
         write!(path, "&reason={reason}").expect("writing to a string does not fail");
     }
-    let answer = admin::tell(&config.data_dir, &path).map_err(anyhow::Error::from)?;
+    let answer = tell(global, &path)?;
     if global.json {
         return print(format_args!("{answer:#}"));
     }
@@ -126,11 +123,10 @@ fn user() -> String {
 
 /// Prints a line whenever a batch has come on, until nothing of it is left to send.
 pub(super) fn watch(global: &Global, batch_id: &str) -> Result<(), Failure> {
-    let config = load(global)?;
     let path = format!("/batches/{}", utf8_percent_encode(batch_id, NON_ALPHANUMERIC));
     let mut last = String::new();
     loop {
-        let batch = admin::ask(&config.data_dir, &path).map_err(anyhow::Error::from)?;
+        let batch = ask(global, &path)?;
         let line = match global.json {
             true => batch.to_string(),
             false => {

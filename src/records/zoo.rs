@@ -214,6 +214,16 @@ fn rejected_files_read_back_with_the_same_rows() {
 }
 
 #[test]
+fn a_column_of_the_partner_that_is_named_like_ours_comes_back_again_and_again() {
+    let bytes = b"_line,email,text\n7,a@x.example,Hello\n";
+    let first = rejected(bytes, &settings());
+    let second = rejected(&first, &settings());
+    for out in [first, second] {
+        assert!(story(&out[..], &settings())[1].ends_with("|7|a@x.example|Hello"));
+    }
+}
+
+#[test]
 fn rejected_rows_keep_their_bytes() {
     let latin = ReadSettings {
         encoding: TextEncoding::from_label("windows-1252"),

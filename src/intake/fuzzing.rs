@@ -71,9 +71,10 @@ impl Names {
         });
         let found = pair_up(&self.0, files.collect());
         let name = |sidecar: &Sidecar| sidecar.file.name().to_owned();
-        let groups = found.groups.iter().map(|group| {
-            (group.file.name().to_owned(), group.sidecars.iter().map(name).collect())
-        });
+        let groups = found
+            .groups
+            .iter()
+            .map(|group| (group.file.name().to_owned(), group.sidecars.iter().map(name).collect()));
         (groups.collect(), found.orphans.iter().map(name).collect())
     }
 }

@@ -554,9 +554,8 @@ impl Worker for Intake {
     async fn stop(&mut self, _deadline: Instant) -> Result<(), Box<dyn Error + Send + Sync>> {
         let (desk, cut) = (self.desk.clone(), self.retries.cut());
         let take_back = move || {
-            cut.into_iter().try_for_each(|(batch, tries)| {
-                desk.store.set_tries(batch, tries).map(|_| ())
-            })
+            cut.into_iter()
+                .try_for_each(|(batch, tries)| desk.store.set_tries(batch, tries).map(|_| ()))
         };
         Ok(blocking(take_back).await?)
     }

@@ -160,8 +160,7 @@ impl<W: Write> Sheet<W> {
         let is_ours = |cell: &&String| REJECT_COLUMNS.contains(&normalise_name(cell).as_str());
         // Columns of these names further on are the partner's own.
         let ours = preamble.cells.iter().take(REJECT_COLUMNS.len());
-        let replaced =
-            if preamble.redropped { ours.take_while(is_ours).count() } else { 0 };
+        let replaced = if preamble.redropped { ours.take_while(is_ours).count() } else { 0 };
         Sheet {
             out,
             form,

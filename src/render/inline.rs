@@ -45,7 +45,9 @@ pub(super) fn check(text: &str) -> Result<(), TemplateError> {
         let refused = |problem: String| Err(TemplateError::Syntax { line: line(), problem });
         tags += 1;
         if end > TAG_MAX_BYTES {
-            return refused(format!("a tag in a row's own text has more than {TAG_MAX_BYTES} bytes"));
+            return refused(format!(
+                "a tag in a row's own text has more than {TAG_MAX_BYTES} bytes"
+            ));
         }
         if tags > TAGS_MAX {
             return refused(format!("a row's own text has more than {TAGS_MAX} tags"));

@@ -23,7 +23,10 @@ fuzz_target!(|input: &[u8]| {
         text.split('\n').filter_map(|line| line.split_once('=')).collect();
     let lines: Vec<String> = given.iter().map(|(key, value)| format!("#{key}={value}")).collect();
     let found = read(&lines, &[]);
-    // Written as a spreadsheet would.
+    // Written as a spreadsheet would; what a value ends in must not look like padding.
+    if lines.iter().any(|line| line.trim_end().ends_with([',', ';', '\t', '|'])) {
+        return;
+    }
     for (before, behind) in [("", ";;;"), ("\"", "\""), (" ", " ,")] {
         let padded: Vec<String> =
             lines.iter().map(|line| format!("{before}{line}{behind}")).collect();

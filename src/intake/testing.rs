@@ -1,5 +1,7 @@
 //! A tenant and a batch for tests.
 
+#![allow(clippy::unwrap_used, reason = "what a test cannot make it cannot test")]
+
 use std::collections::BTreeMap;
 use std::time::Duration;
 

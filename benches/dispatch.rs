@@ -223,8 +223,8 @@ async fn station(house: &House) -> Run {
         seconds: start.elapsed().as_secs_f64(),
         cpu_seconds: house::cpu_seconds("self") - cpu,
     };
-    let settled = house.metrics.rows_settled.of(["sent"]).get()
-        + house.metrics.rows_settled.of(["submitted"]).get();
+    let settled = house.metrics.rows_settled.of(["sent", "no"]).get()
+        + house.metrics.rows_settled.of(["submitted", "no"]).get();
     assert_eq!(settled, MESSAGES);
     run
 }

@@ -25,6 +25,8 @@ use sha2::{Digest, Sha256};
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
 const MILLION: u64 = 1_000_000;
+/// Microseconds of CPU a row, its share of the merges included.
+const GOAL: f64 = 0.3;
 /// Files of one size that become one.
 const FILES_TO_MERGE: usize = 8;
 
@@ -177,6 +179,9 @@ fn fill(folder: &Path, millions: u64) {
         merging += scope.tidy();
     }
     let rows = millions * MILLION;
+    let amortised = micros(taking + merging, rows);
+    let verdict = if amortised <= GOAL { "ok" } else { "MISSED" };
+    println!("amortised: {amortised:.3} us CPU a row (goal at most {GOAL}: {verdict})");
     println!(
         "{millions} M ids in files of 1 M: {:.3} us CPU a row taken in, the last file {:.3}, \
          {:.3} for merges; at most {files_max} files, {} MB in the end; peak RSS {:.0} MB \

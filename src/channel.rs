@@ -21,3 +21,4 @@ pub use settings::{
     DirectorySettings, HmacEncoding, HttpAuth, HttpSettings, OnUnknown, ProviderKind,
     ProviderSettings, Secret, SimulatorSettings, SmtpSettings, SmtpTls, SuccessRule,
 };
+pub use simulator::TEST_ENDINGS;

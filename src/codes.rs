@@ -114,7 +114,7 @@ reason_codes! {
         "compress one file again and upload it";
     FileEncodingInvalid "file.encoding_invalid" Error
         "the bytes do not fit the declared encoding"
-        "save the file as UTF-8, or have its encoding declared";
+        "save the file as UTF-8, or name its encoding above the header: #encoding=windows-1252";
     FileEncodingSuspect "file.encoding_suspect" Warning
         "the declared encoding looks wrong: the text would be valid UTF-8"
         "check names with accents in the result; declare UTF-8 if that is what you send";

@@ -11,6 +11,7 @@ mod claim;
 mod commanding;
 mod concluding;
 mod control;
+mod doorbell;
 mod earlier;
 mod error;
 mod expected;
@@ -45,10 +46,10 @@ mod vouchers;
 mod watch;
 mod writer;
 
+pub use doorbell::Doorbell;
 pub use error::IntakeError;
 pub use identify::known_as;
 pub use name_pattern::NamePattern;
-pub use ready::Doorbell;
 pub use settings::{
     ControlRights, Expected, MinProof, ProfileSettings, RowIdScope, SentinelPattern, Settings,
     TenantSettings, Tenants,

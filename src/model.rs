@@ -4,20 +4,24 @@
 //! format of the store or of the wire: stored, wire and configuration types live in their own rooms
 //! and convert to these. Start reading at `words.rs`, then `attempt.rs`.
 
+mod age;
 mod attempt;
 mod ids;
 mod message;
 mod name;
 mod notice;
+mod realm;
 mod target;
 mod upload;
 mod words;
 
-pub use attempt::{Attempt, Outcome, UntilHint};
+pub use age::MaxAge;
+pub use attempt::{Attempt, Outcome, Receipt, UntilHint};
 pub use ids::{BatchId, InvalidId, TenantId};
 pub use message::{OutgoingMessage, message_id_for};
 pub use name::normalise_name;
 pub use notice::Notice;
+pub use realm::{Lane, Realm};
 pub use target::Target;
 pub use upload::{CutUpload, FileVersion, UploadEvidence};
 pub use words::{

@@ -24,5 +24,5 @@ mod tests;
 
 pub use error::OutboxError;
 pub use publisher::Publisher;
-pub use settings::{Settings, TenantAnswers, TenantLookup};
+pub use settings::{EachMessage, Rehearse, Settings, TenantAnswers, TenantLookup};
 pub use style::AnswerStyle;

@@ -6,5 +6,5 @@
 mod decide;
 mod window;
 
-pub use decide::{Consent, MaxAge, Question, Verdict, decide, expiry};
+pub use decide::{Consent, Question, Verdict, decide};
 pub use window::{InvalidWindow, MARKETING_WINDOW, Window};

@@ -22,6 +22,8 @@ mod cursor;
 
 mod directives;
 
+mod own;
+
 mod layout;
 
 mod preamble;
@@ -42,6 +44,8 @@ mod reader;
 
 mod address;
 
+mod e164;
+
 mod moment;
 
 mod template;
@@ -55,6 +59,8 @@ mod recipient;
 mod control;
 
 mod rejects;
+
+mod given;
 
 mod manifest;
 
@@ -88,11 +94,13 @@ pub use digest_note::{DIGEST_NOTE_MAX_BYTES, noted_digest};
 pub use directives::{Dedupe, Directives};
 pub use encoding::TextEncoding;
 pub use form::{Packing, form_of_name};
+pub use given::{Misgiven, check_column, check_given};
 pub use layout::{Column, Layout};
 pub use learn::{NoProposal, Proposal, learn};
 pub use manifest::{MANIFEST_MAX_BYTES, Manifest};
 pub use message::{MessageRow, TenantContext};
 pub use nearest::nearest;
+pub use preamble::own_directive;
 pub use problem::{FileProblem, ReadError, RowError};
 pub use reader::{Facts, Opened, RecordReader, Step};
 pub use record::Record;

@@ -16,6 +16,8 @@ mod outcome;
 mod outcome_log;
 mod problem;
 mod row;
+mod streamed;
+mod unpacked;
 
 pub use duplicate::{Chunk, DuplicateMark};
 pub use folder::{BatchFolder, Spool};
@@ -27,3 +29,4 @@ pub use outcome::{OutcomeRecord, RowOutcome};
 pub use outcome_log::OutcomeLog;
 pub use problem::StoredProblem;
 pub use row::{ChunkBuilder, RowHead, RowState, StoredRow};
+pub use streamed::StreamedLog;

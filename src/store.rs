@@ -18,6 +18,9 @@ mod holds;
 mod intake;
 mod keys;
 mod names;
+#[cfg(test)]
+mod old_records;
+mod open;
 mod orders;
 mod publications;
 mod records;

@@ -233,7 +233,34 @@ done
 [ ! -e "$WORK/out/stolen" ] || fail "a file from outside was read"
 pass "answers can be deleted; nothing outside, no link, no upload to the outbox"
 
-# --- 3. An upload that is cut
+# --- 3. A file that is only tried out
+
+# tried CLIENT ANSWER: whether the client could collect the answer of the test now.
+tried() {
+    case $1 in
+    curl-sftp) curl_sftp -f -o "$WORK/tried/$2" "$SFTP_URL/test/outbox/$2" ;;
+    lftp-ftps) lftp_by ftps "get /test/outbox/$2 -o $WORK/tried/$2" ;;
+    esac >/dev/null 2>&1 || { rm -f "$WORK/tried/$2"; return 1; }
+}
+mkdir -p "$WORK/tried"
+for client in curl-sftp lftp-ftps; do
+    name=messages_tried-$client.csv
+    file "$name"
+    case $client in
+    curl-sftp) curl_sftp -T "$WORK/in/$name" "$SFTP_URL/test/inbox/$name" ;;
+    lftp-ftps) lftp_by ftps "put -O /test/inbox $WORK/in/$name" ;;
+    esac
+    eventually 30 "$client: $name.summary.csv" tried "$client" "$name.summary.csv"
+    tried "$client" "$name.ack.csv" && tried "$client" "$name.result.csv" && tried "$client" "$name.rendered.csv" ||
+        fail "$client: answers of the test"
+    same "$client test" yes "$(cell "$WORK/tried/$name.ack.csv" test)"
+    same "$client status" delivered "$(cell "$WORK/tried/$name.result.csv" status)"
+    same "$client provider" simulator "$(cell "$WORK/tried/$name.result.csv" provider)"
+    same "$client rendered" "Grüße, Ann" "$(cell "$WORK/tried/$name.rendered.csv" text)"
+done
+pass "what is dropped into /test/inbox is answered in /test/outbox; the receivers get nothing of it (8)"
+
+# --- 4. An upload that is cut
 
 awk 'BEGIN {
     print "row_id,channel,email,subject,text"
@@ -262,7 +289,7 @@ drop_lftp-sftp "$WORK/in/messages_cut.csv" - messages_cut.csv
 acknowledged lftp-sftp messages_cut.csv ACCEPTED_WITH_ERRORS row.email_invalid 4 3 1 0
 pass "an upload whose client was killed is not taken; the fresh one is"
 
-# --- 4. What is refused at the door
+# --- 5. What is refused at the door
 
 # refused_at_once WHAT COMMAND...: fails, and within 5 s.
 refused_at_once() {
@@ -298,7 +325,7 @@ done
 cmp -s "$WORK/530.safe" "$WORK/530.nobody-like-that" || fail "known and unknown accounts hear different words"
 pass "plain FTP: accounts without it are refused before the password, like unknown ones"
 
-# --- 5. The operator's side
+# --- 6. The operator's side
 
 same healthz ok "$(curl -fsS "http://127.0.0.1:$ADMIN_PORT/healthz" >/dev/null && echo ok)"
 curl -fsS "http://127.0.0.1:$ADMIN_PORT/readyz" >/dev/null || fail "readyz"
@@ -338,7 +365,7 @@ cp "$WORK/good.toml" "$WORK/dropchute.toml"
 curl_sftp -u "newcomer:$PASSWORD" "$SFTP_URL/outbox/" >/dev/null || fail "a bad reload broke the running configuration"
 pass "SIGHUP brings a tenant in; a bad configuration changes nothing"
 
-# --- 6. Stop, start, tls = "required"
+# --- 7. Stop, start, tls = "required"
 
 file messages_stop.csv
 drop_curl-sftp "$WORK/in/messages_stop.csv" .stop.part messages_stop.csv
@@ -355,7 +382,7 @@ for user in erp safe nobody-like-that; do
 done
 pass "tls = required: plain FTP is refused before the password"
 
-# --- 7. Both receivers got the accepted rows, each once
+# --- 8. Both receivers got the accepted rows, each once
 
 for name in messages_after-cut.csv messages_cut.csv messages_stop.csv; do
     eventually 30 "result of $name" fetched curl-ftps "$name.result.csv"

@@ -235,7 +235,11 @@ fn the_table_of_the_simulators_endings_is_current() {
     for line in source.lines().filter_map(|line| line.strip_prefix("//! |")) {
         writeln!(table, "|{line}").unwrap();
     }
-    table.push_str("\n\"Once\" and \"twice\" go by the message's attempt number.\n");
+    table.push_str(
+        "\n\"Once\" and \"twice\" go by the message's attempt number. Receipts follow only what is tried out, below\n\
+         `/test` or with `#test=yes`, which has a simulator of its own for each file and needs no section for it;\n\
+         of other messages nothing is known once they were accepted.\n",
+    );
     assert_current("docs/simulator.md", &table);
 }
 

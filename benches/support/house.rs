@@ -54,6 +54,9 @@ listen = []
 [admin]
 listen = "off"
 
+[limits]
+file_max_bytes = "8GiB"
+
 [tenant.acme]
 default_country = "DE"
 default_category = "transactional"
@@ -199,7 +202,7 @@ impl Form {
         if self == Form::GzipCsv {
             let out = std::fs::File::create(to).unwrap();
             let mut gzip = std::process::Command::new("gzip");
-            let status = gzip.arg("-c").stdin(read).stdout(out).status().unwrap();
+            let status = gzip.args(["-1", "-c"]).stdin(read).stdout(out).status().unwrap();
             assert!(status.success(), "gzip failed");
             return;
         }

@@ -62,7 +62,7 @@ impl Controls {
             changed = effect != Effect::Nothing, "command carried out");
         self.nudges.dispatch.notify_one();
         self.nudges.outbox.notify_one();
-        self.doorbell.ring(&record.tenant);
+        self.doorbell.ring_for_released();
         Ok(CommandAnswer::Done(done(&record, asked, effect, &by)))
     }
 }

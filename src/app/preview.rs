@@ -9,7 +9,7 @@ use tokio::sync::Notify;
 use super::error::AppError;
 use super::wiring;
 use crate::config::Config;
-use crate::dispatch::{TrialMessage, first_messages};
+use crate::dispatch::{Rehearsal, Routes, TrialMessage, first_messages};
 use crate::intake::{NamePattern, TenantSettings, Trial, try_out};
 use crate::model::{BatchId, FileState, TenantId};
 use crate::outbox::{self, Publisher};
@@ -75,9 +75,12 @@ pub async fn preview(
     })
     .await?;
     let answers = wiring::answers(config);
+    let routes = Routes::new(config.for_dispatch());
+    let rehearsal = Rehearsal::new(store.clone(), spool.clone(), routes);
     let settings = outbox::Settings {
         data_dir: data_dir.clone(),
         tenant: Arc::new(move |tenant| answers.get(tenant).cloned()),
+        rehearse: Arc::new(move |batch, each| Ok(rehearsal.each_message(batch, each)?)),
     };
     let metrics = Arc::new(Metrics::new(env!("CARGO_PKG_VERSION")));
     let nudge = Arc::new(Notify::new());

@@ -16,7 +16,7 @@ use super::views::Sights;
 use super::wiring;
 use crate::admin::{self, Admin};
 use crate::config::{Config, restart_needed};
-use crate::dispatch::{self, Dispatch, Routes};
+use crate::dispatch::{self, Dispatch, Rehearsal, Routes};
 use crate::files::{Journal, JournalEntry, TenantTree};
 use crate::intake::{self, Doorbell, Intake, Nudges, Tenants};
 use crate::model::TenantId;
@@ -25,7 +25,7 @@ use crate::spool::Spool;
 use crate::store::Store;
 use crate::telemetry::Metrics;
 use crate::transfer::{Accounts, DoorControl, Doors, Guard};
-use crate::worker::{Worker, blocking};
+use crate::worker::{Worker, blocking, in_place};
 use crate::world::World;
 
 /// How the program is run.
@@ -94,6 +94,7 @@ impl Ground {
         prepare_folders(config)?;
         let data_dir = config.data_dir.clone();
         let spool = blocking(move || Spool::open(&data_dir)).await?;
+        let spool = spool.with_reserve(config.disk_reserve);
         let metrics = Arc::new(Metrics::new(env!("CARGO_PKG_VERSION")));
         let store = store.observed(Arc::clone(&world), {
             let metrics = Arc::clone(&metrics);
@@ -134,7 +135,7 @@ impl App {
         options: Options,
     ) -> Result<App, AppError> {
         let ground = Ground::lay(&config, store, world).await?;
-        wiring::publish_specs(&config);
+        in_place(|| wiring::publish_specs(&config));
         let guard = open_guard(&config, &ground)?;
         let replaceable = Replaceable::of(&config, guard);
         let doors = Doors::bind(
@@ -241,6 +242,8 @@ impl App {
             Arc::clone(&nudges.outbox),
         )?;
         let answers = Arc::clone(&self.replaceable.answers);
+        let rehearsal =
+            Rehearsal::new(store.clone(), spool.clone(), self.replaceable.routes.clone());
         let publisher = Publisher::new(
             store.clone(),
             spool.clone(),
@@ -249,6 +252,7 @@ impl App {
                 tenant: Arc::new(move |tenant| {
                     answers.read().unwrap_or_else(PoisonError::into_inner).get(tenant).cloned()
                 }),
+                rehearse: Arc::new(move |batch, each| Ok(rehearsal.each_message(batch, each)?)),
             },
             (Arc::clone(world), Arc::clone(metrics)),
             Arc::clone(&nudges.outbox) as Arc<Notify>,
@@ -284,9 +288,9 @@ impl App {
     pub fn reload(&mut self, mut config: Config) -> Result<Vec<String>, AppError> {
         let needing_restart = restart_needed(&self.started_with, &config);
         config.data_dir.clone_from(&self.config.data_dir);
-        prepare_folders(&config)?;
+        in_place(|| prepare_folders(&config))?;
         self.replaceable.lay(&config);
-        wiring::publish_specs(&config);
+        in_place(|| wiring::publish_specs(&config));
         self.doors.lay(&config.transfer);
         self.config = config;
         Ok(needing_restart)
@@ -319,6 +323,8 @@ impl Replaceable {
         for tenant in &config.tenants {
             self.doorbell.ring(&tenant.id);
         }
+        // The profile of a released file may be back.
+        self.doorbell.ring_for_released();
     }
 }
 
@@ -349,7 +355,7 @@ fn journal(store: &Store, doorbell: &Arc<Doorbell>) -> Journal {
         match &entry {
             JournalEntry::Whole(evidence) => {
                 store.record_upload(evidence)?;
-                doorbell.ring(&evidence.tenant);
+                doorbell.ring_at(&evidence.tenant, &evidence.path);
             }
             JournalEntry::Withdrawn(evidence) => store.forget_upload(evidence)?,
             JournalEntry::Cut(cut) => {
@@ -357,7 +363,7 @@ fn journal(store: &Store, doorbell: &Arc<Doorbell>) -> Journal {
             }
             JournalEntry::Expired(cut) => {
                 store.record_cut_upload(cut)?;
-                doorbell.ring(&cut.tenant);
+                doorbell.ring_at(&cut.tenant, &cut.path);
             }
         }
         Ok(())

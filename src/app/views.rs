@@ -12,7 +12,7 @@ use crate::admin::{BatchQuery, Views};
 use crate::batch::BatchState;
 use crate::codes::ReasonCode;
 use crate::files::{Entry, EntryKind, RelPath, Root};
-use crate::model::{BatchId, FileState, Kind, Proof};
+use crate::model::{BatchId, FileState, Kind, Proof, Realm};
 use crate::store::{BatchRecord, Store};
 use crate::telemetry::{DoorMetrics, Metrics};
 use crate::transfer::{Counters, CountersSnapshot, DoorControl, Guard};
@@ -127,6 +127,7 @@ impl Sights {
     }
 
     fn status(&self) -> Value {
+        let open = |realm: Realm| self.metrics.batches_open.of([realm.yes_no()]).get();
         let counters = self.counters.snapshot();
         let listeners: Vec<Value> = self
             .addresses
@@ -146,7 +147,8 @@ impl Sights {
             "uploads": counters.total(|tally| tally.uploads),
             "logins_failed": counters.logins_failed(),
             "bans": self.guard.bans(),
-            "batches_open": self.metrics.batches_open.get(),
+            "batches_open": open(Realm::Real),
+            "tests_open": open(Realm::Test),
         })
     }
 
@@ -224,6 +226,7 @@ impl Sights {
             "tenant": batch.tenant.as_str(),
             "file": batch.name(),
             "kind": facts.kind.map_or("", Kind::as_str),
+            "test": batch.realm().yes_no(),
             "stage": stage(batch),
             "state": facts.state.map_or("", FileState::as_str),
             "code": facts.code.map_or("", ReasonCode::as_str),

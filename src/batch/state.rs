@@ -30,6 +30,11 @@ impl BatchState {
         BatchState::Closed,
     ];
 
+    /// True while the file is being read, or its rows are being sent.
+    pub const fn is_open(self) -> bool {
+        matches!(self, BatchState::Claimed | BatchState::Released | BatchState::Running)
+    }
+
     pub const fn as_str(self) -> &'static str {
         match self {
             BatchState::Claimed => "claimed",
@@ -74,6 +79,8 @@ pub enum Publication {
     /// The original goes from the batch's folder to the archive.
     Archive,
     Ack,
+    /// The messages of a file that is only tried out.
+    Rendered,
     Result,
     Final,
     /// The summary, and the end of the progress file.
@@ -84,12 +91,13 @@ pub enum Publication {
 }
 
 impl Publication {
-    pub const ALL: [Publication; 9] = [
+    pub const ALL: [Publication; 10] = [
         Publication::Supersede,
         Publication::Errors,
         Publication::Rejected,
         Publication::Archive,
         Publication::Ack,
+        Publication::Rendered,
         Publication::Result,
         Publication::Final,
         Publication::Summary,
@@ -103,6 +111,7 @@ impl Publication {
             Publication::Rejected => "rejected",
             Publication::Archive => "archive",
             Publication::Ack => "ack",
+            Publication::Rendered => "rendered",
             Publication::Result => "result",
             Publication::Final => "final",
             Publication::Summary => "summary",

@@ -9,7 +9,7 @@ use tokio::sync::{Semaphore, SemaphorePermit};
 
 use super::directory::Directory;
 use super::http::Http;
-use super::settings::{ProviderKind, ProviderSettings};
+use super::settings::{ProviderKind, ProviderSettings, SimulatorSettings};
 use super::simulator::Simulator;
 use super::smtp::{Connection, Smtp};
 use crate::codes::ReasonCode;
@@ -73,6 +73,15 @@ impl Channel {
             }
         };
         Ok(Channel { settings, permits: Semaphore::new(permits), driver })
+    }
+
+    /// The simulator that takes what is only tried out, with receipts.
+    pub fn simulator() -> Channel {
+        let simulator = SimulatorSettings { receipts: true, ..SimulatorSettings::default() };
+        let kind = ProviderKind::Simulator(simulator.clone());
+        let settings = ProviderSettings::new("simulator", kind);
+        let permits = Semaphore::new(settings.concurrency);
+        Channel { settings, permits, driver: Driver::Simulator(Simulator::new(simulator)) }
     }
 
     pub fn settings(&self) -> &ProviderSettings {

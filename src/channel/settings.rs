@@ -227,6 +227,8 @@ pub enum HmacEncoding {
 pub struct SimulatorSettings {
     /// How long each message takes.
     pub delay: Duration,
+    /// What it took is followed by a receipt, which comes at once. No key: only tests have it.
+    pub receipts: bool,
 }
 
 /// `kind = "directory"`: each message becomes a file.

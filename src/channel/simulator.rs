@@ -14,7 +14,13 @@
 //! | `0107` | transient always | `delivery.network` |
 //! | `0108` | unknown | `delivery.outcome_unknown` |
 //! | `0109` | transient twice, then accepted | `delivery.mailbox_full` |
-//! | any other | accepted | |
+//! | `0110` | accepted; no receipt follows | |
+//! | `0111` | accepted; the receipt says read | |
+//! | `0112` | accepted; the receipt says bounced | `delivery.hard_bounce` |
+//! | any other | accepted; the receipt says delivered | |
+//!
+//! Receipts follow only what is tried out, below `/test` or with `#test=yes`; of other messages nothing
+//! is known once they were accepted.
 //!
 //! "Once" and "twice" go by the message's attempt number; being throttled is no attempt, so the
 //! simulator remembers whom it told to slow down.
@@ -26,7 +32,26 @@ use std::time::Duration;
 use super::answer::{clean_id, transient};
 use super::settings::SimulatorSettings;
 use crate::codes::ReasonCode;
-use crate::model::{Attempt, Outcome, OutgoingMessage, UntilHint};
+use crate::model::{Attempt, Outcome, OutgoingMessage, Receipt, Status, UntilHint};
+
+/// How a row of a test ends, by the ending of its recipient, and what is to be said of it.
+pub const TEST_ENDINGS: [(&str, Status, Option<ReasonCode>, &str); 12] = {
+    use Status::{Bounced, Delivered, Expired, Failed, Read, Submitted, Unknown};
+    [
+        ("0101", Failed, Some(ReasonCode::DeliveryNoSuchRecipient), ""),
+        ("0102", Failed, Some(ReasonCode::DeliveryBlockedByRecipient), ""),
+        ("0103", Failed, Some(ReasonCode::DeliveryContentRefused), ""),
+        ("0104", Expired, None, "the provider refuses the account: the whole file waits"),
+        ("0105", Delivered, None, "after the provider asked to slow down"),
+        ("0106", Delivered, None, "at the second attempt"),
+        ("0107", Expired, None, "after many attempts"),
+        ("0108", Unknown, Some(ReasonCode::DeliveryOutcomeUnknown), ""),
+        ("0109", Delivered, None, "at the third attempt"),
+        ("0110", Submitted, None, "no receipt comes"),
+        ("0111", Read, None, ""),
+        ("0112", Bounced, Some(ReasonCode::DeliveryHardBounce), ""),
+    ]
+};
 
 #[derive(Debug)]
 pub(super) struct Simulator {
@@ -52,6 +77,7 @@ impl Simulator {
             html = message.html,
             message_id = message.message_id,
             attempt = message.attempt,
+            test = self.settings.receipts,
             outcome = attempt.outcome.as_str(),
             "simulated"
         );
@@ -62,29 +88,41 @@ impl Simulator {
     }
 
     fn answer(&self, message: &OutgoingMessage) -> Attempt {
-        let attempt = answer(message);
+        let Some(attempt) = refusal(message) else { return self.accepted(message) };
         if !matches!(attempt.outcome, Outcome::Throttled(_)) {
             return attempt;
         }
         let mut throttled = self.throttled.lock().unwrap_or_else(PoisonError::into_inner);
         if throttled.remove(&message.message_id) {
-            return accepted(message);
+            return self.accepted(message);
         }
         throttled.insert(message.message_id.clone());
         attempt
     }
+
+    fn accepted(&self, message: &OutgoingMessage) -> Attempt {
+        let mut accepted = Attempt::new(Outcome::Accepted, None, "the simulator took it");
+        accepted.provider_message_id = clean_id(&format!("sim-{}", message.message_id));
+        if self.settings.receipts {
+            accepted.receipt = match ending(message) {
+                "0110" => None,
+                "0111" => Some(Receipt::Read),
+                "0112" => Some(Receipt::Bounced(ReasonCode::DeliveryHardBounce)),
+                _ => Some(Receipt::Delivered),
+            };
+        }
+        accepted
+    }
 }
 
-fn accepted(message: &OutgoingMessage) -> Attempt {
-    let mut accepted = Attempt::new(Outcome::Accepted, None, "the simulator took it");
-    accepted.provider_message_id = clean_id(&format!("sim-{}", message.message_id));
-    accepted
-}
-
-fn answer(message: &OutgoingMessage) -> Attempt {
+fn ending(message: &OutgoingMessage) -> &str {
     let address = message.to.split('@').next().unwrap_or_default();
-    let start = address.len().saturating_sub(4);
-    let ending = address.get(start..).unwrap_or_default();
+    address.get(address.len().saturating_sub(4)..).unwrap_or_default()
+}
+
+/// What the recipient asks for instead of being accepted.
+fn refusal(message: &OutgoingMessage) -> Option<Attempt> {
+    let ending = ending(message);
     let attempt = message.attempt;
     let throttled = Outcome::Throttled(UntilHint(Some(Duration::from_secs(1))));
     let (outcome, code) = match ending {
@@ -97,11 +135,11 @@ fn answer(message: &OutgoingMessage) -> Attempt {
         "0107" => (transient(), ReasonCode::DeliveryNetwork),
         "0108" => (Outcome::Unknown, ReasonCode::DeliveryOutcomeUnknown),
         "0109" if attempt <= 2 => (transient(), ReasonCode::DeliveryMailboxFull),
-        _ => return accepted(message),
+        _ => return None,
     };
     let mut refused = Attempt::new(outcome, Some(code), "the simulator was asked for it");
     refused.provider_code = format!("sim:{ending}");
-    refused
+    Some(refused)
 }
 
 #[cfg(test)]
@@ -112,7 +150,10 @@ mod tests {
     #[test]
     fn the_ending_chooses_the_answer() {
         let outcome = |to: &str, attempt| {
-            let answer = answer(&OutgoingMessage { to: to.to_owned(), attempt, ..message() });
+            let simulator = Simulator::new(SimulatorSettings::default());
+            let message = OutgoingMessage { to: to.to_owned(), attempt, ..message() };
+            let answer = simulator.answer(&message);
+            assert_eq!(answer.receipt, None);
             (answer.outcome.as_str(), answer.code.map(ReasonCode::as_str))
         };
         for (to, attempt, want) in [
@@ -136,6 +177,23 @@ mod tests {
             ("", 1, ("accepted", None)),
         ] {
             assert_eq!(outcome(to, attempt), want, "{to} {attempt}");
+        }
+    }
+
+    #[test]
+    fn a_test_is_told_at_once_what_became_of_a_message() {
+        let settings = SimulatorSettings { receipts: true, ..SimulatorSettings::default() };
+        let simulator = Simulator::new(settings);
+        let bounced = Receipt::Bounced(ReasonCode::DeliveryHardBounce);
+        for (to, receipt) in [
+            ("+491700000101", None),
+            ("ann.0110@example.com", None),
+            ("ann.0111@example.com", Some(Receipt::Read)),
+            ("+10112", Some(bounced)),
+            ("ann@example.com", Some(Receipt::Delivered)),
+        ] {
+            let message = OutgoingMessage { to: to.to_owned(), ..message() };
+            assert_eq!(simulator.answer(&message).receipt, receipt, "{to}");
         }
     }
 

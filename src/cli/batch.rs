@@ -58,6 +58,7 @@ pub(super) fn list(
         "batch_id",
         "tenant",
         "file",
+        "test",
         "stage",
         "state",
         "code",

@@ -25,7 +25,8 @@ pub(super) fn status(global: &Global) -> Result<(), Failure> {
         answer["not_ready"].as_array().into_iter().flatten().map(text_of).collect();
     let mut rows =
         vec![("ready", if reasons.is_empty() { "yes".to_owned() } else { reasons.join("; ") })];
-    for key in ["version", "pid", "started_at", "uptime_s", "sessions", "uploads", "batches_open"] {
+    let keys = ["version", "pid", "started_at", "uptime_s", "sessions", "uploads"];
+    for key in keys.into_iter().chain(["batches_open", "tests_open"]) {
         rows.push((key, text_of(&answer[key])));
     }
     rows.push(("listening", listeners.join(", ")));

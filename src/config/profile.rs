@@ -11,7 +11,9 @@ use super::section::{Item, Section};
 use super::value;
 use crate::intake::{Expected, NamePattern};
 use crate::model::Kind;
-use crate::records::{HeaderMode, Limits, ReadSettings, TextEncoding};
+use crate::records::{
+    HeaderMode, Limits, Misgiven, ReadSettings, TextEncoding, check_column, check_given,
+};
 use crate::report::Answer;
 
 /// What is declared for the files whose names match.
@@ -57,8 +59,8 @@ impl Profile {
             section.complain("answers", Complaint::new(why).hint("name it in the tenant"));
         }
         let kind = section.optional("kind", None, kind);
-        let mut read = read_settings(section, &rules, limits);
-        read.kind = kind.unwrap_or(read.kind);
+        let kind_read = kind.unwrap_or(ReadSettings::default().kind);
+        let read = read_settings(section, &rules, kind_read, limits);
         let pattern = section.required("match", "a pattern such as \"INV_*.csv\"", pattern)?;
         let expected =
             expected(&section.section("expected"), section.optional("match", None, value::word));
@@ -71,12 +73,22 @@ fn not_yet(section: &Section<'_>) {
     section.not_yet("decimal", Some("."));
 }
 
-fn read_settings(section: &Section<'_>, rules: &Rules, limits: &Limits) -> ReadSettings {
+fn read_settings(
+    section: &Section<'_>,
+    rules: &Rules,
+    kind: Kind,
+    limits: &Limits,
+) -> ReadSettings {
     let built_in = ReadSettings::default();
-    let (header, columns) = header(section);
+    let (header, columns) = header(section, kind);
+    let date_format = section.optional("date_format", built_in.date_format, date_format);
+    let given = |name: &str, item: &Item<'_>| {
+        let value = value::text(item)?;
+        check_given(name, &value, kind, date_format.as_deref()).map_err(misgiven)?;
+        Ok(value)
+    };
     ReadSettings {
-        // The kind is the profile's, where it names one.
-        kind: built_in.kind,
+        kind,
         delimiter: section.optional("delimiter", built_in.delimiter, value::delimiter),
         quote: section.value("quote", built_in.quote, quote),
         encoding: section.optional("encoding", built_in.encoding, encoding),
@@ -84,9 +96,9 @@ fn read_settings(section: &Section<'_>, rules: &Rules, limits: &Limits) -> ReadS
         header,
         skip_lines: section.value("skip_lines", built_in.skip_lines, value::number(0, 1_000)),
         columns,
-        defaults: section.named_values("defaults", |_, item| value::text(item)),
-        values: section.named_values("values", |_, item| value::text(item)),
-        date_format: section.optional("date_format", built_in.date_format, date_format),
+        defaults: section.named_values("defaults", given),
+        values: section.named_values("values", given),
+        date_format,
         final_newline_optional: rules.final_newline == FinalNewline::Optional,
         // The proof is the file's, not the profile's.
         strong_proof: built_in.strong_proof,
@@ -96,20 +108,35 @@ fn read_settings(section: &Section<'_>, rules: &Rules, limits: &Limits) -> ReadS
 }
 
 /// With a header `columns` maps its names; without one it lists them.
-fn header(section: &Section<'_>) -> (HeaderMode, Vec<(String, String)>) {
+fn header(section: &Section<'_>, kind: Kind) -> (HeaderMode, Vec<(String, String)>) {
     let words = [("present", true), ("none", false)];
     if section.value("header", true, value::one_of(&words)) {
-        let mapping = |_: &str, item: &Item<'_>| value::word(item);
+        let mapping = |_: &str, item: &Item<'_>| {
+            let name = value::word(item)?;
+            check_column(&name, kind).map_err(misgiven)?;
+            Ok(name)
+        };
         return (HeaderMode::Present, section.named_values("columns", mapping));
     }
     let allowed = "the list of the columns' names, since header = \"none\"";
+    let listed = |item: &Item<'_>| {
+        let name = value::text(item)?;
+        check_column(&name, kind).map_err(misgiven)?;
+        Ok(name)
+    };
     let names = section.required("columns", allowed, |item| {
         match item.get_ref().as_array().is_some_and(|names| !names.is_empty()) {
-            true => value::list(value::text)(item),
+            true => value::list(listed)(item),
             false => Err(Complaint::must_be(allowed)),
         }
     });
     (HeaderMode::Columns(names.unwrap_or_default()), Vec::new())
+}
+
+fn misgiven(wrong: Misgiven) -> Complaint {
+    let mut complaint = Complaint::new(wrong.why);
+    complaint.hint = wrong.hint;
+    complaint
 }
 
 fn quote(item: &Item<'_>) -> Result<Option<u8>, Complaint> {

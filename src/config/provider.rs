@@ -74,7 +74,8 @@ fn read(id: &str, section: &Section<'_>, places: &Places) -> Option<ProviderSett
         KindWord::Simulator => {
             let built_in = SimulatorSettings::default();
             let delay = section.value("delay", built_in.delay, value::duration_or_zero);
-            Some(ProviderKind::Simulator(SimulatorSettings { delay }))
+            let receipts = false;
+            Some(ProviderKind::Simulator(SimulatorSettings { delay, receipts }))
         }
         KindWord::Directory => {
             let path = section.required("path", "a folder", |item| places.path(item));

@@ -13,8 +13,8 @@ use super::section::{Item, Section};
 use super::template::{self, ConfiguredTemplate};
 use super::value;
 use crate::files::{Aliases, Quota, RelPath};
-use crate::model::{Category, ChannelKind, TenantId};
-use crate::policy::{Consent, MARKETING_WINDOW, MaxAge, Window};
+use crate::model::{Category, ChannelKind, MaxAge, TenantId};
+use crate::policy::{Consent, MARKETING_WINDOW, Window};
 use crate::records::Limits;
 
 /// One partner organisation.

@@ -11,7 +11,7 @@ use super::live::LiveBatch;
 use super::provider::Provider;
 use crate::batch::{NextStep, after_attempt};
 use crate::codes::ReasonCode;
-use crate::model::{Attempt, OutgoingMessage, Status};
+use crate::model::{Attempt, Outcome, OutgoingMessage, Status};
 use crate::spool::RowOutcome;
 use crate::telemetry::Metrics;
 use crate::world::World;
@@ -24,11 +24,28 @@ pub(super) struct Outbound {
     pub(super) message: OutgoingMessage,
     /// Attempts that counted so far.
     pub(super) attempts: u32,
+    /// It may have gone out before: only an attempt that settles it says more.
+    pub(super) in_doubt: bool,
     pub(super) expires_at: Timestamp,
     /// From then on policy must be asked again: the row expires or its window closes.
     pub(super) allowed_until: Timestamp,
     /// In order of failover.
     pub(super) providers: Vec<Arc<Provider>>,
+}
+
+impl Outbound {
+    /// Why the row waits, as its outcome keeps it: doubt outlives every other reason.
+    fn waits_for(&self, code: Option<ReasonCode>) -> Option<ReasonCode> {
+        if self.in_doubt { Some(ReasonCode::DeliveryOutcomeUnknown) } else { code }
+    }
+
+    /// How the row ends: out of attempts, one that may have gone out is still in doubt.
+    fn ends_as(&self, status: Status, code: Option<ReasonCode>) -> (Status, Option<ReasonCode>) {
+        if self.in_doubt && status == Status::Expired {
+            return (Status::Unknown, Some(ReasonCode::DeliveryOutcomeUnknown));
+        }
+        (status, code)
+    }
 }
 
 /// What attempts of one window share.
@@ -79,6 +96,7 @@ impl Sending {
             match after_attempt(&attempt, used, schedule.attempts_max, provider.resends_unknown()) {
                 NextStep::Settle { status, code } => {
                     row.attempts = used;
+                    let (status, code) = row.ends_as(status, code);
                     return Ok(Some(self.settled(&row, &provider, attempt, status, code)));
                 }
                 NextStep::Retry { code, counts, hint } => {
@@ -97,7 +115,7 @@ impl Sending {
             // Every provider rests: the row is as it was, and due when one of them wakes.
             None => rest.map(|(until, code)| {
                 let mut outcome = blank(&row, Status::Deferred);
-                outcome.code = Some(code);
+                outcome.code = row.waits_for(Some(code));
                 outcome.deferred_until = Some(until.min(row.expires_at));
                 outcome
             }),
@@ -146,11 +164,12 @@ impl Sending {
         outcome.provider = provider.id().to_owned();
         outcome.provider_message_id = attempt.provider_message_id;
         outcome.provider_code = attempt.provider_code;
-        let went_out = matches!(status, Status::Submitted | Status::Sent);
+        let went_out = attempt.outcome == Outcome::Accepted;
         outcome.submitted_at = went_out.then_some(now);
         outcome.sent_at = (status == Status::Sent).then_some(now);
         outcome.ended_at = Some(now);
-        self.metrics.rows_settled.of([status.as_str()]).inc();
+        let test = self.live.record.realm().yes_no();
+        self.metrics.rows_settled.of([status.as_str(), test]).inc();
         outcome
     }
 
@@ -176,7 +195,7 @@ impl Sending {
             due = due.min(until);
         }
         let mut outcome = blank(row, Status::Deferred);
-        outcome.code = refusal.code;
+        outcome.code = row.waits_for(refusal.code);
         outcome.provider = refusal.provider.id().to_owned();
         outcome.provider_code = refusal.attempt.provider_code;
         outcome.deferred_until = Some(due.min(row.expires_at));

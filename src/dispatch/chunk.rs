@@ -1,23 +1,24 @@
 //! One chunk, from its timer to its release: decide, claim, send, settle.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
 
 use futures_util::stream::{self, FuturesUnordered, StreamExt};
 use jiff::Timestamp;
-use jiff::tz::TimeZone;
 use tokio_util::sync::CancellationToken;
 
 use super::attempt::{Outbound, Sending};
 use super::error::DispatchError;
+use super::exits::Exits;
 use super::live::LiveBatch;
 use super::message::{Composer, Unrenderable};
 use super::provider::Provider;
+use super::question::{Zones, question};
 use super::settings::Route;
 use crate::codes::ReasonCode;
-use crate::model::{Category, ChannelKind, Status};
-use crate::policy::{Question, Verdict, Window, decide};
+use crate::model::Status;
+use crate::policy::{Verdict, decide};
 use crate::spool::{RowOutcome, RowState, StoredRow};
 use crate::store::{ChunkRecord, Store, WindowRecord};
 use crate::telemetry::Metrics;
@@ -27,22 +28,23 @@ use crate::world::World;
 /// How long rows wait whose channel has no provider, or whose template is not there, any more.
 const ABSENCE_WAIT: Duration = Duration::from_secs(60);
 
-pub(super) type Providers = Arc<BTreeMap<String, Arc<Provider>>>;
-
 /// What the task of a chunk works with.
 #[derive(Debug, Clone)]
 pub(super) struct ChunkTask {
     pub(super) live: Arc<LiveBatch>,
     pub(super) number: u32,
     pub(super) route: Arc<Route>,
-    pub(super) providers: Providers,
+    pub(super) exits: Exits,
     pub(super) store: Store,
     pub(super) world: Arc<World>,
     pub(super) metrics: Arc<Metrics>,
     pub(super) window_rows: usize,
     pub(super) boot_id: String,
     pub(super) stopping: CancellationToken,
-    /// When the batch was opened again: its rows then have their whole time once more.
+    /// Nothing is sent; what ends without being sent ends all the same.
+    pub(super) paused: bool,
+    /// When the batch was opened again: rows without an expiry of their own then have their whole time
+    /// once more.
     pub(super) reopened_at: Option<Timestamp>,
 }
 
@@ -53,8 +55,21 @@ struct Plan {
     settled: Vec<RowOutcome>,
     /// May be sent now.
     outbound: Vec<Outbound>,
-    /// Not due yet: when, by position in the chunk.
-    waiting: HashMap<u32, Timestamp>,
+    /// Not due yet, by position in the chunk.
+    waiting: HashMap<u32, Wait>,
+}
+
+/// Until when a row waits that could not be sent now, or of a paused batch.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Wait {
+    Deferred(Timestamp),
+    Paused(Timestamp),
+}
+
+impl Plan {
+    fn defer(&mut self, index: u32, until: Timestamp) {
+        self.waiting.insert(index, Wait::Deferred(until));
+    }
 }
 
 impl ChunkTask {
@@ -89,8 +104,8 @@ impl ChunkTask {
         let chunk = self.live.chunk(&record)?;
         let latest = self.live.latest(self.number)?;
         let (now, mut plan) = (self.world.clock.now(), Plan::default());
-        let mut composer = Composer::new(&self.live, &self.route);
-        let mut zones = Zones { tenant: &self.route.timezone, named: HashMap::new() };
+        let mut composer = Composer::new(&self.live.record, &self.live.head, &self.route);
+        let mut zones = Zones::new(&self.route.timezone);
         for (index, row) in (0..).zip(chunk.rows()?) {
             if row.state != RowState::Accepted {
                 continue;
@@ -100,7 +115,7 @@ impl ChunkTask {
                 continue;
             }
             if let Some(due) = earlier.and_then(|o| o.deferred_until).filter(|due| *due > now) {
-                plan.waiting.insert(index, due);
+                plan.defer(index, due);
                 continue;
             }
             self.plan_row(index, &row, earlier, &mut composer, &mut zones, &mut plan);
@@ -120,10 +135,9 @@ impl ChunkTask {
         let now = self.world.clock.now();
         let attempts = earlier.map_or(0, |o| o.attempts);
         let settle = |status: Status, code: ReasonCode| {
-            self.metrics.rows_settled.of([status.as_str()]).inc();
-            let mut outcome = earlier.cloned().unwrap_or_else(|| untried(index));
-            (outcome.status, outcome.code, outcome.ended_at) = (status, Some(code), Some(now));
-            outcome.deferred_until = None;
+            let test = self.live.record.realm().yes_no();
+            let outcome = ended(index, earlier, status, code, now);
+            self.metrics.rows_settled.of([outcome.status.as_str(), test]).inc();
             outcome
         };
         let Some(channel) = row.channel else {
@@ -131,46 +145,40 @@ impl ChunkTask {
             return;
         };
         let expires_at = self.expires_at(row);
-        let question = Question {
-            category: row.category.unwrap_or(Category::Marketing),
-            consent: self.route.consent,
-            sender_allowed: self.route.may_send_as(channel, row.sender),
-            send_at: row.send_at,
-            expires_at,
-            window: row.window.and_then(|(from, until)| Window::new(from, until).ok()),
-            zone: zones.of(row.tz),
-        };
+        let question = question(&self.route, row, channel, expires_at, zones.of(row.tz));
         match decide(&question, now) {
             Verdict::Suppress(code) => plan.settled.push(settle(Status::Suppressed, code)),
             Verdict::Expire => {
                 plan.settled.push(settle(Status::Expired, ReasonCode::PolicyExpired));
             }
-            Verdict::Wait { until, .. } => {
-                plan.waiting.insert(index, until);
+            Verdict::Wait { until, .. } => plan.defer(index, until),
+            Verdict::Send if self.paused => {
+                plan.waiting.insert(index, Wait::Paused(expires_at));
             }
             Verdict::Send => {
                 let closes_at = question.window.map(|w| w.closes_at(now, question.zone));
-                let providers = self.providers_of(channel);
+                let providers = self.exits.on(channel, &self.route);
                 // Where the configuration changed since the row was accepted, the row waits for its
                 // provider or template to come back, at the latest until it expires.
                 let again = now.saturating_add(ABSENCE_WAIT).unwrap_or(expires_at).min(expires_at);
                 if providers.is_empty() {
-                    plan.waiting.insert(index, again);
+                    plan.defer(index, again);
                 } else if let Some(until) = all_resting(&providers, now) {
                     // Nothing is written for rows that only wait for a provider to wake.
-                    plan.waiting.insert(index, until.min(expires_at));
+                    plan.defer(index, until.min(expires_at));
                 } else {
                     match composer.compose(row, channel, attempts + 1) {
                         Ok(message) => plan.outbound.push(Outbound {
                             index,
                             message,
                             attempts,
+                            in_doubt: earlier.is_some_and(RowOutcome::is_in_doubt),
                             expires_at,
                             allowed_until: closes_at.map_or(expires_at, |at| at.min(expires_at)),
                             providers,
                         }),
                         Err(Unrenderable(ReasonCode::RowTemplateUnknown)) => {
-                            plan.waiting.insert(index, again);
+                            plan.defer(index, again);
                         }
                         Err(Unrenderable(code)) => plan.settled.push(settle(Status::Failed, code)),
                     }
@@ -181,17 +189,12 @@ impl ChunkTask {
 
     fn expires_at(&self, row: &StoredRow<'_>) -> Timestamp {
         let expires_at = row.expires_at.unwrap_or(Timestamp::MAX);
+        let again = self.reopened_at.filter(|_| !row.expiry_given);
         let accepted = self.live.record.validated_at;
-        let (Some(again), Some(accepted)) = (self.reopened_at, accepted) else { return expires_at };
+        let (Some(again), Some(accepted)) = (again, accepted) else { return expires_at };
         let due = row.send_at.map_or(accepted, |at| at.max(accepted));
         let lifetime = expires_at.duration_since(due);
         expires_at.max(again.saturating_add(lifetime).unwrap_or(Timestamp::MAX))
-    }
-
-    /// The channel's providers, in order of failover.
-    fn providers_of(&self, channel: ChannelKind) -> Vec<Arc<Provider>> {
-        let names = self.route.channels.get(&channel).into_iter().flatten();
-        names.filter_map(|id| self.providers.get(id).cloned()).collect()
     }
 
     /// Claims a window durably, sends its rows, and syncs their outcomes.
@@ -238,7 +241,7 @@ impl ChunkTask {
         &self,
         before: &ChunkRecord,
         windows: &[u32],
-        waiting: &HashMap<u32, Timestamp>,
+        waiting: &HashMap<u32, Wait>,
     ) -> Result<ChunkRecord, DispatchError> {
         let latest = self.live.latest(self.number)?;
         self.live.consolidate(self.number, &latest)?;
@@ -255,27 +258,33 @@ pub(super) fn remaining(
     before: &ChunkRecord,
     rows: &[StoredRow<'_>],
     latest: &HashMap<u32, RowOutcome>,
-    waiting: &HashMap<u32, Timestamp>,
+    waiting: &HashMap<u32, Wait>,
     now: Timestamp,
 ) -> ChunkRecord {
-    let none = ChunkRecord { open: 0, deferred: 0, resendable: 0, due: None, ..before.clone() };
-    let mut after = none;
+    let mut resendable = 0;
+    let mut after = ChunkRecord { open: 0, deferred: 0, due: None, ..before.clone() };
     for (index, row) in (0..).zip(rows) {
         let outcome = latest.get(&index);
         if row.state != RowState::Accepted {
             continue;
         }
-        after.resendable += u32::from(outcome.is_some_and(RowOutcome::is_resendable));
+        resendable += u32::from(outcome.is_some_and(RowOutcome::is_resendable));
         if outcome.is_some_and(RowOutcome::is_settled) {
             continue;
         }
         let deferred_until = outcome.and_then(|o| o.deferred_until);
         // Planned waiting is the newer word; rows that were never reached are due at once.
-        let due = waiting.get(&index).copied().or(deferred_until).unwrap_or(now);
+        let wait = waiting.get(&index).copied().or(deferred_until.map(Wait::Deferred));
+        let (due, is_deferred) = match wait {
+            Some(Wait::Deferred(until)) => (until, until > now),
+            Some(Wait::Paused(until)) => (until, false),
+            None => (now, false),
+        };
         after.open += 1;
-        after.deferred += u32::from(due > now);
+        after.deferred += u32::from(is_deferred);
         after.due = Some(after.due.map_or(due, |earliest| earliest.min(due)));
     }
+    after.resendable = Some(resendable);
     after
 }
 
@@ -286,6 +295,23 @@ fn all_resting(providers: &[Arc<Provider>], now: Timestamp) -> Option<Timestamp>
         earliest = Some(earliest.map_or(until, |e| e.min(until)));
     }
     earliest
+}
+
+/// A row that ends without a further attempt. One that may have gone out stays in doubt, whatever ends
+/// its wait.
+pub(super) fn ended(
+    index: u32,
+    earlier: Option<&RowOutcome>,
+    status: Status,
+    code: ReasonCode,
+    now: Timestamp,
+) -> RowOutcome {
+    let row = earlier.cloned().unwrap_or_else(|| untried(index));
+    let (status, code) = match row.is_in_doubt() {
+        true => (Status::Unknown, ReasonCode::DeliveryOutcomeUnknown),
+        false => (status, code),
+    };
+    RowOutcome { status, code: Some(code), deferred_until: None, ended_at: Some(now), ..row }
 }
 
 pub(super) fn untried(index: u32) -> RowOutcome {
@@ -302,23 +328,5 @@ pub(super) fn untried(index: u32) -> RowOutcome {
         submitted_at: None,
         sent_at: None,
         ended_at: None,
-    }
-}
-
-/// Zones by name, looked up once a chunk.
-struct Zones<'a> {
-    tenant: &'a TimeZone,
-    named: HashMap<String, TimeZone>,
-}
-
-impl Zones<'_> {
-    fn of(&mut self, name: &str) -> &TimeZone {
-        if name.is_empty() {
-            return self.tenant;
-        }
-        let tenant = self.tenant;
-        self.named
-            .entry(name.to_owned())
-            .or_insert_with(|| TimeZone::get(name).unwrap_or_else(|_| tenant.clone()))
     }
 }

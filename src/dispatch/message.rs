@@ -2,12 +2,12 @@
 
 use std::collections::HashMap;
 
-use super::live::LiveBatch;
 use super::settings::Route;
 use crate::codes::ReasonCode;
 use crate::model::{Category, ChannelKind, OutgoingMessage, message_id_for};
 use crate::render::{RenderError, Rendered, Template, TemplateSource, needs_rendering};
-use crate::spool::StoredRow;
+use crate::spool::{RowHead, StoredRow};
+use crate::store::BatchRecord;
 
 /// Why a row has no message; it fails with this code.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -16,14 +16,19 @@ pub(super) struct Unrenderable(pub(super) ReasonCode);
 /// Renders the rows of one chunk; remembers compiled inline texts, since rows tend to share them.
 #[derive(Debug)]
 pub(super) struct Composer<'a> {
-    live: &'a LiveBatch,
+    record: &'a BatchRecord,
+    head: &'a RowHead,
     route: &'a Route,
     inline: HashMap<(String, String, String), Option<Template>>,
 }
 
 impl<'a> Composer<'a> {
-    pub(super) fn new(live: &'a LiveBatch, route: &'a Route) -> Composer<'a> {
-        Composer { live, route, inline: HashMap::new() }
+    pub(super) fn new(
+        record: &'a BatchRecord,
+        head: &'a RowHead,
+        route: &'a Route,
+    ) -> Composer<'a> {
+        Composer { record, head, route, inline: HashMap::new() }
     }
 
     /// The message of an accepted row. The sender is as intake resolved it.
@@ -34,8 +39,8 @@ impl<'a> Composer<'a> {
         attempt: u32,
     ) -> Result<OutgoingMessage, Unrenderable> {
         let rendered = self.render(row, channel)?;
-        let record = &self.live.record;
-        let names = &self.live.head.variables;
+        let record = self.record;
+        let names = &self.head.variables;
         let variables = names.iter().zip(&row.variables).filter(|(_, value)| !value.is_empty());
         Ok(OutgoingMessage {
             message_id: message_id_for(record.id, row.row, channel, row.sender),
@@ -65,7 +70,7 @@ impl<'a> Composer<'a> {
         row: &StoredRow<'_>,
         channel: ChannelKind,
     ) -> Result<Rendered, Unrenderable> {
-        let names = &self.live.head.variables;
+        let names = &self.head.variables;
         let lookup = |name: &str| {
             let at = names.iter().position(|n| n == name)?;
             row.variables.get(at).copied().filter(|value| !value.is_empty())

@@ -9,7 +9,7 @@ use std::sync::Arc;
 use jiff::Timestamp;
 use tokio_util::sync::CancellationToken;
 
-use super::chunk::{remaining, untried};
+use super::chunk::{ended, remaining, untried};
 use super::error::DispatchError;
 use super::live::LiveBatch;
 use crate::codes::ReasonCode;
@@ -63,7 +63,6 @@ impl OrderTask {
     fn page(&mut self) -> Result<bool, DispatchError> {
         let (batch, order) = (self.live.record.id, &self.order);
         let chunks = match (order.act, order.row) {
-            (OrderAct::Look, _) => return Ok(true),
             (_, None) => self.store.chunks(batch, order.next_chunk, CHUNKS_AT_ONCE)?,
             (_, Some(_)) if order.next_chunk > 0 => return Ok(true),
             (_, Some(row)) => {
@@ -87,11 +86,15 @@ impl OrderTask {
 
     fn chunk(&mut self, before: &ChunkRecord) -> Result<ChunkRecord, DispatchError> {
         let is_concerned = match self.order.act {
-            OrderAct::Resend => before.resendable > 0,
+            OrderAct::Resend => before.may_be_resendable(),
             _ => before.open > 0,
         };
         if !is_concerned {
             return Ok(before.clone());
+        }
+        if self.order.act == OrderAct::Look {
+            // What its rows wait for is different from now on.
+            return Ok(ChunkRecord { due: Some(self.world.clock.now()), ..before.clone() });
         }
         let (chunk, mut latest) = (self.live.chunk(before)?, self.live.latest(before.number)?);
         let (rows, now) = (chunk.rows()?, self.world.clock.now());
@@ -107,7 +110,8 @@ impl OrderTask {
             }
         }
         for row in changed.iter().filter(|row| row.is_settled()) {
-            self.metrics.rows_settled.of([row.status.as_str()]).inc();
+            let test = self.live.record.realm().yes_no();
+            self.metrics.rows_settled.of([row.status.as_str(), test]).inc();
         }
         latest.extend(changed.iter().map(|row| (row.index, row.clone())));
         // Counted from what stands there now: the same number where a crash made it the second time.
@@ -125,27 +129,20 @@ impl OrderTask {
 
 /// A row that nobody will send any more.
 fn cancelled(index: u32, outcome: Option<&RowOutcome>, now: Timestamp) -> Option<RowOutcome> {
-    let mut row = match outcome {
-        Some(outcome) if outcome.is_settled() => return None,
-        Some(outcome) => outcome.clone(),
-        None => untried(index),
-    };
-    // A row that waits to be sent again although it may have gone out stays in doubt.
-    let in_doubt = row.attempts > 0 && row.code == Some(ReasonCode::DeliveryOutcomeUnknown);
-    (row.status, row.code) = if in_doubt {
-        (Status::Unknown, row.code)
-    } else {
-        (Status::Cancelled, Some(ReasonCode::PolicyCancelled))
-    };
-    row.deferred_until = None;
-    row.ended_at = Some(now);
-    Some(row)
+    if outcome.is_some_and(RowOutcome::is_settled) {
+        return None;
+    }
+    Some(ended(index, outcome, Status::Cancelled, ReasonCode::PolicyCancelled, now))
 }
 
-/// A row that begins anew.
+/// A row that begins anew. One that may have gone out stays in doubt until its next attempt says more.
 fn reopened(index: u32, outcome: Option<&RowOutcome>, at: Timestamp) -> Option<RowOutcome> {
-    outcome.filter(|outcome| outcome.is_resendable())?;
-    Some(RowOutcome { deferred_until: Some(at), ..untried(index) })
+    let earlier = outcome.filter(|outcome| outcome.is_resendable())?;
+    let anew = RowOutcome { deferred_until: Some(at), ..untried(index) };
+    Some(match earlier.is_in_doubt() {
+        true => RowOutcome { attempts: earlier.attempts, code: earlier.code, ..anew },
+        false => anew,
+    })
 }
 
 #[cfg(test)]
@@ -180,5 +177,17 @@ mod tests {
             assert!(anew.is_none_or(|row| row.attempts == 0 && !row.is_settled()));
         }
         assert_eq!(reopened(3, None, at), None);
+    }
+
+    #[test]
+    fn what_may_have_gone_out_stays_in_doubt_when_it_begins_anew() {
+        let at = Timestamp::UNIX_EPOCH;
+        let unknown = row(Status::Unknown, 2, Some(ReasonCode::DeliveryOutcomeUnknown));
+        let anew = reopened(3, Some(&unknown), at).unwrap();
+        assert!(!anew.is_settled());
+        let over = cancelled(3, Some(&anew), at).unwrap();
+        assert_eq!((over.status, over.attempts), (Status::Unknown, 2));
+        let expired = ended(3, Some(&anew), Status::Expired, ReasonCode::PolicyExpired, at);
+        assert_eq!((expired.status, expired.code), (Status::Unknown, unknown.code));
     }
 }

@@ -6,8 +6,9 @@
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::sync::Arc;
 
-use super::chunk::{Providers, remaining, untried};
+use super::chunk::{remaining, untried};
 use super::error::DispatchError;
+use super::exits::Exits;
 use super::live::LiveBatch;
 use crate::codes::ReasonCode;
 use crate::model::Status;
@@ -20,7 +21,7 @@ pub(super) fn recover(
     (store, spool): (&Store, &Spool),
     record: BatchRecord,
     boot_id: &str,
-    providers: &Providers,
+    exits: &Exits,
     world: &World,
 ) -> Result<(Arc<LiveBatch>, u64), DispatchError> {
     let windows = store.windows(record.id)?;
@@ -37,7 +38,7 @@ pub(super) fn recover(
         })?;
         let earlier = live.latest(number)?;
         for window in &windows {
-            let lost = in_doubt(&live, window, &earlier, boot_id, providers, world);
+            let lost = in_doubt(&live, window, &earlier, boot_id, exits, world);
             unknown += lost.iter().filter(|row| row.status == Status::Unknown).count() as u64;
             if !lost.is_empty() {
                 live.append(number, window.number, lost)?;
@@ -59,7 +60,7 @@ fn in_doubt(
     window: &WindowRecord,
     earlier: &HashMap<u32, RowOutcome>,
     boot_id: &str,
-    providers: &Providers,
+    exits: &Exits,
     world: &World,
 ) -> Vec<RowOutcome> {
     let now = world.clock.now();
@@ -74,11 +75,11 @@ fn in_doubt(
             continue;
         }
         let mut row = earlier.get(&index).cloned().unwrap_or_else(|| untried(index));
-        let provider = started.as_ref().and_then(|id| providers.get(id));
+        let again = started.as_ref().is_some_and(|id| exits.resends_unknown(id));
         row.attempts += 1;
         row.provider = started.unwrap_or_default();
         row.code = Some(ReasonCode::DeliveryOutcomeUnknown);
-        if provider.is_some_and(|p| p.resends_unknown()) {
+        if again {
             (row.status, row.deferred_until) = (Status::Deferred, Some(now));
         } else {
             (row.status, row.deferred_until) = (Status::Unknown, None);

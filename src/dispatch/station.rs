@@ -12,15 +12,16 @@ use tokio::task::{JoinError, JoinSet};
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
-use super::chunk::{ChunkTask, Providers};
+use super::chunk::ChunkTask;
 use super::error::DispatchError;
+use super::exits::{Exits, Providers};
 use super::live::LiveBatch;
 use super::provider::Provider;
 use super::recover::recover;
 use super::settings::Settings;
 use crate::batch::BatchState;
 use crate::channel::{Channel, ProviderSettings};
-use crate::model::{BatchId, TenantId};
+use crate::model::{BatchId, Lane, Realm};
 use crate::spool::Spool;
 use crate::store::{BatchRecord, ChunkRecord, Store, StoreError};
 use crate::telemetry::Metrics;
@@ -30,6 +31,7 @@ use crate::world::World;
 /// A batch with open rows.
 pub(super) struct Entry {
     pub(super) live: Arc<LiveBatch>,
+    exits: Exits,
     /// Chunks that have a task.
     pub(super) active: BTreeSet<u32>,
     /// When its next idle chunk is due; `None` where that must be asked of the store.
@@ -43,11 +45,17 @@ pub(super) struct Entry {
 }
 
 impl Entry {
-    fn new(live: Arc<LiveBatch>, halt: CancellationToken) -> Entry {
-        let (paused, reopened_at) = (false, None);
-        let active = BTreeSet::new();
-        let mut entry =
-            Entry { live, active, next_due: None, halt, ordered: false, paused, reopened_at };
+    fn new(live: Arc<LiveBatch>, exits: Exits, halt: CancellationToken) -> Entry {
+        let mut entry = Entry {
+            live,
+            exits,
+            active: BTreeSet::new(),
+            next_due: None,
+            halt,
+            ordered: false,
+            paused: false,
+            reopened_at: None,
+        };
         let live = Arc::clone(&entry.live);
         entry.heed(&live.record);
         entry
@@ -59,9 +67,9 @@ impl Entry {
         self.reopened_at = record.control.reopened_at;
     }
 
-    /// True where a chunk may begin.
+    /// True where a chunk may begin; of a paused batch, too: its rows run out of time meanwhile.
     fn may_start(&self) -> bool {
-        !self.paused && !self.ordered && !self.halt.is_cancelled()
+        !self.ordered && !self.halt.is_cancelled()
     }
 }
 
@@ -83,8 +91,8 @@ pub struct Dispatch {
     pub(super) batches: BTreeMap<BatchId, Entry>,
     /// Of these no row is open, but they cannot be closed yet.
     lingering: BTreeSet<BatchId>,
-    /// Tenants with batches, the one served longest ago first; each with its batches likewise.
-    rota: VecDeque<(TenantId, VecDeque<BatchId>)>,
+    /// Lanes with batches, the one served longest ago first; each with its batches likewise.
+    rota: VecDeque<(Lane, VecDeque<BatchId>)>,
     pub(super) tasks: JoinSet<Ended>,
     ended: Vec<Result<Ended, JoinError>>,
     nudge: Arc<Notify>,
@@ -141,16 +149,18 @@ impl Dispatch {
         let (store, first) = (self.store.clone(), !self.recovered);
         let known: BTreeSet<BatchId> = self.batches.keys().copied().collect();
         let running = blocking(move || {
+            let mut found = Vec::new();
             if first {
-                return store.batches_in(&[BatchState::Running]);
-            }
-            let mut running = Vec::new();
-            for batch in store.batches_with_timers()? {
-                if !known.contains(&batch) {
-                    running.extend(store.batch(batch)?.filter(|b| b.state == BatchState::Running));
+                found = store.open_batches()?;
+            } else {
+                for batch in store.batches_with_timers()? {
+                    if !known.contains(&batch) {
+                        found.extend(store.batch(batch)?);
+                    }
                 }
             }
-            Ok(running)
+            found.retain(|record| record.state == BatchState::Running);
+            Ok::<_, StoreError>(found)
         })
         .await?;
         self.recovered = true;
@@ -164,23 +174,32 @@ impl Dispatch {
 
     /// Opens a running batch, with what a crash left in it.
     pub(super) async fn open(&mut self, record: BatchRecord) -> Result<(), DispatchError> {
-        let (id, tenant) = (record.id, record.tenant.clone());
+        let (id, lane) = (record.id, record.lane());
+        let exits = Exits::of(&record, &self.providers, &self.world);
         let (store, spool) = (self.store.clone(), self.spool.clone());
-        let (boot, providers) = (self.settings.boot_id.clone(), Arc::clone(&self.providers));
+        let (boot, ways) = (self.settings.boot_id.clone(), exits.clone());
         let world = Arc::clone(&self.world);
         let (live, unknown) =
-            blocking(move || recover((&store, &spool), record, &boot, &providers, &world)).await?;
+            blocking(move || recover((&store, &spool), record, &boot, &ways, &world)).await?;
         if unknown > 0 {
-            tracing::warn!(%tenant, batch = %id, rows = unknown,
+            tracing::warn!(tenant = %lane.0, batch = %id, rows = unknown,
                 "rows were on the wire when the process ended; their outcome is unknown");
         }
-        self.batches.insert(id, Entry::new(live, self.stopping.child_token()));
-        match self.rota.iter_mut().find(|(of, _)| *of == tenant) {
+        self.batches.insert(id, Entry::new(live, exits, self.stopping.child_token()));
+        match self.rota.iter_mut().find(|(of, _)| *of == lane) {
             Some((_, batches)) => batches.push_back(id),
-            None => self.rota.push_front((tenant, VecDeque::from([id]))),
+            None => self.rota.push_front((lane, VecDeque::from([id]))),
         }
-        self.metrics.batches_open.set(self.batches.len() as i64);
+        self.count_open();
         Ok(())
+    }
+
+    fn count_open(&self) {
+        for realm in Realm::ALL {
+            let of_realm = self.rota.iter().filter(|((_, of), _)| *of == realm);
+            let open: usize = of_realm.map(|(_, batches)| batches.len()).sum();
+            self.metrics.batches_open.of([realm.yes_no()]).set(open as i64);
+        }
     }
 
     /// Draws the consequences of chunk tasks that ended.
@@ -232,20 +251,20 @@ impl Dispatch {
                 batches.retain(|b| *b != batch);
             }
             self.rota.retain(|(_, batches)| !batches.is_empty());
-            self.metrics.batches_open.set(self.batches.len() as i64);
+            self.count_open();
             self.outbox.notify_one();
         }
         Ok(())
     }
 
-    /// Starts chunks while there is room: one of each tenant in turn, of each of its batches in turn.
+    /// Starts chunks while there is room: one of each lane in turn, of each of its batches in turn.
     fn start_chunks(&mut self) -> Result<bool, DispatchError> {
         let mut started = false;
         let mut idle_turns = 0;
         while self.tasks.len() < self.settings.chunks_at_once && idle_turns < self.rota.len() {
-            let Some((tenant, mut batches)) = self.rota.pop_front() else { break };
-            let found = self.start_one(&tenant, &mut batches)?;
-            self.rota.push_back((tenant, batches));
+            let Some((lane, mut batches)) = self.rota.pop_front() else { break };
+            let found = self.start_one(&lane, &mut batches)?;
+            self.rota.push_back((lane, batches));
             idle_turns = if found { 0 } else { idle_turns + 1 };
             started |= found;
         }
@@ -254,7 +273,7 @@ impl Dispatch {
 
     fn start_one(
         &mut self,
-        tenant: &TenantId,
+        (tenant, _): &Lane,
         batches: &mut VecDeque<BatchId>,
     ) -> Result<bool, DispatchError> {
         let busy: usize =
@@ -276,13 +295,14 @@ impl Dispatch {
                 live: Arc::clone(&entry.live),
                 number,
                 route,
-                providers: Arc::clone(&self.providers),
+                exits: entry.exits.clone(),
                 store: self.store.clone(),
                 world: Arc::clone(&self.world),
                 metrics: Arc::clone(&self.metrics),
                 window_rows: self.settings.window_rows,
                 boot_id: self.settings.boot_id.clone(),
                 stopping: entry.halt.clone(),
+                paused: entry.paused,
                 reopened_at: entry.reopened_at,
             };
             self.tasks.spawn(async move { Ended::Chunk(batch, number, task.run().await) });

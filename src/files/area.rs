@@ -2,34 +2,51 @@
 
 use super::name::check_inbox_name;
 use super::{HomeError, RelPath};
-use crate::model::Kind;
+use crate::model::{Kind, Realm};
 
 /// The parts of the tree a client sees. Anything else at the top is not there.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Area {
     Top,
-    Inbox,
-    Outbox,
+    Inbox(Realm),
+    Outbox(Realm),
     Archive,
     Media,
     Spec,
+    /// `/test` itself, which holds an inbox and an outbox of its own.
+    Test,
 }
 
 /// The folders at the top, in the order they are listed.
-pub(super) const TOP_FOLDERS: &[&str] = &["archive", "inbox", "media", "outbox", "spec"];
+pub(super) const TOP_FOLDERS: &[&str] = &["archive", "inbox", "media", "outbox", "spec", "test"];
 
 impl Area {
     pub(super) fn of(path: &RelPath) -> Option<Area> {
-        match path.names().first().map(Vec::as_slice) {
-            None => Some(Area::Top),
-            Some(b"inbox") => Some(Area::Inbox),
-            Some(b"outbox") => Some(Area::Outbox),
-            Some(b"archive") => Some(Area::Archive),
-            Some(b"media") => Some(Area::Media),
-            Some(b"spec") => Some(Area::Spec),
-            Some(_) => None,
+        let (realm, names) = in_realm(path);
+        match (names.first().map(Vec::as_slice), realm) {
+            (None, _) => Some(Area::Top),
+            (Some(b"inbox"), realm) => Some(Area::Inbox(realm)),
+            (Some(b"outbox"), realm) => Some(Area::Outbox(realm)),
+            (Some(b"archive"), Realm::Real) => Some(Area::Archive),
+            (Some(b"media"), Realm::Real) => Some(Area::Media),
+            (Some(b"spec"), Realm::Real) => Some(Area::Spec),
+            (Some(b"test"), Realm::Real) => Some(Area::Test),
+            _ => None,
         }
     }
+}
+
+/// A path's realm, and its names within that: below `/test` the tree begins anew.
+fn in_realm(path: &RelPath) -> (Realm, &[Vec<u8>]) {
+    match path.names() {
+        [test, below @ ..] if test == b"test" && !below.is_empty() => (Realm::Test, below),
+        names => (Realm::Real, names),
+    }
+}
+
+/// True for the top, and for the folders by which a part of the tree begins.
+pub(super) fn is_part(path: &RelPath) -> bool {
+    in_realm(path).1.len() <= 1
 }
 
 /// Every folder the program itself makes for a tenant.
@@ -39,24 +56,26 @@ pub(super) fn fixed_folders() -> Vec<RelPath> {
             .iter()
             .map(|path| RelPath::of(path))
             .collect();
-    for kind in Kind::ALL {
-        folders.push(RelPath::of(&format!("inbox/{kind}")));
-        folders.push(RelPath::of(&format!("outbox/{kind}")));
+    for root in Realm::ALL.map(Realm::root) {
+        for kind in Kind::ALL {
+            folders.push(RelPath::of(&format!("{root}inbox/{kind}")));
+            folders.push(RelPath::of(&format!("{root}outbox/{kind}")));
+        }
     }
     folders
 }
 
 /// True for the folders a client can neither remove nor rename.
 pub(super) fn is_fixed(path: &RelPath) -> bool {
-    path.names().len() <= 1
-        || (path.names().len() == 2
-            && matches!(Area::of(path), Some(Area::Inbox | Area::Outbox))
+    is_part(path)
+        || (in_realm(path).1.len() == 2
+            && matches!(Area::of(path), Some(Area::Inbox(_) | Area::Outbox(_)))
             && path.name().is_some_and(is_kind))
 }
 
-/// True for `inbox` and `inbox/<kind>`, the only folders an inbox has.
+/// True for an `inbox` and `inbox/<kind>`, the only folders an inbox has.
 pub(super) fn is_inbox_folder(path: &RelPath) -> bool {
-    match path.names() {
+    match in_realm(path).1 {
         [top] => top == b"inbox",
         [top, kind] => top == b"inbox" && is_kind(kind),
         _ => false,
@@ -69,9 +88,9 @@ pub(super) fn is_kind(name: &[u8]) -> bool {
 
 /// Whether a file may be put at `path`, by upload or rename, and in which part of the tree.
 pub(super) fn upload_area(path: &RelPath) -> Result<Area, HomeError> {
-    const ONLY_HERE: &str = "files are taken in /inbox and /media only";
+    const ONLY_HERE: &str = "files are taken in /inbox, /media and /test/inbox only";
     match Area::of(path) {
-        Some(Area::Inbox) => {
+        Some(area @ Area::Inbox(_)) => {
             let name = path.name().unwrap_or_default();
             check_inbox_name(name)?;
             if is_fixed(path) {
@@ -80,7 +99,7 @@ pub(super) fn upload_area(path: &RelPath) -> Result<Area, HomeError> {
             if !is_inbox_folder(&path.parent()) {
                 return Err(HomeError::Refused("the inbox has no such folder"));
             }
-            Ok(Area::Inbox)
+            Ok(area)
         }
         Some(Area::Media) if !is_fixed(path) => Ok(Area::Media),
         Some(Area::Archive | Area::Spec) => Err(HomeError::Refused("this folder is read-only")),
@@ -93,8 +112,15 @@ mod tests {
     use super::*;
 
     #[test]
-    fn files_are_taken_in_inbox_and_media_only() {
-        for path in ["inbox/a.csv", "inbox/messages/a.csv", "media/a.jpg", "media/x/y/a.jpg"] {
+    fn files_are_taken_in_inboxes_and_media_only() {
+        for path in [
+            "inbox/a.csv",
+            "inbox/messages/a.csv",
+            "media/a.jpg",
+            "media/x/y/a.jpg",
+            "test/inbox/a.csv",
+            "test/inbox/messages/a.csv",
+        ] {
             assert!(upload_area(&RelPath::of(path)).is_ok(), "{path}");
         }
         for path in [
@@ -107,7 +133,14 @@ mod tests {
             "archive/a.csv",
             "spec/a.csv",
             "media",
-            "test/inbox/a.csv",
+            "test",
+            "test/a.csv",
+            "test/inbox",
+            "test/inbox/messages",
+            "test/inbox/new/a.csv",
+            "test/outbox/a.csv",
+            "test/media/a.jpg",
+            "test/test/inbox/a.csv",
         ] {
             assert!(upload_area(&RelPath::of(path)).is_err(), "{path}");
         }
@@ -119,5 +152,9 @@ mod tests {
             assert!(Area::of(&RelPath::of(name)).is_some());
             assert!(is_fixed(&RelPath::of(name)));
         }
+        for name in ["test/inbox", "test/outbox", "test/inbox/control", "test/outbox/messages"] {
+            assert!(is_fixed(&RelPath::of(name)), "{name}");
+        }
+        assert_eq!(Area::of(&RelPath::of("test/spec")), None);
     }
 }

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use super::area::{is_inbox_folder, is_kind};
+use super::area::{Area, is_inbox_folder, is_kind, is_part};
 use super::listing::Listing;
 use super::{Entry, EntryKind, HomeError, RelPath};
 
@@ -63,11 +63,12 @@ impl Folder {
 
 /// Links, pipes and devices are shown to nobody, and an inbox has no folders but ours.
 pub(super) fn shown(folder: &RelPath, entry: &Entry) -> bool {
+    if Area::of(folder) == Some(Area::Test) {
+        return Area::of(&folder.join(&entry.name)).is_some();
+    }
     match entry.kind {
         EntryKind::File => true,
         EntryKind::Other => false,
-        EntryKind::Folder => {
-            !is_inbox_folder(folder) || (folder.names().len() == 1 && is_kind(&entry.name))
-        }
+        EntryKind::Folder => !is_inbox_folder(folder) || (is_part(folder) && is_kind(&entry.name)),
     }
 }

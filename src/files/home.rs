@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use jiff::Timestamp;
 
-use super::area::{Area, TOP_FOLDERS, is_fixed, upload_area};
+use super::area::{Area, TOP_FOLDERS, is_fixed, is_part, upload_area};
 use super::folder::{Shown, shown};
 use super::upload::{UploadStart, evidence};
 use super::{
@@ -103,8 +103,10 @@ impl Home {
         let (from, to) = (self.real(from), self.real(to));
         let area = self.changeable(&from)?;
         let to_area = self.upload_area(&to)?;
-        if area != to_area || area == Area::Outbox {
-            return Err(HomeError::Refused("files are renamed within /inbox or within /media"));
+        if area != to_area || matches!(area, Area::Outbox(_)) {
+            return Err(HomeError::Refused(
+                "files are renamed within /inbox, /media or /test/inbox",
+            ));
         }
         let _held = self.tree.targets.hold(&[&from, &to]);
         if self.tree.parts.is_cut(&from) {
@@ -126,7 +128,7 @@ impl Home {
         if from.parent() != to.parent() {
             self.tree.root.sync_folder(&from.parent())?;
         }
-        if area == Area::Inbox && !is_temporary_name(to.name().unwrap_or_default()) {
+        if matches!(area, Area::Inbox(_)) && !is_temporary_name(to.name().unwrap_or_default()) {
             let was_temporary = is_temporary_name(from.name().unwrap_or_default());
             let proof = if was_temporary { Proof::Rename } else { Proof::Close };
             // The entry of before the rename: a local writer may have replaced the name since.
@@ -246,8 +248,8 @@ impl Home {
     /// Which part of the tree this is, where the visitor may look into it.
     fn look(&self, path: &RelPath) -> Result<Area, HomeError> {
         let area = self.area(path)?;
-        // The folder itself may be seen by everyone: it stands in the listing of the top.
-        if path.names().len() > 1 {
+        // The folder itself may be seen by everyone: it stands in the listing above it.
+        if !is_part(path) {
             self.visitor.check_look(area)?;
         }
         Ok(area)

@@ -1,6 +1,6 @@
 //! What a tenant's partner has stored, held against its quota.
 //!
-//! Counted: `/inbox`, `/media` and uploads that are not files yet. Our own answers and the archive are
+//! Counted: `/inbox`, `/test/inbox`, `/media` and uploads that are not files yet. Our own answers and the archive are
 //! not the partner's to keep small.
 
 use std::io;
@@ -9,6 +9,7 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
+use super::area::is_part;
 use super::{EntryKind, HomeError, RelPath, Root};
 use crate::world::Clock;
 
@@ -111,17 +112,17 @@ impl Quota {
     }
 }
 
-/// Walks `/inbox` and `/media`.
+/// Walks the inboxes and `/media`.
 fn count(root: &Root) -> io::Result<Amount> {
     let mut amount = Amount::NONE;
-    let mut folders = vec![RelPath::of("inbox"), RelPath::of("media")];
+    let mut folders = ["inbox", "test/inbox", "media"].map(RelPath::of).to_vec();
     while let Some(folder) = folders.pop() {
         let listing = match root.listing(&folder) {
             Ok(listing) => listing,
             Err(error) if error.kind() == io::ErrorKind::NotFound => continue,
             Err(error) => return Err(error),
         };
-        let ours = folder.names().len() == 1 && folder.name() == Some(b"inbox");
+        let ours = folder.name() == Some(b"inbox") && is_part(&folder);
         for entry in listing {
             let entry = entry?;
             match entry.kind {

@@ -11,7 +11,7 @@ pub struct Visitor {
     pub account: String,
     /// `sftp`, `ftps` or `ftp`.
     pub protocol: &'static str,
-    /// May put files into `/inbox` and `/media`, and change them there.
+    /// May put files into `/inbox`, `/test/inbox` and `/media`, and change them there.
     pub may_drop: bool,
     /// May list, read and delete answers, and read the archive.
     pub may_collect: bool,
@@ -48,8 +48,8 @@ impl Visitor {
     /// May this be listed, examined and read?
     pub(super) fn check_look(&self, area: Area) -> Result<(), HomeError> {
         match area {
-            Area::Inbox if !self.may_put_something() => Err(LACKS_DROP),
-            Area::Outbox | Area::Archive if !self.may_collect => Err(LACKS_COLLECT),
+            Area::Inbox(_) if !self.may_put_something() => Err(LACKS_DROP),
+            Area::Outbox(_) | Area::Archive if !self.may_collect => Err(LACKS_COLLECT),
             Area::Media if !self.may_drop && !self.may_collect => Err(LACKS_LOOK),
             _ => Ok(()),
         }
@@ -58,7 +58,7 @@ impl Visitor {
     /// May this be put there, renamed or removed?
     pub(super) fn check_change(&self, area: Area, path: &RelPath) -> Result<(), HomeError> {
         match area {
-            Area::Inbox => match need(path) {
+            Area::Inbox(_) => match need(path) {
                 Need::Drop if !self.may_drop => Err(LACKS_DROP),
                 Need::Control if !self.may_control => Err(LACKS_CONTROL),
                 Need::Approve if !self.may_approve => Err(LACKS_APPROVE),
@@ -67,9 +67,9 @@ impl Visitor {
             },
             Area::Media if !self.may_drop => Err(LACKS_DROP),
             Area::Media => Ok(()),
-            Area::Outbox if !self.may_collect => Err(LACKS_COLLECT),
-            Area::Outbox => Ok(()),
-            Area::Top | Area::Archive | Area::Spec => {
+            Area::Outbox(_) if !self.may_collect => Err(LACKS_COLLECT),
+            Area::Outbox(_) => Ok(()),
+            Area::Top | Area::Archive | Area::Spec | Area::Test => {
                 Err(HomeError::Refused("this folder is read-only"))
             }
         }
@@ -120,6 +120,8 @@ mod tests {
             ("inbox/messages/a.csv.PAUSE", Need::Control),
             ("inbox/a.csv.resume", Need::Control),
             ("inbox/a.csv.approve", Need::Approve),
+            ("test/inbox/a.csv.approve", Need::Approve),
+            ("test/inbox/control/a.csv", Need::Control),
             ("inbox/a.csv.approve.part", Need::AnyOfThem),
         ] {
             assert_eq!(need(&RelPath::of(path)), expected, "{path}");

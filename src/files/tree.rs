@@ -251,7 +251,7 @@ impl TenantTree {
     /// A cut upload to an inbox, under a name with which it could have been taken.
     fn cut_upload(&self, part: &Part) -> Option<CutUpload> {
         let name = part.target.name()?;
-        if is_temporary_name(name) || !matches!(Area::of(&part.target), Some(Area::Inbox)) {
+        if is_temporary_name(name) || !matches!(Area::of(&part.target), Some(Area::Inbox(_))) {
             return None;
         }
         Some(CutUpload {

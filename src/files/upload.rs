@@ -298,7 +298,9 @@ impl Upload {
         }
         tree.root.sync_folder(&target.parent())?;
         // A file of a temporary name is never taken: the rename will be its evidence.
-        if self.area != Area::Inbox || is_temporary_name(target.name().unwrap_or_default()) {
+        if !matches!(self.area, Area::Inbox(_))
+            || is_temporary_name(target.name().unwrap_or_default())
+        {
             return Ok(None);
         }
         let evidence = evidence(&tree, &self.visitor, &target, Proof::Close, version)?;

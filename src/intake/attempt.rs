@@ -12,14 +12,14 @@ use super::retries::Try;
 use super::settings::TenantSettings;
 use crate::batch::BatchEvent;
 use crate::codes::ReasonCode;
-use crate::model::{FileState, TenantId};
+use crate::model::{FileState, Lane};
 use crate::store::{Acceptance, BatchRecord, Facts};
 use crate::worker::blocking;
 use crate::world::World;
 
 /// One file that was read to its end, or could not be.
 pub(super) struct Done {
-    pub(super) tenant: TenantId,
+    pub(super) lane: Lane,
     pub(super) batch: BatchRecord,
     pub(super) result: Result<BatchRecord, IntakeError>,
 }
@@ -36,9 +36,9 @@ pub(super) struct Reading {
 impl Reading {
     /// Reads the claimed file, or answers one that is given up.
     pub(super) async fn run(self, how: Try) -> Done {
-        let tenant = self.tenant.id.clone();
+        let lane = self.record.inbox_lane();
         let (batch, result) = blocking(move || self.try_once(how)).await;
-        Done { tenant, batch, result }
+        Done { lane, batch, result }
     }
 
     /// The record as it is stored when the try begins, and what the try led to.

@@ -11,6 +11,7 @@ use std::path::Path;
 use super::IntakeError;
 use super::concluding::Desk;
 use super::pairs::Sidecar;
+use crate::batch::BatchState;
 use crate::files::{RelPath, Root};
 use crate::model::{CutUpload, FileVersion};
 use crate::spool::BatchFolder;
@@ -115,17 +116,40 @@ impl Desk {
                 Some(record.clone())
             }
         };
-        let label = uploads.join(format!("{}.label", cut.bytes_in).as_bytes());
-        match data.remove_file(&label) {
-            Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(failed(error)),
-            _ => {}
-        }
+        remove_label(&data, cut)?;
         if taken.is_none() {
-            self.store.forget_claim(&record)?;
+            self.store.forget_claim(record.id)?;
             folder.remove()?;
         }
         self.store.forget_cut_upload(cut)?;
         Ok(taken)
+    }
+
+    /// Removes an upload that was cut and of which nothing is taken.
+    pub(super) fn drop_cut(&self, data_dir: &Path, cut: &CutUpload) -> Result<(), IntakeError> {
+        let failed = |source| IntakeError::HalfClaimed { path: cut.path.clone(), source };
+        let data = Root::open(data_dir).map_err(failed)?;
+        let bytes = RelPath::of(&format!("uploads/{}", cut.tenant)).join(cut.bytes_in.as_bytes());
+        gone(data.remove_file(&bytes)).map_err(failed)?;
+        remove_label(&data, cut)?;
+        Ok(self.store.forget_cut_upload(cut)?)
+    }
+
+    /// After a start: those whose file was taken; the other claims are taken back.
+    pub(super) fn resume_claims(
+        &self,
+        tenants: &Path,
+        records: Vec<BatchRecord>,
+    ) -> Result<Vec<BatchRecord>, IntakeError> {
+        let mut kept = Vec::new();
+        for record in records {
+            if record.state == BatchState::Released
+                || self.resume_claim(&tenants.join(record.tenant.as_str()), &record)?
+            {
+                kept.push(record);
+            }
+        }
+        Ok(kept)
     }
 
     /// After a start: true where the batch's file was taken, else the claim is taken back.
@@ -160,10 +184,25 @@ impl Desk {
         if !sidecars.is_empty() {
             tree.sync_folder(&inbox).map_err(half_done)?;
         }
-        self.store.forget_claim(record)?;
+        self.store.forget_claim(record.id)?;
         self.spool.batch(record.id).remove()?;
         Ok(())
     }
+}
+
+fn remove_label(data: &Root, cut: &CutUpload) -> Result<(), IntakeError> {
+    let uploads = RelPath::of(&format!("uploads/{}", cut.tenant));
+    let label = uploads.join(format!("{}.label", cut.bytes_in).as_bytes());
+    gone(data.remove_file(&label))
+        .map_err(|source| IntakeError::HalfClaimed { path: cut.path.clone(), source })
+}
+
+/// What is not there need not be removed.
+fn gone(removed: io::Result<()>) -> io::Result<()> {
+    removed.or_else(|error| match error.kind() {
+        io::ErrorKind::NotFound => Ok(()),
+        _ => Err(error),
+    })
 }
 
 /// The name of a sidecar in its batch's folder.

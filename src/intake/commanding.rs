@@ -1,22 +1,27 @@
 //! From what a partner names to operations on batches: targets found, rights held, each decided.
 
-use std::collections::hash_map::Entry;
 use std::collections::{HashMap, HashSet};
 
 use jiff::Timestamp;
 
 use super::IntakeError;
 use super::concluding::Desk;
+use super::row_memory::{profile_scope, tenant_scope};
 use super::same_again::digest_of;
 use super::settings::TenantSettings;
 use crate::batch::{Decider, Effect, Unfit};
 use crate::codes::ReasonCode;
-use crate::model::{BatchId, ControlOp, Target};
+use crate::model::{BatchId, ControlOp, Realm, Target};
 use crate::spool::{LogReader, OutcomeLog, RowOutcome};
 use crate::store::{BatchRecord, Commands, StoreError};
 
 /// Batches of a campaign that one row may act on.
 const CAMPAIGN_MAX: usize = 100;
+
+/// Bytes of outcomes that one file may make us read to know single rows: about ten million rows.
+const OUTCOMES_MAX_BYTES: u64 = 1024 * 1024 * 1024;
+/// Batches whose outcomes are kept open at once.
+const OUTCOMES_OPEN_MAX: usize = 32;
 
 /// Why an operation is not possible; the sentences are the partner's.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -38,12 +43,18 @@ pub(super) struct Asking<'a> {
     tenant: &'a TenantSettings,
     /// The account that dropped the file; empty where it came another road.
     account: &'a str,
+    /// The realm of the file that asks: batches of what is meant are none of a test's business.
+    pub(super) realm: Realm,
+    /// The inbox where it was dropped, in which names are looked for.
+    inbox: Realm,
     now: Timestamp,
     pub(super) commands: Commands,
     /// Held files that are let go on, or refused.
     held: Vec<(BatchRecord, Effect)>,
     /// The outcomes of batches of which single rows are meant.
-    outcomes: HashMap<BatchId, (OutcomeLog, Option<LogReader>)>,
+    outcomes: HashMap<BatchId, (OutcomeLog, LogReader)>,
+    /// Bytes that were read for them.
+    outcome_bytes: u64,
 }
 
 /// A batch, or one row of it.
@@ -53,12 +64,14 @@ impl<'a> Asking<'a> {
     pub(super) fn new(
         desk: &'a Desk,
         tenant: &'a TenantSettings,
-        account: &'a str,
+        record: &'a BatchRecord,
         now: Timestamp,
     ) -> Asking<'a> {
+        let account = record.account.as_str();
+        let (realm, inbox) = (record.realm(), Realm::of_path(&record.path));
         let commands = Commands::new(decider(account).to_string(), now);
-        let (held, outcomes) = (Vec::new(), HashMap::new());
-        Asking { desk, tenant, account, now, commands, held, outcomes }
+        let (held, outcomes, outcome_bytes) = (Vec::new(), HashMap::new(), 0);
+        Asking { desk, tenant, account, realm, inbox, now, commands, held, outcomes, outcome_bytes }
     }
 
     /// Decides one operation; `folder` is looked in first where a file is named. Returns what it acts
@@ -112,9 +125,7 @@ impl<'a> Asking<'a> {
                 Ok(Err(Refusal::new(code, message, code.advice())))
             }
             Ok(effect @ (Effect::Release | Effect::RefuseHeld)) => {
-                if self.held.iter().all(|(held, _)| held.id != record.id) {
-                    self.held.push((record.clone(), effect));
-                }
+                self.held.push((record.clone(), effect));
                 Ok(Ok(()))
             }
             Ok(_) => Ok(Ok(())),
@@ -127,12 +138,19 @@ impl<'a> Asking<'a> {
             let message = "this account may not approve: it lacks the right \"approve\"";
             return Some(Refusal::new(code, message, "let an account that has it approve"));
         }
-        if self.tenant.four_eyes && record.account == self.account {
-            let message = format!("{} was dropped by the same account", named(record, None));
-            let hint = "let another account approve: this tenant asks for four eyes";
+        if !self.tenant.four_eyes {
+            return None;
+        }
+        let hint = "let another account approve: this tenant asks for four eyes";
+        // Whose eyes they are must be known; the operator has the command line.
+        if self.account.is_empty() {
+            let message = "no account dropped this, so that nobody is known to approve";
             return Some(Refusal::new(code, message, hint));
         }
-        None
+        (record.account == self.account).then(|| {
+            let message = format!("{} was dropped by the same account", named(record, None));
+            Refusal::new(code, message, hint)
+        })
     }
 
     fn find(
@@ -149,17 +167,17 @@ impl<'a> Asking<'a> {
                     None => (None, path.as_str()),
                 };
                 let own = match given.or(folder) {
-                    Some(folder) => store.newest_named(tenant, Some(folder), name)?,
+                    Some(folder) => store.newest_named((tenant, self.inbox), Some(folder), name)?,
                     None => None,
                 };
                 let any = match (own, given) {
-                    (None, None) => store.newest_named(tenant, None, name)?,
+                    (None, None) => store.newest_named((tenant, self.inbox), None, name)?,
                     _ => own,
                 };
                 any.into_iter().map(|batch| (batch, None)).collect()
             }
             Target::Campaign(campaign) => {
-                let batches = store.campaign(tenant, campaign, CAMPAIGN_MAX + 1)?;
+                let batches = store.campaign((tenant, self.realm), campaign, CAMPAIGN_MAX + 1)?;
                 if batches.len() > CAMPAIGN_MAX {
                     let message = format!("more than {CAMPAIGN_MAX} files have this campaign");
                     let hint = "name the files or batches one by one";
@@ -174,7 +192,10 @@ impl<'a> Asking<'a> {
         };
         let mut spots = Vec::new();
         for (batch, row) in found {
-            let record = store.batch(batch)?.filter(|record| record.tenant == *tenant);
+            let is_ours = |record: &BatchRecord| {
+                record.tenant == *tenant && (!self.realm.is_test() || record.realm().is_test())
+            };
+            let record = store.batch(batch)?.filter(is_ours);
             spots.extend(record.map(|record| (record, row)));
         }
         if spots.is_empty() {
@@ -187,9 +208,10 @@ impl<'a> Asking<'a> {
     fn find_row(&self, row_id: &str) -> Result<Option<(BatchId, u64)>, IntakeError> {
         let since = self.now - self.tenant.row_id_window;
         let profiles = self.tenant.profiles.iter().map(|p| p.name.as_str()).chain([""]);
-        let profiles: HashSet<String> = profiles.map(|name| format!("profile:{name}")).collect();
+        let profiles: HashSet<String> =
+            profiles.map(|name| profile_scope(self.realm, name)).collect();
         let digest = digest_of([row_id]);
-        for scope in ["tenant".to_owned()].into_iter().chain(profiles) {
+        for scope in [tenant_scope(self.realm)].into_iter().chain(profiles) {
             let (memory, oldest) = self.desk.row_memory(&self.tenant.id, &scope, since)?;
             if let Some(found) = memory.find(&[(digest, 0)], oldest)?.pop().flatten() {
                 return Ok(Some(found));
@@ -205,7 +227,13 @@ impl<'a> Asking<'a> {
         record: &BatchRecord,
         row: u64,
     ) -> Result<Option<Refusal>, IntakeError> {
-        let outcome = self.outcome(record, row)?;
+        if !matches!(op, ControlOp::Cancel | ControlOp::Resend) {
+            return Ok(None);
+        }
+        let outcome = match self.outcome(record, row)? {
+            Ok(outcome) => outcome,
+            Err(refusal) => return Ok(Some(refusal)),
+        };
         let settled = outcome.filter(RowOutcome::is_settled);
         let why = match (op, settled) {
             (ControlOp::Cancel, Some(outcome)) => format!("is {} already", outcome.status),
@@ -223,21 +251,26 @@ impl<'a> Asking<'a> {
         &mut self,
         record: &BatchRecord,
         row: u64,
-    ) -> Result<Option<RowOutcome>, IntakeError> {
-        let Some(chunk) = self.desk.store.chunk_of_row(record.id, record.chunks, row)? else {
-            return Ok(None);
-        };
-        let (log, reader) = match self.outcomes.entry(record.id) {
-            Entry::Occupied(known) => known.into_mut(),
-            Entry::Vacant(place) => {
-                let path = self.desk.spool.batch(record.id).outcomes();
-                let log = OutcomeLog::scan(&path, &HashSet::new())?;
-                let reader = if path.exists() { Some(LogReader::open(&path)?) } else { None };
-                place.insert((log, reader))
+    ) -> Result<Result<Option<RowOutcome>, Refusal>, IntakeError> {
+        let path = self.desk.spool.batch(record.id).outcomes();
+        let found = self.desk.store.chunk_of_row(record.id, record.chunks, row)?;
+        let Some(chunk) = found.filter(|_| path.exists()) else { return Ok(Ok(None)) };
+        if !self.outcomes.contains_key(&record.id) {
+            if self.outcome_bytes >= OUTCOMES_MAX_BYTES {
+                let message = "this file names single rows of too many large files";
+                let hint = "name the rows that are left in another control file";
+                return Ok(Err(Refusal::new(ReasonCode::RowTargetState, message, hint)));
             }
-        };
-        let Some(reader) = reader else { return Ok(None) };
-        Ok(log.latest(reader, chunk.number)?.remove(&((row - chunk.first_row) as u32)))
+            let log = OutcomeLog::scan(&path, &HashSet::new())?;
+            self.outcome_bytes += log.good_end();
+            if self.outcomes.len() >= OUTCOMES_OPEN_MAX {
+                self.outcomes.clear();
+            }
+            self.outcomes.insert(record.id, (log, LogReader::open(&path)?));
+        }
+        let (log, reader) = &self.outcomes[&record.id];
+        let index = (row - chunk.first_row) as u32;
+        Ok(Ok(log.latest(reader, chunk.number)?.remove(&index)))
     }
 
     /// Ends the holds that were decided on. Each is a commit of its own: done again after a crash, it

@@ -16,7 +16,7 @@ use super::prepare::{Prepared, Unprepared};
 use super::reading::{Pass, Reading, read_file};
 use super::settings::TenantSettings;
 use super::unpack::Original;
-use super::vouchers::Vouchers;
+use super::vouchers::{Received, Vouchers};
 use super::writer::RowWriter;
 use crate::batch::{BatchEvent, BatchState, Decider};
 use crate::codes::ReasonCode;
@@ -44,7 +44,7 @@ impl Desk {
         let folder = self.spool.batch(record.id);
         self.store.clear_chunks(record.id)?;
         let before = begin_anew(&mut record, now);
-        let vouchers = Vouchers::read(&folder, record.name())?;
+        let vouchers = Vouchers::of(&record, &before, &folder)?;
         self.end_incomplete(&record, now)?;
         if before.code.is_some() && record.state == BatchState::Claimed {
             return self.conclude_unread(tenant, record, before, &vouchers);
@@ -114,10 +114,24 @@ impl Desk {
     ) -> Result<(), IntakeError> {
         fill(&mut record.facts, reading);
         note_proof(record, original, reading.facts.trailer);
-        let folder = self.spool.batch(record.id);
-        let problem = vouchers.disagreement(&folder, record.facts.bytes, &record.facts.sha256)?;
+        let problem = self.lie(record, vouchers)?;
         reading.refused.splice(0..0, problem);
         Ok(())
+    }
+
+    /// What was said of a file beside it, and is not so of the bytes that were received.
+    fn lie(
+        &self,
+        record: &BatchRecord,
+        vouchers: &Vouchers,
+    ) -> Result<Option<FileProblem>, IntakeError> {
+        let Facts { bytes, sha256, .. } = &record.facts;
+        let input = self.spool.batch(record.id).input();
+        vouchers.disagreement(&Received {
+            bytes: *bytes,
+            sha256,
+            open: &|| File::open(&input).map(Some),
+        })
     }
 
     /// Concludes a file whose verdict stood when it was claimed.
@@ -142,14 +156,18 @@ impl Desk {
         self.refuse_unread(record, &folder, &FileProblem::new(code, message), vouchers)
     }
 
-    /// Ends an upload of the same name that was cut and waits for somebody's word: this file is it, whole.
+    /// Ends an upload of the same name that was cut before and waits for somebody's word: this file is
+    /// it, whole. One that was held and is read again came before what was cut since.
     fn end_incomplete(&self, record: &BatchRecord, now: Timestamp) -> Result<(), IntakeError> {
+        if record.state != BatchState::Claimed {
+            return Ok(());
+        }
         let earlier = self.store.taken(&record.tenant, &record.path, false)?;
         let waits = |hold: &HoldRecord| hold.code == ReasonCode::FileIncomplete;
         let held = |earlier: &BatchRecord| {
             earlier.state == BatchState::Held && earlier.hold.as_ref().is_some_and(waits)
         };
-        let Some(earlier) = earlier.filter(|e| e.id != record.id).filter(held) else {
+        let Some(earlier) = earlier.filter(|e| e.id < record.id).filter(held) else {
             return Ok(());
         };
         let code = ReasonCode::FileIncomplete;
@@ -169,7 +187,7 @@ impl Desk {
         vouchers: &Vouchers,
     ) -> Result<BatchRecord, IntakeError> {
         self.count_bytes(&mut record, folder)?;
-        let lied = vouchers.disagreement(folder, record.facts.bytes, &record.facts.sha256)?;
+        let lied = self.lie(&record, vouchers)?;
         let problems: Vec<FileProblem> = lied.into_iter().chain([why.clone()]).collect();
         self.refuse(record, &problems, folder, false)
     }
@@ -204,7 +222,7 @@ impl Desk {
         }
         record.facts.problems = writer.problem_lines();
         record.facts.warnings = writer.warnings();
-        writer.finish(folder, None)?;
+        writer.finish(folder)?;
         record.facts.state = Some(FileState::Rejected);
         record.facts.code = problems.first().map(|problem| problem.code);
         record.facts.message = cut(problems.first().map_or("", |problem| &problem.message));
@@ -272,5 +290,50 @@ mod tests {
         assert_eq!(there, record, "nothing of the half file counts");
         let done = desk.conclude(&tenant, record, now, &|| Ok(true)).unwrap();
         assert_eq!((done.facts.rows_total, done.facts.rows_rejected, done.facts.bytes), (2, 0, 51));
+    }
+
+    /// A file that waits for approval under its number, and the desk.
+    fn held(data: &tempfile::TempDir, tenant: &mut TenantSettings) -> (Desk, BatchRecord) {
+        let store = Store::simulated(&SimulatedDisk::default()).unwrap();
+        let desk = Desk { store, spool: Spool::open(data.path()).unwrap() };
+        tenant.plain.guards.approve_above = Some(1);
+        tenant.plain.sequence = crate::batch::SequenceRule::Hold;
+        let path = "inbox/messages_a_s1.csv".to_owned();
+        let record = desk.store.open_batch(BatchRecord { path, ..testing::claimed() }).unwrap();
+        let folder = desk.spool.batch(record.id);
+        folder.create().unwrap();
+        std::fs::write(folder.input(), "phone,text\n01701234501,One\n01701234502,Two\n").unwrap();
+        let now = Timestamp::UNIX_EPOCH;
+        let held = desk.conclude(tenant, record, now, &|| Ok(true)).unwrap();
+        assert_eq!((held.state, held.facts.seq), (BatchState::Held, Some(1)));
+        (desk, held)
+    }
+
+    #[test]
+    fn bytes_that_changed_while_the_file_was_held_are_not_what_was_approved() {
+        let (data, mut tenant) = (tempfile::tempdir().unwrap(), testing::tenant("acme"));
+        let (desk, held) = held(&data, &mut tenant);
+        let now = Timestamp::UNIX_EPOCH;
+        let other = "phone,text\n01701234501,One\n01701234509,Two\n";
+        std::fs::write(desk.spool.batch(held.id).input(), other).unwrap();
+        let released = desk.store.release(held.id, &Decider::Operator, now).unwrap();
+        let done = desk.conclude(&tenant, released, now, &|| Ok(true)).unwrap();
+        assert_eq!(done.facts.state, Some(FileState::Rejected));
+        assert_eq!(done.facts.code, Some(ReasonCode::FileChecksumMismatch));
+    }
+
+    #[test]
+    fn a_released_file_that_is_refused_unread_gives_its_number_back() {
+        let (data, mut tenant) = (tempfile::tempdir().unwrap(), testing::tenant("acme"));
+        let (desk, held) = held(&data, &mut tenant);
+        let numbers =
+            || desk.store.series((&tenant.id, crate::model::Realm::Real), "").unwrap().numbers;
+        assert_eq!(numbers().place(1), crate::batch::NumberPlace::Used);
+        let now = Timestamp::UNIX_EPOCH;
+        let released = desk.store.release(held.id, &Decider::Operator, now).unwrap();
+        let suspended = TenantSettings { suspended: true, ..tenant.clone() };
+        let done = desk.conclude(&suspended, released, now, &|| Ok(true)).unwrap();
+        assert_eq!(done.facts.code, Some(ReasonCode::FileTenantSuspended));
+        assert_eq!(numbers().place(1), crate::batch::NumberPlace::Next);
     }
 }

@@ -13,7 +13,7 @@ use super::vouchers::Vouchers;
 use super::writer::RowWriter;
 use crate::batch::{BatchEvent, Counts, judge};
 use crate::codes::{ReasonCode, Severity};
-use crate::model::{FileState, Kind};
+use crate::model::{FileState, Kind, Realm};
 use crate::records::{
     ControlChecker, ControlRow, Directives, FileProblem, ReadError, Record, RecordReader, RowError,
     Step,
@@ -60,9 +60,9 @@ impl Desk {
         vouchers: &Vouchers,
         is_unchanged: &dyn Fn() -> Result<bool, IntakeError>,
     ) -> Result<BatchRecord, IntakeError> {
-        let account = record.account.clone();
+        let dropped = record.clone();
         let Asked { mut reading, asking, rows } =
-            self.read_control(pass, &account, &pass.folder.text())?;
+            self.read_control(pass, &dropped, &pass.folder.text())?;
         if !is_unchanged()? {
             return Err(IntakeError::StillWritten);
         }
@@ -72,7 +72,7 @@ impl Desk {
         }
         let verdict = judge(reading.counts, pass.profile.thresholds);
         let problems = reading.writer.problem_lines();
-        let chunks = reading.writer.finish(pass.folder, None)?;
+        let chunks = reading.writer.finish(pass.folder)?;
         let code = verdict.code.or(reading.first_error);
         record.facts = Facts {
             state: Some(verdict.state),
@@ -96,8 +96,8 @@ impl Desk {
         let acceptance = Acceptance { commands: Some(asking.commands), ..Acceptance::default() };
         let record = self.store.conclude(record, BatchEvent::FileCarriedOut, &acceptance)?;
         for (row, what) in &rows {
-            tracing::info!(tenant = %record.tenant, batch = %record.id, account,
-                row = row.row, op = row.op.as_str(), target = what, reason = row.reason,
+            tracing::info!(tenant = %record.tenant, batch = %record.id,
+                account = record.account, row = row.row, op = row.op.as_str(), target = what, reason = row.reason,
                 "control row carried out");
         }
         Ok(record)
@@ -106,7 +106,7 @@ impl Desk {
     fn read_control<'a>(
         &'a self,
         pass: Pass<'a>,
-        account: &'a str,
+        dropped: &'a BatchRecord,
         input: &Path,
     ) -> Result<Asked<'a>, IntakeError> {
         let unreadable = |source| IntakeError::Input { source };
@@ -122,7 +122,7 @@ impl Desk {
         file.rewind().map_err(unreadable)?;
         let mut reader = RecordReader::new(file, settings.clone());
         let mut rows = Rows {
-            asking: Asking::new(self, pass.tenant, account, pass.now),
+            asking: Asking::new(self, pass.tenant, dropped, pass.now),
             writer: RowWriter::create(pass.folder)?,
             counts: Counts::default(),
             first_error: None,
@@ -132,6 +132,9 @@ impl Desk {
         let read = match reader.open() {
             Ok(opened) => {
                 directives = opened.directives;
+                if directives.is_test() {
+                    rows.asking.realm = Realm::Test;
+                }
                 for warning in &opened.warnings {
                     rows.writer.file_problem(warning)?;
                 }
@@ -148,14 +151,12 @@ impl Desk {
         let scratch = pass.folder.scratch();
         let reading = Reading {
             facts: reader.finish().map_err(unreadable)?,
+            is_test: directives.is_test(),
             directives,
             redropped: false,
             refused,
             counts: rows.counts,
             first_error: rows.first_error,
-            suppressed: 0,
-            deferred: 0,
-            first_send_at: None,
             writer: rows.writer,
             row_ids: IdSorter::new(scratch.clone()),
             messages: IdSorter::new(scratch),

@@ -239,6 +239,7 @@ mod tests {
     use crate::batch::{BatchEvent, BatchState};
     use crate::intake::writer::RowWriter;
     use crate::model::ChannelKind;
+    use crate::policy::Verdict;
     use crate::spool::{RowHead, Spool};
     use crate::store::{Acceptance, BatchRecord, ControlRecord, Facts, SimulatedDisk};
 
@@ -254,9 +255,9 @@ mod tests {
         let mut writer = RowWriter::create(&folder).unwrap();
         writer.head(&RowHead::default()).unwrap();
         for row in rows {
-            writer.push(row, Some((Timestamp::UNIX_EPOCH, false))).unwrap();
+            writer.push(row, Some((Verdict::Send, Timestamp::UNIX_EPOCH))).unwrap();
         }
-        let chunks = writer.finish(&folder, None).unwrap();
+        let chunks = writer.finish(&folder).unwrap();
         (folder, chunks)
     }
 

@@ -29,6 +29,7 @@ pub(super) fn fill(facts: &mut Facts, reading: &Reading) {
         facts.file_ref = directive("ref");
     }
     facts.campaign = directive("campaign");
+    facts.test = reading.is_test;
     let mut room = STORED_X_MAX_BYTES;
     for (key, value) in reading.directives.iter().filter(|(key, _)| key.starts_with("x_")) {
         let (key, value) = (cut(key), cut(value));

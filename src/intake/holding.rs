@@ -61,7 +61,6 @@ impl Desk {
     }
 
     /// Holds a file without a look at its rows; when it is released it is taken as it is.
-    #[allow(dead_code, reason = "for uploads that were cut and never continued")]
     pub(super) fn hold_unread(
         &self,
         tenant: &TenantSettings,
@@ -80,7 +79,7 @@ impl Desk {
             record.facts.file_ref = cut(&identity.file_ref);
             record.facts.seq = identity.number;
         }
-        RowWriter::create(&folder)?.finish(&folder, None)?;
+        RowWriter::create(&folder)?.finish(&folder)?;
         record.facts.message = cut(message);
         wait(&mut record, code, now, tenant.hold_timeout);
         Ok(self.store.conclude(record, BatchEvent::FileHeld, &Acceptance::default())?)
@@ -122,7 +121,7 @@ impl Desk {
             match decided {
                 Ok(record) if record.state != BatchState::Released => seen.refused.push(record),
                 // Its answers so far are made from what reading begins anew.
-                Ok(record) if !self.store.is_published(record.id)? => {}
+                Ok(record) if !self.store.is_published(record.id)? => seen.unanswered = true,
                 Ok(record) => seen.released.push(record),
                 // Somebody else was quicker.
                 Err(StoreError::Conflict) => {}
@@ -147,7 +146,7 @@ impl Desk {
                 None => return Ok(false),
             },
         };
-        let series = self.store.series(&record.tenant, &profile.name)?;
+        let series = self.store.series((&record.tenant, record.realm()), &profile.name)?;
         Ok(self.reasons(record, profile, &series).is_empty())
     }
 }
@@ -159,6 +158,8 @@ pub(super) struct HoldsSeen {
     pub(super) released: Vec<BatchRecord>,
     /// Nobody came in time.
     pub(super) refused: Vec<BatchRecord>,
+    /// A released file waits until the answers of its hold are written.
+    pub(super) unanswered: bool,
 }
 
 fn wait(record: &mut BatchRecord, code: ReasonCode, since: Timestamp, timeout: Duration) {

@@ -2,7 +2,7 @@
 
 use super::settings::{ProfileSettings, TenantSettings};
 use crate::codes::ReasonCode;
-use crate::model::{FileForm, Kind};
+use crate::model::{FileForm, Kind, Realm};
 use crate::records::{Packing, form_of_name};
 
 /// What is known of a file before its first byte is read.
@@ -25,7 +25,8 @@ pub(super) struct Unidentified {
     pub(super) message: String,
 }
 
-/// Identifies a file by its path below the tenant's root, such as `inbox/messages/x.csv`.
+/// Identifies a file by its path below the tenant's root, such as `inbox/messages/x.csv`; below `/test`
+/// it is the same.
 ///
 /// Folder, name and profile may each give the kind; they must agree. A `.rejected.csv` inherits from
 /// the name in front of it.
@@ -33,6 +34,7 @@ pub(super) fn identify<'a>(
     tenant: &'a TenantSettings,
     path: &str,
 ) -> Result<Identity<'a>, Unidentified> {
+    let path = Realm::within(path);
     let (folder, name) = path.rsplit_once('/').unwrap_or(("", path));
     // What is refused comes back as plain text, whatever it came in.
     let packing = Packing::of_name(name);
@@ -214,6 +216,9 @@ mod tests {
         check("inbox/messages/export.csv", Ok((messages, "", "")));
         check("inbox/INV_7.csv", Ok((messages, "billing", "")));
         check("inbox/INV_7.csv.rejected.csv", Ok((messages, "billing", "")));
+        check("test/inbox/INV_7.csv", Ok((messages, "billing", "")));
+        check("test/inbox/messages/export.csv", Ok((messages, "", "")));
+        check("test/inbox/contacts/messages_1.csv", Err(ReasonCode::FileKindConflict));
         check("inbox/privacy_requests_9.csv", Ok((Kind::PrivacyRequests, "", "9")));
         check("inbox/contacts/messages_1.csv", Err(ReasonCode::FileKindConflict));
         check("inbox/contacts/INV_7.csv", Err(ReasonCode::FileKindConflict));

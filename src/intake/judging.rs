@@ -5,12 +5,13 @@ use sha2::{Digest, Sha256};
 use super::IntakeError;
 use super::concluding::Desk;
 use super::numbering::check_place;
-use super::reading::{Pass, Reading};
+use super::reading::{Pass, Reading, decide_now};
 use super::same_again::SameRows;
 use crate::batch::{BatchEvent, BatchState, Counts, Thresholds, judge};
 use crate::codes::ReasonCode;
 use crate::model::{BatchId, FileState};
 use crate::records::FileProblem;
+use crate::spool::StoredRow;
 use crate::store::{Acceptance, BatchRecord, ChunkRecord, Facts, Series};
 
 /// A file whose rows were counted and written.
@@ -44,7 +45,7 @@ impl Desk {
             let problem = FileProblem::new(ReasonCode::FileNameReused, message);
             return self.refuse(record, &[problem], pass.folder, pass.profile.is_numbered());
         }
-        let series = self.store.series(&record.tenant, &pass.profile.name)?;
+        let series = self.store.series((&record.tenant, record.realm()), &pass.profile.name)?;
         if let Err(problem) = in_sequence(pass, &record, &series) {
             drop(reading);
             return self.refuse(record, &[*problem], pass.folder, pass.profile.is_numbered());
@@ -83,9 +84,11 @@ impl Desk {
         let verdict = judge(counts, thresholds);
         let code = verdict.code.or(reading.first_error);
         let sentences = [code.map(|code| code.meaning().to_owned()), lead.map(|l| l.sentence())];
-        // Duplicates were counted as suppressed or deferred when they were read.
-        let suppressed = reading.suppressed.min(counts.accepted);
-        let deferred = reading.deferred.min(counts.accepted - suppressed);
+        if duplicate > 0 {
+            let decide = |row: &StoredRow<'_>| decide_now(pass.tenant, row, pass.now);
+            reading.writer.mark(pass.folder, marks.sorted()?, (&decide, pass.now))?;
+        }
+        let outlook = reading.writer.outlook();
         record.facts = Facts {
             state: Some(verdict.state),
             code,
@@ -94,14 +97,13 @@ impl Desk {
             rows_accepted: counts.accepted,
             rows_rejected: counts.rejected,
             rows_duplicate: counts.duplicate,
-            rows_suppressed: suppressed,
-            rows_deferred: deferred,
-            first_send_at: reading.first_send_at.filter(|_| counts.accepted > suppressed),
+            rows_suppressed: outlook.suppressed,
+            rows_deferred: outlook.deferred,
+            first_send_at: outlook.first_send_at,
             problems: reading.writer.problem_lines() + duplicate,
             ..record.facts
         };
-        let marks = if duplicate > 0 { Some(marks.sorted()?) } else { None };
-        let chunks = reading.writer.finish(pass.folder, marks)?;
+        let chunks = reading.writer.finish(pass.folder)?;
         record.chunks = chunks.len() as u32;
         Ok(Weighed { record, chunks, row_ids })
     }
@@ -153,7 +155,8 @@ impl Desk {
         let owner = self.store.batch(owner)?;
         let waits =
             |owner: &BatchRecord| matches!(owner.state, BatchState::Held | BatchState::Released);
-        Ok(owner.filter(waits).map(|owner| owner.id))
+        let same_realm = |owner: &BatchRecord| owner.realm() == record.realm();
+        Ok(owner.filter(waits).filter(same_realm).map(|owner| owner.id))
     }
 
     /// The file that has the same content and still counts: refused ones do not.
@@ -218,9 +221,10 @@ fn in_sequence(
     }
 }
 
-/// "The same file": kind, profile, directives and records; the last two are in one digest.
+/// "The same file": realm, kind, profile, directives and records; the last two are in one digest.
 fn content_of(record: &BatchRecord, reading: &Reading) -> [u8; 32] {
     let mut hash = Sha256::new();
+    hash.update(record.realm().root());
     hash.update(record.facts.kind.map_or("", |k| k.as_str()));
     hash.update([0]);
     hash.update(&record.facts.profile);

@@ -13,7 +13,7 @@ use super::ready::Readiness;
 use super::settings::TenantSettings;
 use crate::batch::BatchEvent;
 use crate::codes::ReasonCode;
-use crate::model::{ControlOp, FileState, Kind, Target};
+use crate::model::{ControlOp, FileState, Kind, Realm, Target};
 use crate::records::FileProblem;
 use crate::store::{Acceptance, BatchRecord, StoreError};
 
@@ -37,7 +37,7 @@ impl<'a> Marker<'a> {
         let (folder, file) = path.rsplit_once('/').unwrap_or(("", path));
         let (name, ending) = file.rsplit_once('.').filter(|(name, _)| !name.is_empty())?;
         let op = OPS.into_iter().find(|op| ending.eq_ignore_ascii_case(op.as_str()))?;
-        let folder = folder.split_once('/').map_or("", |(_, below)| below);
+        let folder = Realm::within(folder).split_once('/').map_or("", |(_, below)| below);
         Some(Marker { op, name, folder })
     }
 }
@@ -101,7 +101,7 @@ impl Desk {
         let now = record.validated_at.unwrap_or(record.claimed_at);
         let target = Target::File(marker.name.to_owned());
         loop {
-            let mut asking = Asking::new(self, tenant, &record.account, now);
+            let mut asking = Asking::new(self, tenant, record, now);
             let what = match asking.ask(marker.op, &target, Some(marker.folder))? {
                 Ok(what) => what,
                 Err(refusal) => return Ok(Err(refusal)),
@@ -196,6 +196,11 @@ mod tests {
             Some((ControlOp::Cancel, "a.csv", "messages"))
         );
         assert_eq!(read("inbox/INV.approve"), Some((ControlOp::Approve, "INV", "")));
+        assert_eq!(
+            read("test/inbox/messages/a.csv.pause"),
+            Some((ControlOp::Pause, "a.csv", "messages"))
+        );
+        assert_eq!(read("test/inbox/a.csv.resume"), Some((ControlOp::Resume, "a.csv", "")));
         for path in ["inbox/a.csv", "inbox/.cancel", "inbox/cancel", "inbox/a.csv.resend"] {
             assert_eq!(read(path), None, "{path}");
         }

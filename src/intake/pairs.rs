@@ -11,6 +11,8 @@ const SENTINELS: [&str; 4] = [".done", ".ok", ".fin", ".rdy"];
 const MANIFEST: &str = ".manifest.json";
 const SHA256: &str = ".sha256";
 const MD5: &str = ".md5";
+/// More sidecars than this do not belong to one file.
+const SIDECARS_MAX: usize = 8;
 
 /// One file in an inbox, as a look found it.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -80,7 +82,7 @@ pub(super) fn pair_up(tenant: &TenantSettings, files: Vec<InboxFile>) -> Paired 
     let bases = Bases::of(if sidecars.is_empty() { &[] } else { &groups });
     let at: Vec<_> = sidecars.iter().map(|sidecar| bases.find(sidecar)).collect();
     for (sidecar, at) in sidecars.into_iter().zip(at) {
-        match at {
+        match at.filter(|at| groups[*at].sidecars.len() < SIDECARS_MAX) {
             Some(at) => groups[at].sidecars.push(sidecar),
             None => orphans.push(sidecar),
         }
@@ -257,6 +259,30 @@ mod tests {
             (&["a.csv+", "a.csv.approve"], &["a.csv: ", "a.csv.approve: "]),
             (&["a.csv.pause", "a.csv.ok"], &["a.csv.pause: ", "- a.csv.ok"]),
             (&["a.csv.pause", "a.csv.pause.ok"], &["a.csv.pause: a.csv.pause.ok"]),
+            // No more than eight belong to a file.
+            (
+                &[
+                    "a.csv+",
+                    "a.Md5+",
+                    "A.md5",
+                    "a.csv.md5+",
+                    "a.csv.mD5+",
+                    "a.csv.Md5+",
+                    "a.csv.MD5+",
+                    "a.csv.sha256+",
+                    "a.csv.done",
+                    "a.csv.ok",
+                    "a.csv.fin",
+                    "a.csv.rdy",
+                ],
+                &[
+                    "a.csv: a.csv.md5 a.csv.mD5 a.csv.Md5 a.csv.MD5 a.csv.sha256 a.csv.done a.csv.ok \
+                   a.csv.fin",
+                    "- a.Md5",
+                    "- A.md5",
+                    "- a.csv.rdy",
+                ],
+            ),
             // The profile's own pattern; it never swallows the files themselves.
             (&["KD1.TXT+", "ready_KD1.txt+"], &["KD1.TXT: ready_KD1.txt"]),
             (&["KD1.TXT+", "READY_KD2.TXT"], &["KD1.TXT: ", "- READY_KD2.TXT"]),

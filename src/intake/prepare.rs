@@ -1,8 +1,6 @@
 //! What is said of a claimed file before its first record is read.
 
 use std::fs::File;
-use std::io::{BufRead, BufReader, Read};
-use std::path::Path;
 
 use super::IntakeError;
 use super::concluding::Desk;
@@ -11,7 +9,7 @@ use super::settings::{ProfileSettings, TenantSettings};
 use super::unpack::{Laid, lay_out};
 use crate::codes::ReasonCode;
 use crate::model::{FileForm, Kind};
-use crate::records::{FileProblem, Manifest};
+use crate::records::{FileProblem, Manifest, ReadSettings, own_directive};
 use crate::spool::BatchFolder;
 use crate::store::BatchRecord;
 
@@ -54,8 +52,7 @@ impl Desk {
         }
         let identity = identify(tenant, &record.path)?;
         record.facts.kind = Some(identity.kind);
-        let allowed = tenant.account_kinds.get(&record.account);
-        if allowed.is_some_and(|kinds| !kinds.contains(&identity.kind)) {
+        if !tenant.may_drop(&record.account, identity.kind) {
             let message = format!("this account may not drop {}", identity.kind);
             return Err(refuse(ReasonCode::FileKindNotAllowed, message));
         }
@@ -74,8 +71,7 @@ impl Desk {
             file_ref: identity.file_ref.clone(),
             number: identity.number,
         };
-        let announced = || manifest.and_then(|m| m.directive("profile")).map(str::to_owned);
-        let Some(name) = directive_profile(&folder.text()).or_else(announced) else {
+        let Some(name) = asked(&prepared.laid, folder, identity.profile, manifest)? else {
             return Ok(prepared);
         };
         let profile = tenant.profile(&name).ok_or_else(|| {
@@ -96,23 +92,22 @@ impl Desk {
     }
 }
 
-/// The profile that the file itself asks for, read before anything else is known of its dialect.
-fn directive_profile(input: &Path) -> Option<String> {
-    let mut head = BufReader::new(File::open(input).ok()?.take(64 * 1024));
-    let mut line = Vec::new();
-    loop {
-        line.clear();
-        if head.read_until(b'\n', &mut line).ok()? == 0 {
-            return None;
-        }
-        let text = String::from_utf8_lossy(&line);
-        let text = text.trim_start_matches('\u{feff}').trim();
-        if text.is_empty() || text.to_ascii_lowercase().starts_with("sep=") {
-            continue;
-        }
-        let (key, value) = text.strip_prefix('#')?.split_once('=')?;
-        if key.trim().eq_ignore_ascii_case("profile") {
-            return Some(value.trim().trim_end_matches([',', ';', '\t', '|']).to_owned());
-        }
+/// The profile that the file or its manifest asks for.
+fn asked(
+    laid: &Laid,
+    folder: &BatchFolder,
+    identified: &ProfileSettings,
+    manifest: Option<&Manifest>,
+) -> Result<Option<String>, Unprepared> {
+    let unreadable = |source| Unprepared::Failed(IntakeError::Input { source });
+    let mut settings = ReadSettings { form: laid.form, ..identified.read.clone() };
+    if laid.form == FileForm::Objects {
+        settings.skip_lines = 0;
     }
+    if let Some(manifest) = manifest {
+        manifest.announce(&mut settings);
+    }
+    let text = File::open(folder.text()).map_err(unreadable)?;
+    let own = own_directive(text, &settings, "profile").map_err(unreadable)?;
+    Ok(own.or_else(|| manifest?.directive("profile").map(str::to_owned)))
 }

@@ -10,7 +10,7 @@ use std::thread::{Scope, ScopedJoinHandle};
 use crate::records::{ReadError, Record, RecordReader, Step};
 
 /// Records in a load at most.
-const LOAD_ROWS: usize = 128;
+const LOAD_ROWS: usize = 512;
 /// Bytes of records after which a load is passed on.
 const LOAD_BYTES: usize = 256 * 1024;
 /// Loads that wait to be taken.

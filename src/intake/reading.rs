@@ -15,11 +15,11 @@ use super::settings::{ProfileSettings, TenantSettings};
 use super::writer::RowWriter;
 use crate::batch::Counts;
 use crate::codes::{ReasonCode, Severity};
-use crate::model::{Category, FileForm};
-use crate::policy::{Question, Verdict, Window, decide, expiry};
+use crate::model::{Category, ChannelKind, FileForm};
+use crate::policy::{Question, Verdict, Window, decide};
 use crate::records::{
     Dedupe, Directives, Facts, FileProblem, Manifest, MessageChecker, MessageRow, Opened,
-    ReadError, Record, RecordReader, RowError, Step,
+    ReadError, Record, RecordReader, RowError, Step, own_directive,
 };
 use crate::spool::{BatchFolder, IdSorter, RowHead, RowState, StoredRow};
 use crate::store::BatchRecord;
@@ -29,6 +29,8 @@ use crate::store::BatchRecord;
 pub(super) struct Reading {
     pub(super) facts: Facts,
     pub(super) directives: Directives,
+    /// The file says that it is only a test.
+    pub(super) is_test: bool,
     /// The file is a corrected `.rejected.csv`.
     pub(super) redropped: bool,
     /// Whole-file problems; the rows then do not count.
@@ -36,9 +38,6 @@ pub(super) struct Reading {
     pub(super) counts: Counts,
     /// What was wrong with the first rejected row.
     pub(super) first_error: Option<ReasonCode>,
-    pub(super) suppressed: u64,
-    pub(super) deferred: u64,
-    pub(super) first_send_at: Option<Timestamp>,
     pub(super) writer: RowWriter,
     /// Digests of the accepted rows' `row_id`s.
     pub(super) row_ids: IdSorter,
@@ -98,9 +97,6 @@ pub(super) fn read_file(pass: Pass<'_>, input: &Path) -> Result<Reading, IntakeE
         pass,
         counts: Counts::default(),
         first_error: None,
-        suppressed: 0,
-        deferred: 0,
-        first_send_at: None,
         writer: RowWriter::create(pass.folder)?,
         row_ids: IdSorter::new(scratch.with_extension("ids")),
         messages: IdSorter::new(scratch.with_extension("messages")),
@@ -123,6 +119,13 @@ pub(super) fn read_file(pass: Pass<'_>, input: &Path) -> Result<Reading, IntakeE
         Err(RowsEnd::Unreadable(source)) => return Err(unreadable(source)),
         Err(RowsEnd::Failed(error)) => return Err(error),
     }
+    let mut is_test = directives.is_test();
+    if !refused.is_empty() && !is_test {
+        // The directives of a file whose header is refused were not checked.
+        let text = File::open(input).map_err(unreadable)?;
+        let own = own_directive(text, &settings, "test").map_err(unreadable)?;
+        is_test = own.is_some_and(|word| word.eq_ignore_ascii_case("yes"));
+    }
     let facts = reader.finish().map_err(unreadable)?;
     if let Some(warning) = &facts.warning {
         reading.writer.file_problem(warning)?;
@@ -130,13 +133,11 @@ pub(super) fn read_file(pass: Pass<'_>, input: &Path) -> Result<Reading, IntakeE
     Ok(Reading {
         facts,
         directives,
+        is_test,
         redropped,
         refused,
         counts: reading.counts,
         first_error: reading.first_error,
-        suppressed: reading.suppressed,
-        deferred: reading.deferred,
-        first_send_at: reading.first_send_at,
         writer: reading.writer,
         row_ids: reading.row_ids,
         messages: reading.messages,
@@ -170,9 +171,6 @@ struct Rows<'a> {
     pass: Pass<'a>,
     counts: Counts,
     first_error: Option<ReasonCode>,
-    suppressed: u64,
-    deferred: u64,
-    first_send_at: Option<Timestamp>,
     writer: RowWriter,
     row_ids: IdSorter,
     messages: IdSorter,
@@ -262,24 +260,11 @@ impl Rows<'_> {
             .window
             .and_then(|(from, until)| Window::new(from, until).ok())
             .or_else(|| tenant.windows.get(&message.category).copied());
-        let due = message.send_at.unwrap_or(now).max(now);
+        let due = message.send_at.unwrap_or(now);
         let expires_at = message
             .expires_at
-            .unwrap_or_else(|| expiry(&tenant.max_age, message.category, message.channel, due));
-        let (sender, sender_allowed) = sender_of(tenant, message);
-        let zone = zone_of(&message.tz, &tenant.timezone);
-        let verdict = decide(
-            &Question {
-                category: message.category,
-                consent: tenant.consent,
-                sender_allowed,
-                send_at: message.send_at,
-                expires_at,
-                window,
-                zone: &zone,
-            },
-            now,
-        );
+            .unwrap_or_else(|| tenant.max_age.expiry(message.category, message.channel, due));
+        let (sender, _) = sender_of(tenant, message.channel, &message.sender);
         self.digest(message, &variables)?;
         let template = message.template_at.and_then(|at| tenant.templates.get(at));
         // The language of the template that was chosen: dispatch finds the same one by it.
@@ -307,28 +292,13 @@ impl Rows<'_> {
             window: window.map(|w| (w.from, w.until)),
             send_at: message.send_at,
             expires_at: Some(expires_at),
+            expiry_given: message.expires_at.is_some(),
             parts: 0,
             x,
             variables,
         };
-        let due = self.count(verdict);
-        self.writer.push(&row, Some(due))
-    }
-
-    /// Counts what policy says of an accepted row; gives when it is due and whether it waits.
-    fn count(&mut self, verdict: Verdict) -> (Timestamp, bool) {
-        let now = self.pass.now;
-        let due = match verdict {
-            Verdict::Send => (now, false),
-            Verdict::Wait { until, .. } => (until, true),
-            Verdict::Suppress(_) | Verdict::Expire => {
-                self.suppressed += u64::from(matches!(verdict, Verdict::Suppress(_)));
-                return (now, false);
-            }
-        };
-        self.deferred += u64::from(due.1);
-        self.first_send_at = Some(self.first_send_at.map_or(due.0, |first| first.min(due.0)));
-        due
+        let verdict = decide_now(tenant, &row, now);
+        self.writer.push(&row, Some((verdict, now)))
     }
 
     /// Remembers what would make a later row "the same again".
@@ -360,18 +330,39 @@ impl Rows<'_> {
     }
 }
 
+/// What policy says of an accepted row at this moment.
+pub(super) fn decide_now(tenant: &TenantSettings, row: &StoredRow<'_>, now: Timestamp) -> Verdict {
+    let category = row.category.unwrap_or(Category::Marketing);
+    let channel = row.channel.unwrap_or(ChannelKind::Email);
+    let (_, sender_allowed) = sender_of(tenant, channel, row.sender);
+    decide(
+        &Question {
+            category,
+            consent: tenant.consent,
+            sender_allowed,
+            send_at: row.send_at,
+            expires_at: row.expires_at.unwrap_or(Timestamp::MAX),
+            window: row.window.and_then(|(from, until)| Window::new(from, until).ok()),
+            zone: &zone_of(row.tz, &tenant.timezone),
+        },
+        now,
+    )
+}
+
 /// The sender a row goes out with, and whether the tenant may use it. Channels other than email may go
 /// out with the provider's own sender.
-fn sender_of<'a>(tenant: &'a TenantSettings, message: &'a MessageRow) -> (&'a str, bool) {
-    let senders = tenant.senders.get(&message.channel).map_or(&[][..], Vec::as_slice);
-    if message.sender.is_empty() {
-        let needed = message.channel == crate::model::ChannelKind::Email;
+fn sender_of<'a>(
+    tenant: &'a TenantSettings,
+    channel: ChannelKind,
+    given: &'a str,
+) -> (&'a str, bool) {
+    let senders = tenant.senders.get(&channel).map_or(&[][..], Vec::as_slice);
+    if given.is_empty() {
         return match senders.first() {
             Some(sender) => (sender, true),
-            None => ("", !needed),
+            None => ("", channel != ChannelKind::Email),
         };
     }
-    let given = message.sender.as_str();
     let same = |sender: &&String| {
         sender.eq_ignore_ascii_case(given) || address_in(sender).eq_ignore_ascii_case(given)
     };

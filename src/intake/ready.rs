@@ -1,39 +1,14 @@
 //! When is a file in an inbox whole? Evidence from the doors and the watcher, else quiet.
 
 use std::collections::{HashMap, HashSet};
-use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
 use jiff::{SignedDuration, Timestamp};
-use tokio::sync::Notify;
 
 use super::pairs::{Group, InboxFile, Sidecar, SidecarKind};
 use super::settings::{MinProof, ProfileSettings};
 use crate::codes::ReasonCode;
-use crate::model::{FileVersion, Proof, TenantId};
-
-/// Tells intake which tenants' inboxes to look through, and wakes it.
-#[derive(Debug, Default)]
-pub struct Doorbell {
-    rung: Mutex<HashSet<TenantId>>,
-    notify: Notify,
-}
-
-impl Doorbell {
-    pub fn ring(&self, tenant: &TenantId) {
-        self.rung.lock().unwrap_or_else(PoisonError::into_inner).insert(tenant.clone());
-        self.notify.notify_one();
-    }
-
-    pub(super) fn take(&self) -> HashSet<TenantId> {
-        std::mem::take(&mut *self.rung.lock().unwrap_or_else(PoisonError::into_inner))
-    }
-
-    /// Cancel-safe: a ring that nobody waited for is kept.
-    pub(super) async fn rung(&self) {
-        self.notify.notified().await;
-    }
-}
+use crate::model::{BatchId, FileVersion, Lane, Proof, Realm, TenantId};
 
 /// What the watcher saw of a path.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -57,9 +32,17 @@ struct Sighting {
 #[derive(Debug, Default)]
 pub(super) struct Sightings {
     seen: HashMap<(TenantId, String), Sighting>,
-    /// Versions of archives that are not whole: perhaps somebody still writes into them.
-    broken: HashMap<(TenantId, String), FileVersion>,
+    /// Versions of archives that were looked through, and whether they are whole: into one that is not
+    /// perhaps somebody still writes.
+    archives: HashMap<(TenantId, String), (FileVersion, bool)>,
+    /// Versions of sidecars that were held against a batch in vain.
+    strangers: HashMap<(TenantId, String), (FileVersion, BatchId)>,
+    /// What the last look at each inbox found at the ends of its files.
+    pub(super) trailers: HashMap<Lane, Trailers>,
 }
+
+/// By path: whether this version of a file ends with a trailer.
+pub(super) type Trailers = HashMap<String, (FileVersion, bool)>;
 
 /// Why a file is taken.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -95,20 +78,43 @@ impl Sightings {
         self.seen.insert((tenant.clone(), path.to_owned()), sighting);
     }
 
-    /// Notes that this version of an archive is not whole: it waits for another one, or for so long that
-    /// nobody can be writing into it any more.
-    pub(super) fn broken(&mut self, tenant: &TenantId, path: &str, version: FileVersion) {
-        self.broken.insert((tenant.clone(), path.to_owned()), version);
+    /// Notes whether this version of an archive is whole. One that is not waits for another version, or for
+    /// so long that nobody can be writing into it any more.
+    pub(super) fn looked_through(&mut self, tenant: &TenantId, file: &InboxFile, is_whole: bool) {
+        self.archives.insert((tenant.clone(), file.path.clone()), (file.version, is_whole));
     }
 
-    pub(super) fn is_broken(&self, tenant: &TenantId, path: &str, version: FileVersion) -> bool {
-        self.broken.get(&(tenant.clone(), path.to_owned())) == Some(&version)
+    /// Whether an archive is whole; `None` where nobody looked.
+    pub(super) fn is_whole(&self, tenant: &TenantId, file: &InboxFile) -> Option<bool> {
+        let known = self.archives.get(&(tenant.clone(), file.path.clone()))?;
+        (known.0 == file.version).then_some(known.1)
     }
 
-    /// Forgets what is no longer in a tenant's inbox.
-    pub(super) fn keep_only(&mut self, tenant: &TenantId, paths: &HashSet<String>) {
-        self.seen.retain(|(of, path), _| of != tenant || paths.contains(path));
-        self.broken.retain(|(of, path), _| of != tenant || paths.contains(path));
+    /// The archives that were looked through, and whether they are whole.
+    #[cfg(test)]
+    pub(super) fn archives(&self) -> Vec<(String, bool)> {
+        self.archives.iter().map(|((_, path), (_, is_whole))| (path.clone(), *is_whole)).collect()
+    }
+
+    /// Notes that this version of a sidecar does not belong to a batch.
+    pub(super) fn not_of(&mut self, tenant: &TenantId, sidecar: &InboxFile, batch: BatchId) {
+        let key = (tenant.clone(), sidecar.path.clone());
+        self.strangers.insert(key, (sidecar.version, batch));
+    }
+
+    /// The batch to which a sidecar does not belong.
+    pub(super) fn held_against(&self, tenant: &TenantId, sidecar: &InboxFile) -> Option<BatchId> {
+        let known = self.strangers.get(&(tenant.clone(), sidecar.path.clone()))?;
+        (known.0 == sidecar.version).then_some(known.1)
+    }
+
+    /// Forgets what is no longer in an inbox of a tenant.
+    pub(super) fn keep_only(&mut self, (tenant, realm): &Lane, paths: &HashSet<String>) {
+        let is_elsewhere =
+            |of: &TenantId, path: &str| of != tenant || Realm::of_path(path) != *realm;
+        self.seen.retain(|(of, path), _| is_elsewhere(of, path) || paths.contains(path));
+        self.archives.retain(|(of, path), _| is_elsewhere(of, path) || paths.contains(path));
+        self.strangers.retain(|(of, path), _| is_elsewhere(of, path) || paths.contains(path));
     }
 
     /// When and why a file is taken, with the sidecars that are there.
@@ -197,7 +203,7 @@ impl Sightings {
         now: Timestamp,
     ) -> Own {
         let version = file.version;
-        let broken = self.is_broken(tenant, &file.path, version);
+        let broken = self.is_whole(tenant, file) == Some(false);
         let only_quiet = profile.only_proof == Some(Proof::Quiet);
         let evidence = file.evidence.as_ref().filter(|e| e.version == version && !only_quiet);
         if let Some(evidence) = evidence {
@@ -378,7 +384,7 @@ mod tests {
         };
         let ready = sightings.readiness(&tenant.id, &file(5), &tenant.plain, at(0));
         assert_eq!((ready.proof, ready.ready_at), (Some(Proof::Quiet), at(60)));
-        sightings.broken(&tenant.id, "inbox/a.csv.gz", version(5));
+        sightings.looked_through(&tenant.id, &file(5).file, false);
         let ready = sightings.readiness(&tenant.id, &file(5), &tenant.plain, at(60));
         assert_eq!((ready.proof, ready.ready_at), (Some(Proof::Quiet), at(7200)));
         let ready = sightings.readiness(&tenant.id, &file(9), &tenant.plain, at(70));
@@ -390,7 +396,7 @@ mod tests {
         group.file.evidence = Some(evidence(Proof::Close, 9));
         let ready = sightings.readiness(&tenant.id, &group, &strong, at(70));
         assert_eq!((ready.proof, ready.ready_at), (Some(Proof::Archive), at(2)));
-        sightings.broken(&tenant.id, "inbox/a.csv.gz", version(9));
+        sightings.looked_through(&tenant.id, &group.file, false);
         let ready = sightings.readiness(&tenant.id, &group, &strong, at(70));
         assert_eq!((ready.proof, ready.ready_at), (None, at(7200)));
     }

@@ -6,9 +6,13 @@
 
 use std::collections::{HashMap, HashSet};
 
+use jiff::Timestamp;
+
 use super::IntakeError;
+use super::station::Intake;
 use crate::model::BatchId;
 use crate::store::BatchRecord;
+use crate::worker::blocking;
 
 /// A file is given up after so many strikes: two panics, or a minute in which its bytes could not be
 /// read.
@@ -35,6 +39,41 @@ pub(super) struct Retries {
     suspects: HashSet<BatchId>,
     /// Counted tries under way, and what was counted before.
     under_way: HashMap<BatchId, u32>,
+    /// What is being read is read alone.
+    alone: bool,
+}
+
+impl Intake {
+    /// The file that waits longest; one that is read alone comes first, once nothing else is read.
+    pub(super) fn next_to_read(&mut self, now: Timestamp) -> Option<BatchRecord> {
+        // Files that are only tried out never take all the room.
+        let tests = self.busy.iter().filter(|(_, realm)| realm.is_test()).count();
+        let full = tests > 0 && tests + 1 >= self.settings.files_at_once;
+        let is_free = |(at, record): &(Timestamp, BatchRecord)| {
+            let lane = record.inbox_lane();
+            *at <= now && !self.busy.contains(&lane) && !(full && lane.1.is_test())
+        };
+        let mut files = self.waiting.iter();
+        let alone = files.position(|file| is_free(file) && self.retries.is_read_alone(&file.1));
+        if (alone.is_some() || self.retries.alone) && !self.reading.is_empty() {
+            return None;
+        }
+        let at = alone.or_else(|| self.waiting.iter().position(is_free))?;
+        self.retries.alone = alone.is_some();
+        Some(self.waiting.remove(at)?.1)
+    }
+
+    /// At an orderly end: the tries it cuts are not the fault of their files.
+    pub(super) async fn take_back_tries(&mut self) -> Result<(), IntakeError> {
+        let (desk, cut) = (self.desk.clone(), self.retries.cut());
+        blocking(move || {
+            for (batch, tries) in cut {
+                desk.store.set_tries(batch, tries)?;
+            }
+            Ok(())
+        })
+        .await
+    }
 }
 
 impl Retries {

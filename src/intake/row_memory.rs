@@ -12,7 +12,7 @@ use super::IntakeError;
 use super::concluding::Desk;
 use super::same_again::MarkSorter;
 use super::settings::{ProfileSettings, RowIdScope};
-use crate::model::{BatchId, TenantId};
+use crate::model::{BatchId, Realm, TenantId};
 use crate::spool::{IdEntry, IdJudge, IdMemory};
 use crate::store::{BatchRecord, RowIdFile};
 
@@ -27,12 +27,20 @@ const LOOKS_MAX: usize = 10;
 
 /// Within what a profile's `row_id`s are unique; `None` where that is the file, of which nothing is
 /// remembered.
-pub(super) fn scope_of(profile: &ProfileSettings) -> Option<String> {
+pub(super) fn scope_of(realm: Realm, profile: &ProfileSettings) -> Option<String> {
     match profile.row_id_scope {
-        RowIdScope::Tenant => Some("tenant".to_owned()),
-        RowIdScope::Profile => Some(format!("profile:{}", profile.name)),
+        RowIdScope::Tenant => Some(tenant_scope(realm)),
+        RowIdScope::Profile => Some(profile_scope(realm, &profile.name)),
         RowIdScope::File => None,
     }
+}
+
+pub(super) fn tenant_scope(realm: Realm) -> String {
+    format!("{}tenant", realm.root())
+}
+
+pub(super) fn profile_scope(realm: Realm, profile: &str) -> String {
+    format!("{}profile:{profile}", realm.root())
 }
 
 /// Marks the rows whose `row_id` was used before, in this file or in an earlier one.

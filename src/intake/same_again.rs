@@ -54,7 +54,7 @@ impl Desk {
         marks.push_repeats(std::mem::replace(&mut reading.messages, taken()), false)?;
         let ids = std::mem::replace(&mut reading.row_ids, taken());
         let mut row_ids = None;
-        if let Some(scope) = scope_of(pass.profile).filter(|_| !ids.is_empty()) {
+        if let Some(scope) = scope_of(record.realm(), pass.profile).filter(|_| !ids.is_empty()) {
             let since = pass.now - pass.tenant.row_id_window;
             let (memory, oldest) = self.row_memory(&record.tenant, &scope, since)?;
             let path = self.spool.row_ids(&record.tenant, record.id, 0);

@@ -12,8 +12,8 @@ use jiff::tz::TimeZone;
 
 use super::name_pattern::NamePattern;
 use crate::batch::{Guards, SequenceRule, Thresholds};
-use crate::model::{Category, ChannelKind, Kind, Proof, TenantId};
-use crate::policy::{Consent, MaxAge, Window};
+use crate::model::{Category, ChannelKind, Kind, MaxAge, Proof, TenantId};
+use crate::policy::{Consent, Window};
 use crate::records::{Dedupe, ReadSettings, TemplateNeeds, TenantContext};
 use crate::report::AnswerPattern;
 
@@ -76,9 +76,9 @@ pub struct TenantSettings {
     /// Senders by channel, the default first.
     pub senders: BTreeMap<ChannelKind, Vec<String>>,
     pub templates: Vec<TemplateNeeds>,
-    /// Kinds each account may drop; an account that is not named may drop all.
+    /// Kinds each account may drop.
     pub account_kinds: BTreeMap<String, Vec<Kind>>,
-    /// What each account may ask for; an account that is not named may ask for all.
+    /// What each account may ask for.
     pub account_rights: BTreeMap<String, ControlRights>,
     /// The account that approves a file must not be the one that dropped it.
     pub four_eyes: bool,
@@ -90,10 +90,22 @@ pub struct TenantSettings {
 }
 
 impl TenantSettings {
-    /// What an account may ask for.
+    /// What an account may ask for. A file that no account dropped is the operator's, and may all; an
+    /// account that left the configuration may nothing.
     pub(super) fn may(&self, account: &str) -> ControlRights {
-        let all = ControlRights { control: true, approve: true };
-        self.account_rights.get(account).copied().unwrap_or(all)
+        let is_operator = account.is_empty();
+        let unknown = ControlRights { control: is_operator, approve: is_operator };
+        self.account_rights.get(account).copied().unwrap_or(unknown)
+    }
+
+    /// Whether an account may drop files of a kind. What an account dropped before it left the
+    /// configuration is taken, if any account may drop it.
+    pub(super) fn may_drop(&self, account: &str, kind: Kind) -> bool {
+        let is_usual = !matches!(kind, Kind::PrivacyRequests | Kind::Control);
+        match self.account_kinds.get(account) {
+            Some(kinds) => kinds.contains(&kind),
+            None => is_usual || account.is_empty(),
+        }
     }
 
     pub fn profile(&self, name: &str) -> Option<&ProfileSettings> {
@@ -108,6 +120,7 @@ impl TenantSettings {
             channels: self.channels.clone(),
             default_category: profile.default_category,
             templates: self.templates.clone(),
+            max_age: self.max_age,
             now,
         }
     }
@@ -200,4 +213,23 @@ pub enum RowIdScope {
     Tenant,
     Profile,
     File,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::intake::testing;
+
+    #[test]
+    fn an_account_that_left_the_configuration_may_ask_for_nothing() {
+        let tenant = testing::tenant("acme");
+        let may = |account: &str| {
+            let ControlRights { control, approve } = tenant.may(account);
+            let drops = |kind| tenant.may_drop(account, kind);
+            (control, approve, drops(Kind::Messages), drops(Kind::Control))
+        };
+        assert_eq!(may("gone"), (false, false, true, false));
+        // Who writes into the folders on this machine is the operator.
+        assert_eq!(may(""), (true, true, true, true));
+    }
 }

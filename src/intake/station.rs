@@ -1,6 +1,6 @@
 //! The station's loop: look, claim, read, conclude.
 
-use std::collections::{BTreeMap, BTreeSet, HashSet, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet, VecDeque};
 use std::error::Error;
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -16,18 +16,21 @@ use tokio::time::Instant;
 use super::IntakeError;
 use super::attempt::{Done, Reading};
 use super::concluding::Desk;
-use super::expected::Settled;
+use super::doorbell::Doorbell;
+use super::expected::SettledDays;
+use super::half::Checked;
 use super::inbox::{Inbox, profile_of};
+use super::late::Orphan;
 use super::marker::{acts_on_others, is_marker, let_markers_wait};
-use super::pairs::{Group, pair_up};
-use super::ready::{Doorbell, Readiness, Sightings};
+use super::pairs::{Group, kind_of, pair_up};
+use super::ready::{Readiness, Sightings};
 use super::retries::Retries;
 use super::settings::{MinProof, ProfileSettings, Settings, TenantSettings};
 use super::watch::InboxWatch;
 use crate::batch::BatchState;
 use crate::codes::ReasonCode;
 use crate::files::Root;
-use crate::model::{BatchId, FileState, Kind, TenantId};
+use crate::model::{BatchId, FileState, Kind, Lane, Realm, TenantId};
 use crate::spool::Spool;
 use crate::store::{BatchRecord, ControlRecord, Facts, Store};
 use crate::telemetry::Metrics;
@@ -35,7 +38,9 @@ use crate::worker::{Progress, Worker, blocking};
 use crate::world::World;
 
 /// How long a file that cannot be taken through rests before the next try.
-const REST: Duration = Duration::from_secs(5);
+pub(super) const REST: Duration = Duration::from_secs(5);
+/// How long a released file waits before its first answers are looked for again.
+const UNANSWERED: Duration = Duration::from_secs(1);
 
 /// Whom intake wakes when a batch was concluded.
 #[derive(Debug, Clone, Default)]
@@ -49,36 +54,40 @@ type Tidied = (TenantId, Result<bool, IntakeError>);
 
 /// The station.
 pub struct Intake {
-    settings: Settings,
+    pub(super) settings: Settings,
     pub(super) desk: Desk,
-    world: Arc<World>,
+    pub(super) world: Arc<World>,
     metrics: Arc<Metrics>,
     doorbell: Arc<Doorbell>,
     nudges: Nudges,
     watch: InboxWatch,
     pub(super) sightings: Sightings,
-    /// Tenants whose inbox is to be looked through, and when.
-    looks: BTreeMap<(Timestamp, TenantId), ()>,
+    /// Inboxes that are to be looked through, and when.
+    looks: BTreeMap<(Timestamp, Lane), ()>,
     /// Claimed and not yet read, in the order of their claims.
-    waiting: VecDeque<(Timestamp, BatchRecord)>,
-    /// Tenants of which a file is being read: one at a time, so that "same again" is well defined.
-    busy: HashSet<TenantId>,
-    reading: FuturesUnordered<BoxFuture<'static, Done>>,
+    pub(super) waiting: VecDeque<(Timestamp, BatchRecord)>,
+    /// Inboxes of which a file is being read: one at a time, so that "same again" is well defined.
+    pub(super) busy: HashSet<Lane>,
+    pub(super) reading: FuturesUnordered<BoxFuture<'static, Done>>,
+    /// Where the files stood that are being read.
+    pub(super) being_read: HashMap<BatchId, (TenantId, String)>,
+    /// Archives that are looked through before they are claimed: the tenant is busy meanwhile.
+    pub(super) checking: FuturesUnordered<BoxFuture<'static, Checked>>,
     /// Of files that failed and are tried again.
-    retries: Retries,
-    /// What is being read is read alone.
-    alone: bool,
+    pub(super) retries: Retries,
     /// Expected files of which nothing is left to say today.
-    settled: Settled,
+    pub(super) settled: SettledDays,
     finished: Vec<Done>,
     /// Tenants whose memory of row ids may have become too scattered.
     untidy: BTreeSet<TenantId>,
     /// One tenant at a time, beside all else.
     tidying: FuturesUnordered<BoxFuture<'static, Tidied>>,
     /// The held files are to be looked through.
-    look_at_holds: bool,
+    pub(super) look_at_holds: bool,
+    /// When again, since a released file waits for its first answers.
+    holds_due: Timestamp,
     /// A released file waits until another one of its tenant is read.
-    released_waits: bool,
+    pub(super) released_waits: bool,
     recovered: bool,
     next_rescan: Instant,
 }
@@ -119,13 +128,15 @@ impl Intake {
             waiting: VecDeque::new(),
             busy: HashSet::new(),
             reading: FuturesUnordered::new(),
+            being_read: HashMap::new(),
+            checking: FuturesUnordered::new(),
             retries: Retries::default(),
-            alone: false,
-            settled: Settled::new(),
+            settled: SettledDays::new(),
             finished: Vec::new(),
             untidy: BTreeSet::new(),
             tidying: FuturesUnordered::new(),
             look_at_holds: true,
+            holds_due: Timestamp::MAX,
             released_waits: false,
             recovered: false,
             next_rescan,
@@ -137,15 +148,9 @@ impl Intake {
         let (desk, tenants) = (self.desk.clone(), self.settings.data_dir.join("tenants"));
         let unread = blocking(move || -> Result<Vec<BatchRecord>, IntakeError> {
             desk.sweep_row_ids()?;
-            let mut kept = Vec::new();
-            for record in desk.store.batches_in(&[BatchState::Claimed, BatchState::Released])? {
-                if record.state == BatchState::Released
-                    || desk.resume_claim(&tenants.join(record.tenant.as_str()), &record)?
-                {
-                    kept.push(record);
-                }
-            }
-            Ok(kept)
+            let mut kept = desk.store.open_batches()?;
+            kept.retain(|b| matches!(b.state, BatchState::Claimed | BatchState::Released));
+            desk.resume_claims(&tenants, kept)
         })
         .await?;
         let now = self.world.clock.now();
@@ -164,15 +169,14 @@ impl Intake {
         while let Ok(seen) = self.watch.signs.try_recv() {
             self.sightings.sign(&seen.tenant, &seen.path, seen.sign, now);
         }
-        for tenant in self.doorbell.take() {
-            // It rings for released files, too.
-            self.look_at_holds = true;
-            self.looks.insert((now, tenant), ());
+        self.look_at_holds |= self.doorbell.take_released() || self.holds_due <= now;
+        for lane in self.doorbell.take() {
+            self.look_again(&lane, now);
         }
         let rescan = self.world.clock.instant() >= self.next_rescan;
         if rescan {
             for tenant in self.settings.tenants.all().keys() {
-                self.looks.insert((now, tenant.clone()), ());
+                self.look_at_both(tenant, now);
             }
             self.watch.add_all();
             self.look_at_holds = true;
@@ -189,13 +193,14 @@ impl Intake {
         let (desk, tenants) = (self.desk.clone(), self.settings.tenants.clone());
         let now = self.world.clock.now();
         let seen = blocking(move || desk.look_at_holds(&tenants, now)).await?;
+        self.holds_due = if seen.unanswered { now + UNANSWERED } else { Timestamp::MAX };
         for record in seen.refused {
             self.tell_of_hold(&record, "held file refused");
             self.nudges.outbox.notify_one();
         }
         for record in seen.released {
             let waits = self.waiting.iter().any(|(_, waiting)| waiting.id == record.id);
-            if self.busy.contains(&record.tenant) {
+            if self.busy.contains(&record.inbox_lane()) {
                 // It may be the one that is being read.
                 self.released_waits = true;
             } else if !waits {
@@ -211,7 +216,7 @@ impl Intake {
         tracing::info!(tenant = %record.tenant, batch = %record.id, file = record.name(), by, "{what}");
     }
 
-    /// Looks through the inboxes that are due and claims at most one file of each idle tenant.
+    /// Looks through the inboxes that are due and claims at most one file of each idle one.
     async fn look(&mut self) -> Result<bool, IntakeError> {
         let now = self.world.clock.now();
         let mut due = HashSet::new();
@@ -221,45 +226,57 @@ impl Intake {
             due.insert(entry.remove_entry().0.1);
         }
         let mut claimed = false;
-        for id in due {
-            let waiting = self.waiting.iter().any(|(_, record)| record.tenant == id);
-            // A busy tenant is looked at again when its file is done.
-            let Some(tenant) = self.settings.tenants.of(&id).filter(|_| !waiting) else { continue };
-            if self.busy.contains(&id) {
-                continue;
-            }
-            match self.look_at(&tenant, now).await {
+        for lane in due {
+            let waiting = self.waiting.iter().any(|(_, record)| record.inbox_lane() == lane);
+            // A busy inbox is looked at again when its file is done.
+            let tenant = self.settings.tenants.of(&lane.0).filter(|_| !waiting);
+            let Some(tenant) = tenant.filter(|_| !self.busy.contains(&lane)) else { continue };
+            match self.look_at(&tenant, &lane, now).await {
                 Ok(found) => claimed |= found,
                 Err(error) if error.is_fatal() => return Err(error),
                 Err(error) => {
-                    tracing::error!(tenant = %id, error = &error as &dyn Error, "inbox cannot be read");
-                    self.look_again(&id, now + REST);
+                    let error = &error as &dyn Error;
+                    tracing::error!(tenant = %lane.0, error, "inbox cannot be read");
+                    self.look_again(&lane, now + REST);
                 }
             }
         }
         Ok(claimed)
     }
 
-    fn look_again(&mut self, tenant: &TenantId, at: Timestamp) {
-        self.looks.insert((at, tenant.clone()), ());
+    fn look_at_both(&mut self, tenant: &TenantId, at: Timestamp) {
+        for realm in Realm::ALL {
+            self.looks.insert((at, (tenant.clone(), realm)), ());
+        }
+    }
+
+    pub(super) fn look_again(&mut self, lane: &Lane, at: Timestamp) {
+        self.looks.insert((at, lane.clone()), ());
     }
 
     async fn look_at(
         &mut self,
         tenant: &Arc<TenantSettings>,
+        lane: &Lane,
         now: Timestamp,
     ) -> Result<bool, IntakeError> {
-        if self.claim_cut(tenant, now).await? {
+        if self.claim_cut(tenant, lane, now).await? {
             return Ok(true);
         }
-        let Some((group, ready)) = self.next_file(tenant, now).await? else { return Ok(false) };
+        let next = self.next_file(tenant, lane, now).await?;
+        let Some((group, ready)) = next else { return Ok(false) };
         if ready.ready_at > now {
-            self.look_again(&tenant.id, ready.ready_at);
+            self.look_again(lane, ready.ready_at);
             return Ok(false);
         }
-        if self.is_half_an_archive(tenant, &group.file, &ready).await? {
-            self.look_again(&tenant.id, now);
-            return Ok(true);
+        if self.is_unchecked(tenant, &group.file, &ready) {
+            if self.checking.len() < self.settings.files_at_once {
+                self.busy.insert(lane.clone());
+                self.check_archive(tenant, lane, group.file);
+            } else {
+                self.look_again(lane, now + REST);
+            }
+            return Ok(false);
         }
         let (code, message) = ready.given_up.map_or((None, String::new()), |(c, m)| (Some(c), m));
         let state = code.map(|_| FileState::Rejected);
@@ -279,7 +296,7 @@ impl Intake {
         })
         .await?;
         let Some(record) = claimed else {
-            self.look_again(&tenant.id, now);
+            self.look_again(lane, now);
             return Ok(true);
         };
         self.claimed(record, now);
@@ -313,7 +330,8 @@ impl Intake {
 
     fn claimed(&mut self, record: BatchRecord, now: Timestamp) {
         let (tenant, batch) = (&record.tenant, record.id);
-        tracing::info!(%tenant, %batch, file = record.name(), "file claimed");
+        let test = record.realm().is_test().then_some(true);
+        tracing::info!(%tenant, %batch, file = record.name(), test, "file claimed");
         self.metrics.files_claimed.inc();
         self.waiting.push_back((now, record));
         self.nudges.outbox.notify_one();
@@ -323,11 +341,21 @@ impl Intake {
     async fn claim_cut(
         &mut self,
         tenant: &TenantSettings,
+        lane: &Lane,
         now: Timestamp,
     ) -> Result<bool, IntakeError> {
         let (desk, id) = (self.desk.clone(), tenant.id.clone());
         let uploads = blocking(move || desk.store.cut_uploads(&id)).await?;
-        let Some(cut) = uploads.into_iter().next() else { return Ok(false) };
+        let mut uploads = uploads.into_iter().filter(|cut| Realm::of_path(&cut.path) == lane.1);
+        let Some(cut) = uploads.next() else { return Ok(false) };
+        let (desk, data_dir) = (self.desk.clone(), self.settings.data_dir.clone());
+        let name = cut.path.rsplit('/').next().unwrap_or(&cut.path);
+        if kind_of(tenant, name, cut.bytes).is_some() {
+            // Half a sidecar says nothing, and sidecars get no answer; the notice told of it.
+            blocking(move || desk.drop_cut(&data_dir, &cut)).await?;
+            self.look_again(lane, now);
+            return Ok(true);
+        }
         let message = format!("the upload was cut after {} bytes and not continued", cut.bytes);
         let (state, code) = (Some(FileState::Held), Some(ReasonCode::FileIncomplete));
         let record = BatchRecord {
@@ -335,11 +363,10 @@ impl Intake {
             facts: Facts { state, code, message, ..Facts::default() },
             ..self.new_batch(tenant, cut.path.clone(), cut.since, now)
         };
-        let (desk, data_dir) = (self.desk.clone(), self.settings.data_dir.clone());
         let claimed = blocking(move || desk.claim_cut(&data_dir, record, &cut)).await?;
         match claimed {
             Some(record) => self.claimed(record, now),
-            None => self.look_again(&tenant.id, now),
+            None => self.look_again(lane, now),
         }
         Ok(true)
     }
@@ -352,12 +379,15 @@ impl Intake {
     async fn next_file(
         &mut self,
         tenant: &Arc<TenantSettings>,
+        lane: &Lane,
         now: Timestamp,
     ) -> Result<Option<(Group, Readiness)>, IntakeError> {
         let (tree, desk, owner) = (self.tree(&tenant.id), self.desk.clone(), Arc::clone(tenant));
+        let (realm, known) = (lane.1, self.sightings.trailers.remove(lane).unwrap_or_default());
         let inbox = blocking(move || -> Result<Inbox, IntakeError> {
             let failed = |source| IntakeError::Inbox { tenant: owner.id.to_string(), source };
-            let inbox = Inbox::look(&Root::open(&tree).map_err(failed)?, &desk.store, &owner)?;
+            let tree = Root::open(&tree).map_err(failed)?;
+            let inbox = Inbox::look(&tree, &desk.store, &owner, realm, &known)?;
             for (path, version) in &inbox.unanswerable {
                 desk.note_unanswerable(&owner.id, path, *version, now)?;
             }
@@ -365,7 +395,8 @@ impl Intake {
         })
         .await?;
         let paths: HashSet<String> = inbox.files.iter().map(|file| file.path.clone()).collect();
-        self.sightings.keep_only(&tenant.id, &paths);
+        self.sightings.keep_only(lane, &paths);
+        self.sightings.trailers.insert(lane.clone(), inbox.trailers);
         let paired = pair_up(tenant, inbox.files);
         let mut files = Vec::new();
         // An empty file is whole however its end was seen.
@@ -383,34 +414,25 @@ impl Intake {
         for sidecar in paired.orphans {
             let profile = profile_of(tenant, &sidecar.base);
             let (whole_at, given_up) = self.sightings.orphan(&tenant.id, &sidecar, profile, now);
-            if whole_at <= now && given_up.ready_at > now {
-                late.push((sidecar.clone(), given_up.received_at));
+            if whole_at <= now {
+                late.push(Orphan {
+                    sidecar: sidecar.clone(),
+                    arrived: given_up.received_at,
+                    is_over: given_up.ready_at <= now,
+                    not_of: self.sightings.held_against(&tenant.id, &sidecar.file),
+                });
             }
             let ready_at = if whole_at > now { whole_at } else { given_up.ready_at };
             let group = Group { file: sidecar.file, sidecars: Vec::new() };
             files.push((group, Readiness { ready_at, ..given_up }));
         }
-        for path in self.settle_late(tenant, late, now).await? {
+        for path in self.settle_orphans(tenant, late, now).await? {
             files.retain(|(group, _)| group.file.path != path);
         }
         let_markers_wait(&mut files);
         Ok(files.into_iter().min_by_key(|(group, ready)| {
             (ready.ready_at, acts_on_others(tenant, &group.file.path), group.file.path.clone())
         }))
-    }
-
-    /// Says which expected files did not come.
-    async fn miss_expected(&mut self) -> Result<(), IntakeError> {
-        let (desk, tenants) = (self.desk.clone(), self.settings.tenants.all());
-        let (now, mut settled) = (self.world.clock.now(), std::mem::take(&mut self.settled));
-        let (settled, result) = blocking(move || {
-            let said = |tenant| desk.miss_expected(tenant, now, &mut settled);
-            let result = tenants.values().map(Arc::as_ref).try_for_each(said);
-            (settled, result)
-        })
-        .await;
-        self.settled = settled;
-        result
     }
 
     /// Starts reading what waits, as far as there is room.
@@ -424,8 +446,8 @@ impl Intake {
                 self.waiting.push_back((now + Duration::from_secs(60), record));
                 continue;
             };
-            self.alone = self.retries.is_read_alone(&record);
-            self.busy.insert(record.tenant.clone());
+            self.busy.insert(record.inbox_lane());
+            self.being_read.insert(record.id, (record.tenant.clone(), record.path.clone()));
             let how = self.retries.begin(&record);
             let (desk, world) = (self.desk.clone(), Arc::clone(&self.world));
             let reading = Reading { desk, tenant, world, record, now };
@@ -435,36 +457,23 @@ impl Intake {
         started
     }
 
-    /// The file that waits longest; one that is read alone comes first, once nothing else is read.
-    fn next_to_read(&mut self, now: Timestamp) -> Option<BatchRecord> {
-        let is_free = |(at, record): &(Timestamp, BatchRecord)| {
-            *at <= now && !self.busy.contains(&record.tenant)
-        };
-        let mut files = self.waiting.iter();
-        let alone = files.position(|file| is_free(file) && self.retries.is_read_alone(&file.1));
-        if (alone.is_some() || self.alone) && !self.reading.is_empty() {
-            return None;
-        }
-        let at = alone.or_else(|| self.waiting.iter().position(is_free))?;
-        Some(self.waiting.remove(at)?.1)
-    }
-
     fn settle(&mut self, done: Done) -> Result<(), IntakeError> {
         let now = self.world.clock.now();
-        self.busy.remove(&done.tenant);
-        self.look_again(&done.tenant, now);
+        self.busy.remove(&done.lane);
+        self.look_again(&done.lane, now);
         self.look_at_holds |= std::mem::take(&mut self.released_waits);
         let batch = done.batch.id;
+        self.being_read.remove(&batch);
         match done.result {
             Ok(record) => {
                 // It may be the number that a held file waits for.
                 self.look_at_holds |= record.facts.next_seq.is_some();
                 self.retries.done(batch);
                 self.count(&record);
-                self.untidy.insert(done.tenant);
+                self.untidy.insert(done.lane.0);
                 if record.facts.kind == Some(Kind::Control) {
-                    // A held file that was let go on is read again.
-                    self.doorbell.ring(&record.tenant);
+                    // It may have let a held file go on.
+                    self.look_at_holds = true;
                 }
                 self.nudges.outbox.notify_one();
                 self.nudges.dispatch.notify_one();
@@ -472,7 +481,7 @@ impl Intake {
             Err(error) if error.is_fatal() => return Err(error),
             Err(error) => {
                 self.retries.failed(&done.batch, &error);
-                tracing::error!(tenant = %done.tenant, %batch, error = &error as &dyn Error,
+                tracing::error!(tenant = %done.lane.0, %batch, error = &error as &dyn Error,
                     "file cannot be taken through; it is tried again");
                 self.waiting.push_back((now + REST, done.batch));
             }
@@ -514,7 +523,8 @@ impl Intake {
         tracing::info!(tenant = %record.tenant, batch = %record.id, file = record.name(), state,
             code = facts.code.map_or("", ReasonCode::as_str), rows = facts.rows_total,
             accepted = facts.rows_accepted, rejected = facts.rows_rejected,
-            duplicate = facts.rows_duplicate, "file judged");
+            duplicate = facts.rows_duplicate, test = record.realm().is_test().then_some(true),
+            "file judged");
         if let Some(code) = facts.code.filter(|code| code.is_limit()) {
             self.metrics.limit_hits.of([code.as_str()]).inc();
         }
@@ -522,9 +532,10 @@ impl Intake {
         if record.state == BatchState::Held {
             return;
         }
-        self.metrics.rows.of(["accepted"]).inc_by(facts.rows_accepted);
-        self.metrics.rows.of(["rejected"]).inc_by(facts.rows_rejected);
-        self.metrics.rows.of(["duplicate"]).inc_by(facts.rows_duplicate);
+        let test = record.realm().yes_no();
+        self.metrics.rows.of(["accepted", test]).inc_by(facts.rows_accepted);
+        self.metrics.rows.of(["rejected", test]).inc_by(facts.rows_rejected);
+        self.metrics.rows.of(["duplicate", test]).inc_by(facts.rows_duplicate);
     }
 }
 
@@ -552,17 +563,15 @@ impl Worker for Intake {
     }
 
     async fn stop(&mut self, _deadline: Instant) -> Result<(), Box<dyn Error + Send + Sync>> {
-        let (desk, cut) = (self.desk.clone(), self.retries.cut());
-        let take_back = move || {
-            cut.into_iter()
-                .try_for_each(|(batch, tries)| desk.store.set_tries(batch, tries).map(|_| ()))
-        };
-        Ok(blocking(take_back).await?)
+        Ok(self.take_back_tries().await?)
     }
 
     async fn wait_for_work(&mut self) {
         let clock = &self.world.clock;
         let mut wake = self.next_rescan;
+        if self.holds_due < Timestamp::MAX {
+            wake = wake.min(clock.instant() + clock.until(self.holds_due));
+        }
         if let Some(((at, _), ())) = self.looks.first_key_value() {
             wake = wake.min(clock.instant() + clock.until(*at));
         }
@@ -574,6 +583,7 @@ impl Worker for Intake {
         }
         tokio::select! {
             Some(done) = self.reading.next() => self.finished.push(done),
+            Some(checked) = self.checking.next() => self.checked(checked),
             Some(tidied) = self.tidying.next() => self.tidied(tidied),
             () = self.doorbell.rung() => {}
             () = tokio::time::sleep_until(wake) => {}

@@ -15,8 +15,8 @@ use crate::batch::BatchState;
 use crate::batch::{Guards, SequenceRule, Thresholds};
 #[cfg(test)]
 use crate::model::BatchId;
-use crate::model::{Category, ChannelKind};
-use crate::policy::{Consent, MARKETING_WINDOW, MaxAge};
+use crate::model::{Category, ChannelKind, MaxAge};
+use crate::policy::{Consent, MARKETING_WINDOW};
 use crate::records::ReadSettings;
 use crate::report::Answer;
 #[cfg(test)]

@@ -1,9 +1,7 @@
 //! The text of a packed file or a workbook, checked and laid beside the original.
-//!
-//! What is laid out is needed until the answers are written, so it is durable before the batch is.
 
 use std::fs::File;
-use std::io::{self, BufWriter, Read};
+use std::io::Read;
 
 use sha2::{Digest, Sha256};
 
@@ -13,7 +11,7 @@ use super::prepare::Unprepared;
 use super::settings::ProfileSettings;
 use crate::model::FileForm;
 use crate::records::{UnpackError, unpack, write_first_sheet};
-use crate::spool::BatchFolder;
+use crate::spool::{BatchFolder, SpoolError};
 
 const BUFFER_BYTES: usize = 256 << 10;
 
@@ -37,6 +35,12 @@ impl From<IntakeError> for Unprepared {
     }
 }
 
+impl From<SpoolError> for Unprepared {
+    fn from(error: SpoolError) -> Unprepared {
+        Unprepared::Failed(error.into())
+    }
+}
+
 impl From<UnpackError> for Unprepared {
     fn from(error: UnpackError) -> Unprepared {
         match error {
@@ -53,41 +57,29 @@ pub(super) fn lay_out(
     identity: &Identity<'_>,
     profile: &ProfileSettings,
 ) -> Result<Laid, Unprepared> {
-    let mut form = identity.form;
-    if identity.packing.is_none() && form != FileForm::Workbook {
+    let Identity { packing, form, .. } = *identity;
+    if packing.is_none() && form != FileForm::Workbook {
         return Ok(Laid { form, original: None });
     }
-    let original = original(folder)?;
-    let limits = &profile.read.limits;
+    let (original, settings) = (original(folder)?, &profile.read);
     folder.remove_unpacked().map_err(IntakeError::from)?;
-    if let Some(packing) = identity.packing {
-        let (input, mut out) = through(folder)?;
-        let inside = unpack(packing, input, original.bytes, limits, &mut out)?;
-        finish(out)?;
-        // The outer name may say it; else the name in the archive does.
-        form = if form == FileForm::Delimited { inside } else { form };
-    }
+    let inside = packing.map(|packing| {
+        folder.lay_out(|input, mut out| -> Result<FileForm, Unprepared> {
+            Ok(unpack(packing, input, original.bytes, &settings.limits, &mut out)?)
+        })
+    });
+    // The outer name may say it; else the name in the archive does.
+    let form = match inside.transpose()? {
+        Some(inside) if form == FileForm::Delimited => inside,
+        _ => form,
+    };
     if form == FileForm::Workbook {
-        let (input, mut out) = through(folder)?;
-        let bytes = input.metadata().map_err(|source| IntakeError::Input { source })?.len();
-        write_first_sheet(input, bytes, &profile.read, &mut out)?;
-        finish(out)?;
+        folder.lay_out(|input, mut out| -> Result<(), Unprepared> {
+            let bytes = input.metadata().map_err(UnpackError::Read)?.len();
+            Ok(write_first_sheet(input, bytes, settings, &mut out)?)
+        })?;
     }
-    folder.sync().map_err(IntakeError::from)?;
     Ok(Laid { form, original: Some(original) })
-}
-
-/// The text as it lies there so far, and where the next one goes: an open file outlives its name.
-fn through(folder: &BatchFolder) -> Result<(File, BufWriter<File>), IntakeError> {
-    let input = File::open(folder.text()).map_err(|source| IntakeError::Input { source })?;
-    folder.remove_unpacked()?;
-    let out = File::create(folder.unpacked()).map_err(|source| IntakeError::Unpack { source })?;
-    Ok((input, BufWriter::with_capacity(BUFFER_BYTES, out)))
-}
-
-fn finish(out: BufWriter<File>) -> Result<(), IntakeError> {
-    let written = out.into_inner().map_err(io::IntoInnerError::into_error);
-    written.and_then(|file| file.sync_data()).map_err(|source| IntakeError::Unpack { source })
 }
 
 /// Size and digest of a claimed file as it was received.

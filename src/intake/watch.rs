@@ -8,9 +8,10 @@ use notify::event::{AccessKind, AccessMode, EventKind, ModifyKind, RenameMode};
 use notify::{Event, RecommendedWatcher, RecursiveMode, Watcher};
 use tokio::sync::mpsc::{Receiver, Sender, channel};
 
-use super::ready::{Doorbell, Sign};
+use super::doorbell::Doorbell;
+use super::ready::Sign;
 use crate::files::is_temporary_name;
-use crate::model::TenantId;
+use crate::model::{Realm, TenantId};
 
 /// Signs that may wait; what does not fit is found by the rescan.
 const SIGNS_MAX: usize = 4096;
@@ -60,12 +61,14 @@ impl InboxWatch {
     pub(super) fn add_all(&mut self) {
         let Some(watcher) = &mut self.watcher else { return };
         for entry in std::fs::read_dir(&self.tenants).into_iter().flatten().flatten() {
-            let inbox = entry.path().join("inbox");
-            if !self.known.insert(inbox.clone()) {
-                continue;
-            }
-            if let Err(error) = watcher.watch(&inbox, RecursiveMode::Recursive) {
-                tracing::warn!(%error, "an inbox cannot be watched; only rescans find its files");
+            for realm in Realm::ALL {
+                let inbox = entry.path().join(format!("{}inbox", realm.root()));
+                if !self.known.insert(inbox.clone()) {
+                    continue;
+                }
+                if let Err(error) = watcher.watch(&inbox, RecursiveMode::Recursive) {
+                    tracing::warn!(%error, "an inbox cannot be watched; only rescans find its files");
+                }
             }
         }
     }
@@ -97,8 +100,8 @@ fn pass_on(base: &Path, event: &Event, sender: &Sender<Seen>, doorbell: &Doorbel
         _ => None,
     };
     for path in &event.paths {
-        if let Some((tenant, _)) = inbox_path(base, path) {
-            doorbell.ring(&tenant);
+        if let Some((tenant, path)) = inbox_path(base, path) {
+            doorbell.ring_at(&tenant, &path);
         }
     }
     if let Some((path, sign)) = signed

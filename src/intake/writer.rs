@@ -3,25 +3,65 @@
 use jiff::Timestamp;
 
 use super::IntakeError;
+use super::same_again::Marks;
+use crate::policy::Verdict;
 use crate::records::{FileProblem, RowError};
 use crate::spool::{
-    BatchFolder, ChunkBuilder, DuplicateMark, LogWriter, RowHead, StoredProblem, StoredRow,
+    BatchFolder, Chunk, ChunkBuilder, DuplicateMark, LogReader, LogWriter, Position, RowHead,
+    RowState, StoredProblem, StoredRow, StreamedLog,
 };
 use crate::store::ChunkRecord;
 
-use super::same_again::Marks;
+/// What is foreseen of accepted rows.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(super) struct Outlook {
+    pub(super) accepted: u64,
+    pub(super) suppressed: u64,
+    pub(super) deferred: u64,
+    /// Of rows that are to be sent.
+    pub(super) first_send_at: Option<Timestamp>,
+    /// When dispatch has to look at the first of them, whatever becomes of it.
+    due: Option<Timestamp>,
+}
+
+impl Outlook {
+    pub(super) fn add(&mut self, verdict: Verdict, now: Timestamp) {
+        let (due, is_sent) = match verdict {
+            Verdict::Send => (now, true),
+            Verdict::Wait { until, .. } => (until, true),
+            Verdict::Suppress(_) | Verdict::Expire => (now, false),
+        };
+        let suppressed = matches!(verdict, Verdict::Suppress(_));
+        let deferred = matches!(verdict, Verdict::Wait { .. });
+        self.join(Outlook {
+            accepted: 1,
+            suppressed: suppressed.into(),
+            deferred: deferred.into(),
+            first_send_at: is_sent.then_some(due),
+            due: Some(due),
+        });
+    }
+
+    fn join(&mut self, other: Outlook) {
+        let first = |one: Option<Timestamp>, other| one.into_iter().chain(other).min();
+        self.accepted += other.accepted;
+        self.suppressed += other.suppressed;
+        self.deferred += other.deferred;
+        self.first_send_at = first(self.first_send_at, other.first_send_at);
+        self.due = first(self.due, other.due);
+    }
+}
 
 /// Rows go to chunks, problems to their own file; nothing counts before `finish`.
 #[derive(Debug)]
 pub(super) struct RowWriter {
-    rows: LogWriter,
+    rows: StreamedLog,
     problems: LogWriter,
     builder: ChunkBuilder,
     chunks: Vec<ChunkRecord>,
-    /// Of the chunk that is being filled.
-    open: u32,
-    deferred: u32,
-    due: Option<Timestamp>,
+    /// Of each chunk, and of the one that is being filled.
+    outlooks: Vec<Outlook>,
+    outlook: Outlook,
     problem_lines: u64,
     warnings: u64,
 }
@@ -30,13 +70,12 @@ impl RowWriter {
     /// Begins anew: what an unfinished try left in the folder is emptied.
     pub(super) fn create(folder: &BatchFolder) -> Result<RowWriter, IntakeError> {
         Ok(RowWriter {
-            rows: LogWriter::create(&folder.rows())?,
+            rows: StreamedLog::create(&folder.rows())?,
             problems: LogWriter::create(&folder.problems())?,
             builder: ChunkBuilder::default(),
             chunks: Vec::new(),
-            open: 0,
-            deferred: 0,
-            due: None,
+            outlooks: Vec::new(),
+            outlook: Outlook::default(),
             problem_lines: 0,
             warnings: 0,
         })
@@ -47,17 +86,15 @@ impl RowWriter {
         Ok(())
     }
 
-    /// Adds the next row; `due` where it is accepted, with whether it has to wait until then.
+    /// Adds the next row; where it is accepted, with what policy says of it now.
     pub(super) fn push(
         &mut self,
         row: &StoredRow<'_>,
-        due: Option<(Timestamp, bool)>,
+        verdict: Option<(Verdict, Timestamp)>,
     ) -> Result<(), IntakeError> {
         self.builder.push(row);
-        if let Some((at, waits)) = due {
-            self.open += 1;
-            self.deferred += u32::from(waits);
-            self.due = Some(self.due.map_or(at, |due| due.min(at)));
+        if let Some((verdict, now)) = verdict {
+            self.outlook.add(verdict, now);
         }
         if self.builder.is_full() { self.end_chunk() } else { Ok(()) }
     }
@@ -71,18 +108,21 @@ impl RowWriter {
     pub(super) fn end_chunk(&mut self) -> Result<(), IntakeError> {
         let Some((body, first_row, rows)) = self.builder.take() else { return Ok(()) };
         let position = self.rows.append(ChunkBuilder::KIND, body)?;
-        self.chunks.push(ChunkRecord {
+        let outlook = std::mem::take(&mut self.outlook);
+        let chunk = ChunkRecord {
             number: self.chunks.len() as u32,
             offset: position.offset,
             bytes: position.bytes,
             first_row,
             rows,
             duplicates: None,
-            open: std::mem::take(&mut self.open),
-            deferred: std::mem::take(&mut self.deferred),
-            resendable: 0,
-            due: self.due.take(),
-        });
+            open: 0,
+            deferred: 0,
+            resendable: Some(0),
+            due: None,
+        };
+        self.chunks.push(foreseen(chunk, outlook));
+        self.outlooks.push(outlook);
         Ok(())
     }
 
@@ -138,33 +178,62 @@ impl RowWriter {
         self.warnings
     }
 
-    /// Lays the marks over the chunks, syncs everything and gives the chunks.
-    pub(super) fn finish(
-        mut self,
+    /// What is foreseen of all accepted rows.
+    pub(super) fn outlook(&self) -> Outlook {
+        let mut all = self.outlook;
+        self.outlooks.iter().for_each(|outlook| all.join(*outlook));
+        all
+    }
+
+    /// Lays the marks over the chunks: nothing more is foreseen of the rows that are duplicates after
+    /// all. `decide` is policy's word on any other.
+    pub(super) fn mark(
+        &mut self,
         folder: &BatchFolder,
-        marks: Option<Marks>,
-    ) -> Result<Vec<ChunkRecord>, IntakeError> {
+        mut marks: Marks,
+        (decide, now): (&dyn Fn(&StoredRow<'_>) -> Verdict, Timestamp),
+    ) -> Result<(), IntakeError> {
         self.end_chunk()?;
-        if let Some(mut marks) = marks {
-            let log = LogWriter::create(&folder.duplicates())?;
-            for chunk in &mut self.chunks {
-                let found = marks.of_chunk(chunk.first_row, chunk.rows)?;
-                if found.is_empty() {
-                    continue;
-                }
-                let at = log.append(DuplicateMark::KIND, &DuplicateMark::encode(&found))?;
-                chunk.duplicates = Some((at.offset, at.bytes));
-                chunk.open -= found.len() as u32;
-                chunk.deferred = chunk.deferred.min(chunk.open);
-                if chunk.open == 0 {
-                    chunk.due = None;
+        let log = LogWriter::create(&folder.duplicates())?;
+        let rows = LogReader::open(&folder.rows())?;
+        for (record, outlook) in self.chunks.iter_mut().zip(&mut self.outlooks) {
+            let found = marks.of_chunk(record.first_row, record.rows)?;
+            if found.is_empty() {
+                continue;
+            }
+            let at = log.append(DuplicateMark::KIND, &DuplicateMark::encode(&found))?;
+            let nothing_is_left = found.len() as u64 == outlook.accepted;
+            *outlook = Outlook::default();
+            let position = Position { offset: record.offset, bytes: record.bytes };
+            let left = match nothing_is_left {
+                true => None,
+                false => Some(Chunk::read(&rows, position, None)?),
+            };
+            let left = left.as_ref().map(Chunk::rows).transpose()?.unwrap_or_default();
+            for (index, row) in left.iter().enumerate() {
+                let is_marked =
+                    found.binary_search_by_key(&index, |mark| mark.index as usize).is_ok();
+                if row.state == RowState::Accepted && !is_marked {
+                    outlook.add(decide(row), now);
                 }
             }
-            log.sync()?;
+            *record = foreseen(record.clone(), *outlook);
+            record.duplicates = Some((at.offset, at.bytes));
         }
-        self.rows.sync()?;
+        Ok(log.sync()?)
+    }
+
+    /// Syncs everything and gives the chunks.
+    pub(super) fn finish(mut self, folder: &BatchFolder) -> Result<Vec<ChunkRecord>, IntakeError> {
+        self.end_chunk()?;
+        self.rows.finish()?;
         self.problems.sync()?;
         folder.sync()?;
         Ok(self.chunks)
     }
+}
+
+fn foreseen(chunk: ChunkRecord, outlook: Outlook) -> ChunkRecord {
+    let Outlook { accepted, deferred, due, .. } = outlook;
+    ChunkRecord { open: accepted as u32, deferred: deferred as u32, due, ..chunk }
 }

@@ -74,6 +74,16 @@ pub struct Attempt {
     pub detail: String,
     /// True where a server answered 250 after the dot: status `sent` instead of `submitted`.
     pub left_provider: bool,
+    /// What is known at once of a message that was accepted.
+    pub receipt: Option<Receipt>,
+}
+
+/// A provider's later word on a message that it took.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Receipt {
+    Delivered,
+    Read,
+    Bounced(ReasonCode),
 }
 
 impl Attempt {
@@ -85,6 +95,7 @@ impl Attempt {
             provider_code: String::new(),
             detail: detail.into(),
             left_provider: false,
+            receipt: None,
         }
     }
 }

@@ -1,9 +1,11 @@
 //! One spelling for a name, wherever people write it.
 
-/// The name of a column or placeholder: trimmed, lower case, space and hyphen as underscore.
+/// The name of a column or placeholder: trimmed, lower case, space and hyphen as underscore. A byte order
+/// mark that another program left before it is trimmed, too.
 pub fn normalise_name(name: &str) -> String {
     let underscore = |c: char| if matches!(c, ' ' | '-') { '_' } else { c };
-    name.trim().chars().map(underscore).flat_map(char::to_lowercase).collect()
+    let is_around = |c: char| c.is_whitespace() || c == '\u{feff}';
+    name.trim_matches(is_around).chars().map(underscore).flat_map(char::to_lowercase).collect()
 }
 
 #[cfg(test)]
@@ -15,6 +17,7 @@ mod tests {
         for (given, want) in [
             (" First Name ", "first_name"),
             ("first-name", "first_name"),
+            ("\u{feff} e-mail", "e_mail"),
             ("STRASSE", "strasse"),
             ("Größe", "größe"),
         ] {

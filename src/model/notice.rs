@@ -3,6 +3,7 @@
 use jiff::Timestamp;
 use jiff::fmt::temporal::DateTimePrinter;
 
+use super::Realm;
 use crate::codes::{ReasonCode, Severity};
 
 /// Longest text of a cell, in bytes: a line must fit into a stored record.
@@ -12,6 +13,8 @@ const CELL_MAX_BYTES: usize = 512;
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Notice {
     pub at: Timestamp,
+    /// Where the file was dropped: the notice stands in the outbox beside.
+    pub realm: Realm,
     pub severity: Severity,
     /// Where one of the codes says it.
     pub code: Option<ReasonCode>,
@@ -24,11 +27,17 @@ pub struct Notice {
 }
 
 impl Notice {
-    /// A warning with a code and its own advice.
+    /// A warning with a code and its own advice, about a file that is meant.
     pub fn warning(at: Timestamp, code: ReasonCode, file: &str, message: String) -> Notice {
         let hint = code.advice().to_owned();
         let severity = Severity::Warning;
-        Notice { at, severity, code: Some(code), file: file.to_owned(), message, hint }
+        let (realm, code, file) = (Realm::Real, Some(code), file.to_owned());
+        Notice { at, realm, severity, code, file, message, hint }
+    }
+
+    /// The same about a file of the inbox in which `path` lies.
+    pub fn in_realm_of(self, path: &str) -> Notice {
+        Notice { realm: Realm::of_path(path), ..self }
     }
 
     /// The cells behind `spec` and `seq`, in the order of the contract.

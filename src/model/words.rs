@@ -4,6 +4,8 @@
 
 use std::fmt;
 
+use super::Realm;
+
 /// Gives a closed list of words its text, both ways, from one table.
 macro_rules! words {
     ($(#[$meta:meta])* $name:ident { $($(#[$vmeta:meta])* $variant:ident = $text:literal,)+ }) => {
@@ -148,6 +150,27 @@ words! {
     /// A numbered series of answers that belongs to no single file.
     Stream {
         Notices = "notices",
+        /// The same about files that are only tried out.
+        TestNotices = "test/notices",
+    }
+}
+
+impl Stream {
+    pub fn notices(realm: Realm) -> Stream {
+        match realm {
+            Realm::Real => Stream::Notices,
+            Realm::Test => Stream::TestNotices,
+        }
+    }
+
+    /// Whose outbox it stands in.
+    pub fn realm(self) -> Realm {
+        Realm::of_path(self.as_str())
+    }
+
+    /// How its files' names begin.
+    pub fn name(self) -> &'static str {
+        Realm::within(self.as_str())
     }
 }
 

@@ -3,7 +3,7 @@
 use std::io;
 
 use crate::model::TenantId;
-use crate::records::ReadError;
+use crate::records::{ReadError, UnpackError};
 use crate::spool::SpoolError;
 use crate::store::StoreError;
 
@@ -21,6 +21,10 @@ pub enum OutboxError {
     /// A fault of this program.
     #[error("writing the answer panicked")]
     Panicked,
+    #[error("unpack the original again")]
+    Unpack(#[from] UnpackError),
+    #[error("render what the batch would send")]
+    Rehearsal(#[source] Box<dyn std::error::Error + Send + Sync>),
     #[error("tenant {0} is not configured")]
     UnknownTenant(TenantId),
 }

@@ -18,17 +18,13 @@ use crate::store::{BatchRecord, Store};
 pub(super) const PROGRESS_EVERY: Duration = Duration::from_secs(5);
 /// Younger batches show nothing: a quick file's progress would only flicker.
 const YOUNG: SignedDuration = SignedDuration::from_secs(1);
-/// Records read from the store at a time.
+/// Chunks read from the store at a time.
 const PAGE: usize = 256;
 
 /// What was shown last of the batches that are open.
 #[derive(Debug, Default)]
 pub(super) struct ProgressFiles {
     shown: HashMap<BatchId, Shown>,
-    /// All batches up to this one have ended and need no look: ids grow with time.
-    ended: Option<BatchId>,
-    /// Except these, which are or were held.
-    held: BTreeSet<BatchId>,
 }
 
 #[derive(Debug, Clone, Copy)]
@@ -45,11 +41,6 @@ struct Sums {
 }
 
 impl ProgressFiles {
-    /// A batch that had ended is open again.
-    pub(super) fn reopened(&mut self, batch: BatchId) {
-        self.ended = self.ended.filter(|ended| *ended < batch);
-    }
-
     /// Writes what is due. A file that cannot be written is left for the next time.
     pub(super) fn tick(
         &mut self,
@@ -58,57 +49,13 @@ impl ProgressFiles {
         settings: &Settings,
         now: Timestamp,
     ) -> Result<(), OutboxError> {
-        let mut open = self.show_held(store, spool, settings, now)?;
-        let (mut after, mut all_ended) = (self.ended, true);
-        loop {
-            let page = store.batches(after, PAGE)?;
-            let Some(last) = page.last() else { break };
-            after = Some(last.id);
-            for record in page {
-                if self.held.contains(&record.id) {
-                    continue;
-                }
-                if record.state == BatchState::Held {
-                    self.held.insert(record.id);
-                }
-                let is_open = is_open(record.state);
-                all_ended &= !is_open;
-                if all_ended {
-                    self.ended = Some(record.id);
-                }
-                if is_open {
-                    open.insert(record.id);
-                    self.show(store, spool, settings, record, now)?;
-                }
-            }
+        let open = store.open_batches()?;
+        let ids: BTreeSet<BatchId> = open.iter().map(|record| record.id).collect();
+        self.shown.retain(|batch, _| ids.contains(batch));
+        for record in open {
+            self.show(store, spool, settings, record, now)?;
         }
-        self.shown.retain(|batch, _| open.contains(batch));
         Ok(())
-    }
-
-    /// Shows those that were held and go on, and forgets those that ended. Gives what is open.
-    fn show_held(
-        &mut self,
-        store: &Store,
-        spool: &Spool,
-        settings: &Settings,
-        now: Timestamp,
-    ) -> Result<BTreeSet<BatchId>, OutboxError> {
-        let mut open = BTreeSet::new();
-        for batch in self.held.clone() {
-            let state = store.batch(batch)?.map(|record| (record.state, record));
-            match state {
-                Some((state, record)) if is_open(state) => {
-                    open.insert(batch);
-                    self.show(store, spool, settings, record, now)?;
-                }
-                Some((BatchState::Held, _)) => {}
-                _ => {
-                    self.held.remove(&batch);
-                }
-            }
-        }
-        Ok(open)
     }
 
     fn show(
@@ -210,11 +157,6 @@ impl OpenBatch {
             }
         }
     }
-}
-
-/// Being read, or being sent.
-fn is_open(state: BatchState) -> bool {
-    matches!(state, BatchState::Claimed | BatchState::Released | BatchState::Running)
 }
 
 /// Rows per second since the last look.

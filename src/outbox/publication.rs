@@ -2,16 +2,17 @@
 
 use std::fs::File;
 use std::io::{ErrorKind, Write};
+use std::sync::Arc;
 
 use jiff::civil::Date;
 
 use super::OutboxError;
-use super::settings::{Settings, TenantAnswers};
+use super::settings::{Rehearse, Settings, TenantAnswers};
 use super::style::AnswerStyle;
-use crate::batch::Publication;
+use crate::batch::{BatchState, Publication};
 use crate::files::AnswerTree;
-use crate::model::{BatchId, FileState};
-use crate::records::ReadError;
+use crate::model::{BatchId, FileForm, FileState};
+use crate::records::{Packing, ReadError, UnpackError, unpack, write_first_sheet};
 use crate::report::{Ack, Answer, Progress, Subject};
 use crate::spool::{BatchFolder, Spool};
 use crate::store::{BatchRecord, Store};
@@ -33,6 +34,7 @@ pub(super) struct OpenBatch {
     pub(super) folder: BatchFolder,
     pub(super) tree: AnswerTree,
     pub(super) tenant: TenantAnswers,
+    pub(super) rehearse: Rehearse,
     style: AnswerStyle,
 }
 
@@ -49,7 +51,8 @@ impl OpenBatch {
         let folder = spool.batch(record.id);
         let style = tenant.style(&record.facts.profile);
         let (store, spool) = (store.clone(), spool.clone());
-        Ok(OpenBatch { store, spool, record, folder, tree, tenant, style })
+        let rehearse = Arc::clone(&settings.rehearse);
+        Ok(OpenBatch { store, spool, record, folder, tree, tenant, rehearse, style })
     }
 
     /// Does it; true where that put an answer into the outbox.
@@ -75,6 +78,7 @@ impl OpenBatch {
                 }
             }
             Publication::Ack => self.acknowledge().map(|()| true),
+            Publication::Rendered => self.publish(Answer::Rendered, |out| self.write_rendered(out)),
             Publication::Result => {
                 let done = self.publish(Answer::Result, |out| self.write_result(out))?;
                 self.remove_progress()?;
@@ -123,7 +127,8 @@ impl OpenBatch {
     /// a hold or one that was asked for again, the batch's id tells whose it is when a newer file has
     /// taken the name over.
     fn written_name(&self, answer: Answer) -> Result<String, OutboxError> {
-        let after_ack = matches!(answer, Answer::Result | Answer::Final | Answer::Summary);
+        let after_ack =
+            matches!(answer, Answer::Rendered | Answer::Result | Answer::Final | Answer::Summary);
         let is_late = after_ack || self.was_held() || self.record.control.reported;
         if is_late && !self.owns_name()? && (after_ack || !self.is_still_shown()?) {
             let pattern = self.style.pattern(answer);
@@ -231,17 +236,43 @@ impl OpenBatch {
         Ok(self.tree.supersede(&self.record.answer_folder(), &late, self.date())?)
     }
 
-    /// The text of the file: in the batch's folder, or in the archive. What was unpacked is not kept.
+    /// The text of the file: in the batch's folder, or in the archive. What was unpacked is kept no longer
+    /// than until the ACK; as long as the file itself is there, it is laid out again.
     fn original(&self) -> Result<Option<File>, OutboxError> {
-        match File::open(self.folder.text()) {
-            Err(error) if error.kind() == ErrorKind::NotFound => {}
-            result => return Ok(Some(result?)),
-        }
         let ending = self.record.name().rsplit_once('.').map_or("", |(_, ending)| ending);
-        if PACKED.iter().any(|packed| ending.eq_ignore_ascii_case(packed)) {
-            return Ok(None);
+        let is_packed = PACKED.iter().any(|packed| ending.eq_ignore_ascii_case(packed));
+        if is_packed && !self.folder.unpacked().exists() {
+            if !self.folder.input().exists() {
+                return Ok(None);
+            }
+            match self.lay_out() {
+                // It was read before: there is nothing more to say of it.
+                Err(OutboxError::Unpack(UnpackError::Refused(_))) => return Ok(None),
+                result => result?,
+            }
         }
-        self.archived(self.record.name())
+        match File::open(self.folder.text()) {
+            Err(error) if error.kind() == ErrorKind::NotFound => self.archived(self.record.name()),
+            result => Ok(Some(result?)),
+        }
+    }
+
+    /// Lays out what is in a packed file or workbook, as intake did.
+    fn lay_out(&self) -> Result<(), OutboxError> {
+        let settings = self.read_settings()?;
+        if let Some(packing) = Packing::of_name(self.record.name()) {
+            let bytes = self.record.facts.bytes;
+            self.folder.lay_out(|input, mut out| -> Result<_, OutboxError> {
+                Ok(unpack(packing, input, bytes, &settings.limits, &mut out)?)
+            })?;
+        }
+        if self.record.facts.form == FileForm::Workbook {
+            self.folder.lay_out(|input, mut out| -> Result<_, OutboxError> {
+                let bytes = input.metadata()?.len();
+                Ok(write_first_sheet(input, bytes, &settings, &mut out)?)
+            })?;
+        }
+        Ok(())
     }
 
     /// The file, or one that came with it, out of the archive.
@@ -281,9 +312,14 @@ impl OpenBatch {
         }
         self.tree.publish::<OutboxError>(&folder, &name, |out| Ok(out.write_all(&bytes)?))?;
         match self.record.facts.state {
-            Some(FileState::Accepted | FileState::AcceptedWithErrors) => Ok(()),
-            _ => self.remove_progress(),
+            Some(FileState::Accepted | FileState::AcceptedWithErrors) => return Ok(()),
+            // It may wait for days, and what is in it be a hundred times as large.
+            Some(FileState::Held) if self.record.state == BatchState::Held => {
+                self.folder.remove_unpacked()?;
+            }
+            _ => {}
         }
+        self.remove_progress()
     }
 
     /// True where the ACK that stands there is about this batch, whatever it says.
@@ -334,6 +370,7 @@ impl OpenBatch {
             duplicate_of: facts.duplicate_of,
             errors_file: &errors,
             rejected_file: &rejected,
+            test: record.realm().is_test(),
             x: &facts.x,
         };
         Ok(ack.write(out)?)

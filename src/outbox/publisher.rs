@@ -83,19 +83,15 @@ impl Worker for Publisher {
     async fn work(&mut self) -> Result<worker::Progress, Box<dyn Error + Send + Sync>> {
         let now = self.world.clock.instant();
         if now >= self.next_tick {
-            self.next_tick = now + PROGRESS_EVERY;
             self.held_up = Arc::default();
             self.tick().await?;
+            // Counted from its end: however long a look at open batches takes, answers have their turn.
+            self.next_tick = self.world.clock.instant() + PROGRESS_EVERY;
         }
         let (press, held_up) = (self.press.clone(), Arc::clone(&self.held_up));
         match worker::blocking(move || press.next(&held_up)).await? {
             Step::Nothing => Ok(worker::Progress::Idle),
-            Step::Done(batch, publication) => {
-                if publication == Publication::Recall {
-                    self.progress.reopened(batch);
-                }
-                Ok(worker::Progress::Busy)
-            }
+            Step::Done => Ok(worker::Progress::Busy),
             Step::HeldUp(name) => {
                 Arc::make_mut(&mut self.held_up).insert(name);
                 Ok(worker::Progress::Busy)
@@ -124,7 +120,7 @@ impl Worker for Publisher {
 /// What one look at the store's orders led to.
 enum Step {
     Nothing,
-    Done(BatchId, Publication),
+    Done,
     HeldUp(AnswerName),
 }
 
@@ -146,7 +142,7 @@ impl Press {
         let (tenant, batch) = (record.tenant.clone(), record.id);
         let answer = publication.as_str();
         match self.perform(record, publication) {
-            Ok(()) => Ok(Step::Done(batch, publication)),
+            Ok(()) => Ok(Step::Done),
             Err(OutboxError::Store(error)) => Err(error.into()),
             // The ACK behind them is worth more than lines that cannot be written.
             Err(error) if error.is_lasting() && DISPENSABLE.contains(&publication) => {
@@ -154,7 +150,7 @@ impl Press {
                 tracing::error!(%tenant, %batch, answer, error,
                     "answer cannot be written; the file is answered without it");
                 self.store.published(batch, publication)?;
-                Ok(Step::Done(batch, publication))
+                Ok(Step::Done)
             }
             Err(error) => {
                 let error = &error as &dyn Error;
@@ -180,8 +176,9 @@ impl Press {
             let (tenant, file) = (&record.tenant, record.name());
             let state = record.facts.state.map_or("", FileState::as_str);
             let code = record.facts.code.map_or("", ReasonCode::as_str);
-            self.metrics.files_answered.of([state]).inc();
-            tracing::info!(%tenant, batch = %record.id, file, state, code, "file answered");
+            self.metrics.files_answered.of([state, record.realm().yes_no()]).inc();
+            let test = record.realm().is_test().then_some(true);
+            tracing::info!(%tenant, batch = %record.id, file, state, code, test, "file answered");
         }
         Ok(())
     }

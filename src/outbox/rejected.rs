@@ -10,7 +10,7 @@ use super::publication::OpenBatch;
 use super::rows::BatchRows;
 use crate::codes::{ReasonCode, Severity};
 use crate::model::FileState;
-use crate::records::{MANIFEST_MAX_BYTES, Manifest, RejectedRow, write_rejects};
+use crate::records::{MANIFEST_MAX_BYTES, Manifest, ReadSettings, RejectedRow, write_rejects};
 use crate::spool::{RowState, StoredRow};
 use crate::store::ChunkRecord;
 
@@ -38,17 +38,23 @@ impl OpenBatch {
         Ok(Manifest::parse(&json, self.record.name()).ok())
     }
 
+    /// How the file was read.
+    pub(super) fn read_settings(&self) -> Result<ReadSettings, OutboxError> {
+        let settings = (self.tenant.read_settings)(&self.record.facts.profile);
+        // Files that were read by an earlier version kept nothing.
+        let before = self.folder.read_as()?.and_then(|json| serde_json::from_slice(&json).ok());
+        Ok(match before {
+            Some(before) => settings.reading_as(before),
+            None => settings,
+        })
+    }
+
     pub(super) fn write_rejected(
         &self,
         mut original: File,
         out: &mut dyn Write,
     ) -> Result<(), OutboxError> {
-        let mut settings = (self.tenant.read_settings)(&self.record.facts.profile);
-        // Files that were read by an earlier version kept nothing.
-        let before = self.folder.read_as()?;
-        if let Some(before) = before.and_then(|json| serde_json::from_slice(&json).ok()) {
-            settings = settings.reading_as(before);
-        }
+        let mut settings = self.read_settings()?;
         settings.kind = self.record.facts.kind.unwrap_or(settings.kind);
         if let Some(manifest) = self.manifest()? {
             manifest.announce(&mut settings);

@@ -2,13 +2,14 @@
 
 use std::collections::{HashMap, HashSet};
 use std::io::Write;
+use std::ops::ControlFlow;
 
 use super::OutboxError;
 use super::publication::OpenBatch;
 use super::rows::{BatchRows, open_log};
 use crate::codes::ReasonCode;
 use crate::model::{Kind, Status, message_id_for};
-use crate::report::{ResultFile, ResultLine, Summary};
+use crate::report::{RenderedFile, ResultFile, ResultLine, Summary};
 use crate::spool::{OutcomeLog, RowOutcome, RowState, StoredRow};
 use crate::store::Tally;
 
@@ -23,6 +24,20 @@ impl OpenBatch {
         })
     }
 
+    /// One line per message that would be sent.
+    pub(super) fn write_rendered(&self, out: &mut dyn Write) -> Result<(), OutboxError> {
+        let rows = BatchRows::open(&self.store, self.record.id, &self.folder)?;
+        let (name, batch) = (self.record.name(), self.record.id);
+        let mut file = RenderedFile::start(out, name, batch, rows.x_columns())?;
+        let mut written = Ok(());
+        (self.rehearse)(&self.record, &mut |row, message| {
+            written = file.write(row.row_id, &message, &row.x);
+            if written.is_ok() { ControlFlow::Continue(()) } else { ControlFlow::Break(()) }
+        })
+        .map_err(OutboxError::Rehearsal)?;
+        Ok(written?)
+    }
+
     pub(super) fn write_summary(&self, out: &mut dyn Write) -> Result<(), OutboxError> {
         let rows = BatchRows::open(&self.store, self.record.id, &self.folder)?;
         let (mut tally, mut parts) = (Tally::default(), 0);
@@ -34,7 +49,7 @@ impl OpenBatch {
         })?;
         let (file, batch) = (self.record.name(), self.record.id);
         let rows = &|status| tally.of(status);
-        Ok(Summary { file, batch, rows, parts }.write(out)?)
+        Ok(Summary { file, batch, rows, test: self.record.realm().is_test(), parts }.write(out)?)
     }
 
     fn each_outcome(
@@ -117,10 +132,17 @@ impl OpenBatch {
             deferred_until: outcome.and_then(|o| o.deferred_until),
             submitted_at: outcome.and_then(|o| o.submitted_at),
             sent_at: outcome.and_then(|o| o.sent_at),
+            delivered_at: outcome.filter(|o| reached(o)).and_then(|o| o.ended_at),
+            read_at: outcome.filter(|o| o.status == Status::Read).and_then(|o| o.ended_at),
             ended_at: outcome.and_then(|o| o.ended_at),
             x: &row.x,
         })
     }
+}
+
+/// A receipt came with the provider's answer: the row ended with it.
+fn reached(outcome: &RowOutcome) -> bool {
+    matches!(outcome.status, Status::Delivered | Status::Read)
 }
 
 /// Parts that a provider took, and may charge for; 0 where it took none.

@@ -1,18 +1,30 @@
 //! What the publisher must know of tenants.
 
 use std::collections::BTreeMap;
+use std::error::Error;
 use std::fmt;
+use std::ops::ControlFlow;
 use std::path::PathBuf;
 use std::sync::Arc;
 
 use jiff::tz::TimeZone;
 
 use super::style::AnswerStyle;
-use crate::model::TenantId;
+use crate::model::{OutgoingMessage, TenantId};
 use crate::records::ReadSettings;
+use crate::spool::StoredRow;
+use crate::store::BatchRecord;
 
 /// Finds a tenant's settings as they are now; `None` where it is not configured (any more).
 pub type TenantLookup = Arc<dyn Fn(&TenantId) -> Option<TenantAnswers> + Send + Sync>;
+
+/// Is given the messages of a batch, each with its row, until it has enough.
+pub type EachMessage<'a> = &'a mut dyn FnMut(&StoredRow<'_>, OutgoingMessage) -> ControlFlow<()>;
+
+/// Tells what a batch would send. The room that sends knows it; answers only write it down.
+pub type Rehearse = Arc<
+    dyn Fn(&BatchRecord, EachMessage<'_>) -> Result<(), Box<dyn Error + Send + Sync>> + Send + Sync,
+>;
 
 /// Where answers go and how.
 #[derive(Clone)]
@@ -20,6 +32,7 @@ pub struct Settings {
     /// Holds `tenants/<tenant>/`, on one file system with the batches.
     pub data_dir: PathBuf,
     pub tenant: TenantLookup,
+    pub rehearse: Rehearse,
 }
 
 impl fmt::Debug for Settings {

@@ -15,8 +15,6 @@ use crate::store::{Store, StreamFile, StreamRecord};
 
 /// A line waits at most this long for others to come into the same file.
 const ROLL_AFTER: Duration = Duration::from_secs(60);
-/// The folder of all streams.
-const FOLDER: &str = "outbox";
 /// Lines read from the store at a time.
 const PAGE: usize = 500;
 
@@ -69,10 +67,12 @@ fn publish_next(
     let date = now.to_zoned(answers.timezone).date();
     let Some(file) = store.begin_stream_file(tenant, stream, date)? else { return Ok(()) };
     let name = StreamSheet::name(stream, file.date, file.number);
-    tree.publish(FOLDER, &name, |out| write(store, tenant, stream, &file, out))?;
+    let folder = format!("{}outbox", stream.realm().root());
+    tree.publish(&folder, &name, |out| write(store, tenant, stream, &file, out))?;
     store.end_stream_file(tenant, stream, &file, now)?;
     let lines = file.last_line + 1 - file.first_line;
-    tracing::info!(%tenant, file = name, lines, "stream published");
+    let test = stream.realm().is_test().then_some(true);
+    tracing::info!(%tenant, file = name, lines, test, "stream published");
     Ok(())
 }
 

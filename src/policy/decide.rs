@@ -1,13 +1,11 @@
 //! The decision about one row at one moment.
 
-use std::time::Duration;
-
 use jiff::Timestamp;
 use jiff::tz::TimeZone;
 
 use super::Window;
 use crate::codes::ReasonCode;
-use crate::model::{Category, ChannelKind};
+use crate::model::Category;
 
 /// Whose word counts for consent to marketing.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -16,34 +14,6 @@ pub enum Consent {
     Required,
     /// The operator takes the file's word.
     Asserted,
-}
-
-/// How long a message may wait once it was due, where the row does not say.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct MaxAge {
-    pub authentication: Duration,
-    pub email: Duration,
-    pub other: Duration,
-}
-
-impl Default for MaxAge {
-    fn default() -> MaxAge {
-        MaxAge {
-            authentication: Duration::from_secs(10 * 60),
-            email: Duration::from_secs(48 * 3600),
-            other: Duration::from_secs(24 * 3600),
-        }
-    }
-}
-
-/// When a message that became due at `due` has waited too long.
-pub fn expiry(age: &MaxAge, category: Category, channel: ChannelKind, due: Timestamp) -> Timestamp {
-    let wait = match (category, channel) {
-        (Category::Authentication, _) => age.authentication,
-        (_, ChannelKind::Email) => age.email,
-        _ => age.other,
-    };
-    due.saturating_add(wait).unwrap_or(Timestamp::MAX)
 }
 
 /// What the rules need to know of a row.
@@ -162,15 +132,5 @@ mod tests {
             },
             end,
         );
-    }
-
-    #[test]
-    fn expiry_counts_from_when_the_message_was_due() {
-        let due = time("2026-11-22T12:00:00Z");
-        let age = MaxAge::default();
-        let of = |category, channel| expiry(&age, category, channel, due).to_string();
-        assert_eq!(of(Category::Authentication, ChannelKind::Email), "2026-11-22T12:10:00Z");
-        assert_eq!(of(Category::Service, ChannelKind::Email), "2026-11-24T12:00:00Z");
-        assert_eq!(of(Category::Service, ChannelKind::Sms), "2026-11-23T12:00:00Z");
     }
 }

@@ -3,6 +3,7 @@
 use email_address::{EmailAddress, Options};
 use rlibphonenumber::{PHONE_NUMBER_UTIL, PhoneNumber, PhoneNumberFormat, Region};
 
+use super::e164::is_e164;
 use crate::codes::ReasonCode;
 
 /// Longest address a mail server takes (RFC 5321, 4.5.3.1.3, less the angle brackets).
@@ -129,6 +130,10 @@ fn ends_in_a_name(domain: &str) -> bool {
 
 /// Writes the number as E.164 behind `out`. `region` is the row's or the tenant's country.
 pub(super) fn phone(given: &str, region: Option<Region>, out: &mut String) -> Result<(), Fault> {
+    if is_e164(given) {
+        out.push_str(given);
+        return Ok(());
+    }
     let text = given.trim_start_matches('\'').trim();
     let text = text.strip_prefix("tel:").unwrap_or(text);
     if is_scientific(text) {
@@ -212,6 +217,9 @@ fn lost_plus() -> Fault {
 
 /// `4.915E+11` and `4,915E+11`: what a spreadsheet makes of a long number.
 pub(super) fn is_scientific(text: &str) -> bool {
+    if !text.starts_with(|c: char| c.is_ascii_digit()) {
+        return false;
+    }
     let Some((mantissa, exponent)) = text.split_once(['E', 'e']) else { return false };
     let exponent = exponent.strip_prefix('+').unwrap_or(exponent);
     let digits = |part: &str| !part.is_empty() && part.bytes().all(|b| b.is_ascii_digit());

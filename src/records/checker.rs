@@ -1,18 +1,19 @@
 //! From a record to a checked message: what makes a row of a `messages` file good.
 
+use jiff::Timestamp;
 use jiff::tz::TimeZone;
-use jiff::{SignedDuration, Timestamp};
 use rlibphonenumber::Region;
 
 use crate::codes::ReasonCode;
-use crate::model::{Category, ChannelKind, normalise_name};
+use crate::model::{Category, ChannelKind, MaxAge, normalise_name};
 
 use super::address;
 use super::directives::Directives;
-use super::layout::{Column, Layout, UNBUILT, standard_name, unwrapped};
+use super::layout::{Column, Layout, UNBUILT, standard_name};
 use super::message::{MessageRow, TenantContext};
 use super::moment::{self, Zones};
 use super::nearest::{did_you_mean, nearest};
+use super::own::unwrapped;
 use super::problem::{FileProblem, RowError, cut_value, either};
 use super::recipient;
 use super::record::Record;
@@ -54,6 +55,7 @@ pub struct MessageChecker {
     pub(super) channels: Vec<ChannelKind>,
     default_category: Option<Category>,
     templates: Templates,
+    max_age: MaxAge,
     now: Timestamp,
     date_format: Option<String>,
     zones: Zones,
@@ -95,6 +97,7 @@ impl MessageChecker {
             channels: tenant.channels,
             default_category: tenant.default_category,
             templates: Templates::new(tenant.templates, &layout),
+            max_age: tenant.max_age,
             now: tenant.now,
             date_format: settings.date_format.clone(),
             zones: Zones::new(),
@@ -169,6 +172,10 @@ impl MessageChecker {
     }
 }
 
+pub(super) fn is_country(text: &str) -> bool {
+    COUNTRIES.split(' ').any(|country| country.eq_ignore_ascii_case(text))
+}
+
 /// The region of a country that has telephone numbers.
 fn region(country: &str) -> Option<Region> {
     country.to_ascii_uppercase().parse().ok()
@@ -217,7 +224,7 @@ impl<'a> RowCheck<'a> {
     ) {
         let origin = &self.checker.origins[column as usize];
         let at = origin.position.filter(|_| origin.fixed.is_none());
-        let name = at.map_or(column.as_str(), |at| self.checker.layout.name_at(at)).to_owned();
+        let name = cut_value(at.map_or(column.as_str(), |at| self.checker.layout.name_at(at)));
         let value = cut_value(self.value(column));
         self.push(at, name, value, code, message.into(), hint.into());
     }
@@ -280,7 +287,8 @@ impl<'a> RowCheck<'a> {
 
     /// Cells in which a spreadsheet left an error instead of a value.
     fn damage(&mut self) {
-        if !self.record.text.as_bytes().contains(&b'#') {
+        // Looked through to the end: without a way out in the middle it goes by whole registers.
+        if !self.record.text.bytes().fold(false, |found, byte| found | (byte == b'#')) {
             return;
         }
         for (at, cell) in self.record.iter().enumerate() {
@@ -290,7 +298,7 @@ impl<'a> RowCheck<'a> {
                 let message = format!("the cell holds the spreadsheet error {}", cut_value(cell));
                 let code = ReasonCode::RowCellDamaged;
                 let hint = "widen or repair the column and export again".to_owned();
-                self.push(Some(at), name.to_owned(), cut_value(cell), code, message, hint);
+                self.push(Some(at), cut_value(name), cut_value(cell), code, message, hint);
             }
         }
     }
@@ -340,8 +348,7 @@ impl<'a> RowCheck<'a> {
         }
         message.country.push_str(given);
         message.country.make_ascii_uppercase();
-        let known = COUNTRIES.split(' ').any(|country| country == message.country);
-        if !known {
+        if !is_country(&message.country) {
             let text = format!("there is no country {:?}", cut_value(given));
             self.plain_fault(Column::Country, ReasonCode::RowCountryUnknown, text);
             return self.checker.region;
@@ -504,8 +511,8 @@ impl<'a> RowCheck<'a> {
             }
             Some(_) => {}
             None => {
-                let age = max_age(message.category, channel);
-                if due.checked_add(age).is_ok_and(|deadline| deadline <= now) {
+                let channel = channel.unwrap_or(ChannelKind::Email);
+                if self.checker.max_age.expiry(message.category, channel, due) <= now {
                     let text = format!("the message was due at {due} and is too old to be sent");
                     self.plain_fault(Column::SendAt, ReasonCode::RowTooLate, text);
                 }
@@ -523,15 +530,6 @@ fn trimmed(cell: &str) -> &str {
     }
 }
 
-/// How long after its due time a message without `expires_at` is still worth sending.
-fn max_age(category: Category, channel: Option<ChannelKind>) -> SignedDuration {
-    match (category, channel) {
-        (Category::Authentication, _) => SignedDuration::from_mins(10),
-        (_, Some(ChannelKind::Email) | None) => SignedDuration::from_hours(48),
-        _ => SignedDuration::from_hours(24),
-    }
-}
-
 /// `#NAME?`, `#REF!` and their kin, or a column too narrow for its number.
 fn is_damaged(cell: &str) -> bool {
     const ERRORS: [&str; 8] =
@@ -540,7 +538,7 @@ fn is_damaged(cell: &str) -> bool {
 }
 
 /// A language tag by its shape (RFC 5646, 2.1), underscore taken for hyphen.
-fn is_lang(tag: &str) -> bool {
+pub(super) fn is_lang(tag: &str) -> bool {
     let mut parts = tag.split(['-', '_']);
     let language = parts.next().unwrap_or_default();
     let letters = language.bytes().all(|b| b.is_ascii_alphabetic());

@@ -4,7 +4,7 @@ use jiff::Timestamp;
 use jiff::tz::TimeZone;
 
 use crate::codes::ReasonCode;
-use crate::model::{Category, ChannelKind};
+use crate::model::{Category, ChannelKind, MaxAge};
 
 use super::{
     MessageChecker, MessageRow, ReadSettings, Record, RecordReader, RowError, TemplateNeeds,
@@ -30,6 +30,7 @@ fn tenant() -> TenantContext {
             template("invoice", ChannelKind::Email, &["name"], Some(Category::Transactional)),
             template("ad", ChannelKind::Sms, &[], Some(Category::Marketing)),
         ],
+        max_age: MaxAge::default(),
         now: NOW.parse().unwrap(),
     }
 }

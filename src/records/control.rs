@@ -141,7 +141,7 @@ impl ControlChecker {
             row: record.row,
             row_id: String::new(),
             column: at.map(|at| at + 1),
-            column_name: at.map_or(column.as_str(), |at| self.layout.name_at(at)).to_owned(),
+            column_name: cut_value(at.map_or(column.as_str(), |at| self.layout.name_at(at))),
             code,
             message,
             value: cut_value(self.value(column, record)),
@@ -189,8 +189,8 @@ mod tests {
     fn a_control_header_needs_op_and_target() {
         for (header, expected) in [
             ("op,reason\n", "header.column_missing"),
-            ("email,text\n", "header.delimiter_unknown"),
-            ("cancel,file:a.csv\n", "header.delimiter_unknown"),
+            ("email,text\n", "header.column_missing"),
+            ("cancel,file:a.csv\n", "header.column_missing"),
         ] {
             match read(header) {
                 Err(ReadError::Refused(problems)) => {

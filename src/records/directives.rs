@@ -121,6 +121,11 @@ impl Directives {
         self.get("allow_duplicate") == Some("yes")
     }
 
+    /// The file is only to be tried out. Such a file is one of its own, however like another one.
+    pub fn is_test(&self) -> bool {
+        self.get("test") == Some("yes")
+    }
+
     /// A share of rows, 0 to 1.
     pub fn reject_threshold(&self) -> Option<f64> {
         self.get("reject_threshold")?.parse().ok()
@@ -208,7 +213,6 @@ fn check_value(
     }
     let unbuilt = match (key, value) {
         (NOTIFY, _) => true,
-        ("test", word) => word == "yes",
         ("mode", word) => word == "full",
         ("tz_mode", word) => word == "recipient",
         _ => false,
@@ -241,7 +245,7 @@ fn check_encoding(line: &DirectiveLine, actual: &str) -> Result<(), Box<FileProb
 }
 
 /// Whether the value is allowed, or what would be.
-fn allowed(key: &str, value: &str, zones: &Zones) -> Result<(), String> {
+pub(super) fn allowed(key: &str, value: &str, zones: &Zones) -> Result<(), String> {
     let one_of = |words: &[&str]| {
         if words.contains(&value) {
             return Ok(());
@@ -253,8 +257,7 @@ fn allowed(key: &str, value: &str, zones: &Zones) -> Result<(), String> {
         "rows" | "seq" => when(value.parse::<u64>().is_ok(), "write digits only"),
         "mode" => one_of(&["delta"]),
         "tz_mode" => one_of(&["fixed"]),
-        "test" => one_of(&["no"]),
-        "allow_duplicate" => one_of(&["yes", "no"]),
+        "test" | "allow_duplicate" => one_of(&["yes", "no"]),
         "dedupe" => one_of(&["none", "exact", "recipient"]),
         "channel" => when(
             ChannelKind::from_text(value).is_some(),
@@ -315,7 +318,7 @@ mod tests {
         for (text, code, hint) in [
             ("#rows=three", ReasonCode::HeaderDirectiveInvalid, "digits"),
             ("#rosw=3", ReasonCode::HeaderDirectiveInvalid, "did you mean `#rows`?"),
-            ("#test=yes", ReasonCode::HeaderDirectiveInvalid, "nothing of this file was sent"),
+            ("#test=maybe", ReasonCode::HeaderDirectiveInvalid, "use "),
             ("#mode=full", ReasonCode::HeaderDirectiveInvalid, "nothing of this file was sent"),
             ("#notify=a@b.example", ReasonCode::HeaderDirectiveInvalid, "nothing"),
             ("#tz=Mars/Base", ReasonCode::HeaderDirectiveInvalid, "IANA"),
@@ -332,6 +335,6 @@ mod tests {
             assert_eq!(problems[0].0, code, "{text}");
             assert!(problems[0].1.contains(hint), "{text}: {}", problems[0].1);
         }
-        assert_eq!(check("#rows=x\n#test=yes").unwrap_err().len(), 2);
+        assert_eq!(check("#rows=x\n#test=x").unwrap_err().len(), 2);
     }
 }

@@ -55,7 +55,6 @@ impl ReadSettings {
             return Ok(settings);
         }
         settings.delimiter = Some(b',');
-        settings.quote = Some(b'"');
         if form == FileForm::Objects {
             settings.skip_lines = 0;
             settings.header = HeaderMode::Columns(objects::columns(text, &settings)?);

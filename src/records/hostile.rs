@@ -10,7 +10,7 @@ use crate::codes::ReasonCode;
 use crate::model::FileForm;
 
 use super::{
-    Limits, Packing, ReadSettings, Record, RecordReader, RejectedRow, UnpackError, unpack,
+    Limits, Packing, ReadSettings, Record, RecordReader, RejectedRow, Step, UnpackError, unpack,
     write_first_sheet, write_rejects,
 };
 
@@ -71,8 +71,8 @@ fn changed_archives_come_out_within_their_limits_or_not_at_all() {
     }
 }
 
-#[test]
-fn changed_parts_of_a_workbook_are_read_or_refused() {
+/// The parts of a workbook, unpacked.
+fn parts() -> Vec<(String, Vec<u8>)> {
     let whole = fixture("workbook/inbox/messages/titled.xlsx");
     let mut zip = zip::ZipArchive::new(Cursor::new(whole)).unwrap();
     let mut parts = Vec::new();
@@ -82,17 +82,96 @@ fn changed_parts_of_a_workbook_are_read_or_refused() {
         std::io::copy(&mut part, &mut bytes).unwrap();
         parts.push((part.name().unwrap().into_owned(), bytes));
     }
+    parts
+}
+
+fn workbook(parts: &[(String, Vec<u8>)], method: CompressionMethod) -> Vec<u8> {
+    let mut out = ZipWriter::new(Cursor::new(Vec::new()));
+    for (name, bytes) in parts {
+        out.start_file(name, SimpleFileOptions::default().compression_method(method)).unwrap();
+        out.write_all(bytes).unwrap();
+    }
+    out.finish().unwrap().into_inner()
+}
+
+/// A packed workbook with these rows and one shared text, which does not pack so well that it is refused
+/// for that.
+fn repeating(text_bytes: usize, rows: &str) -> Vec<u8> {
+    let mut letters = Changes(4);
+    let mut letter = |_| b"\"ab,cdefghijklmnopqrstuvwxyz"[letters.next(28)] as char;
+    let text: String = (0..text_bytes).map(&mut letter).collect();
+    let sheet = format!(
+        "<?xml version=\"1.0\"?><worksheet xmlns=\"http://schemas.openxmlformats.org/spreadsheetml/2006/main\">\
+         <sheetData><row><c t=\"inlineStr\"><is><t>email</t></is></c><c t=\"inlineStr\"><is><t>text</t></is>\
+         </c></row>{rows}</sheetData></worksheet>"
+    );
+    let strings = format!(
+        "<?xml version=\"1.0\"?><sst xmlns=\"http://schemas.openxmlformats.org/spreadsheetml/2006/main\" \
+         count=\"1\" uniqueCount=\"1\"><si><t>{text}</t></si></sst>"
+    );
+    let mut parts = parts();
+    for (name, bytes) in &mut parts {
+        match name.as_str() {
+            "xl/sharedStrings.xml" => strings.as_bytes().clone_into(bytes),
+            "xl/worksheets/sheet1.xml" | "xl/worksheets/sheet2.xml" => {
+                sheet.as_bytes().clone_into(bytes);
+            }
+            _ => {}
+        }
+    }
+    workbook(&parts, CompressionMethod::Deflated)
+}
+
+fn text_of(workbook: &[u8]) -> Result<Vec<u8>, ReasonCode> {
+    let (bytes, mut text) = (workbook.len() as u64, Vec::new());
+    match write_first_sheet(Cursor::new(workbook), bytes, &ReadSettings::default(), &mut text) {
+        Ok(()) => Ok(text),
+        Err(UnpackError::Refused(problem)) => Err(problem.code),
+        Err(error) => panic!("{error:?}"),
+    }
+}
+
+#[test]
+fn a_row_of_a_workbook_that_stands_for_gigabytes_is_one_row_that_is_too_long() {
+    const CELL: &str = "<c t=\"s\"><v>0</v></c>";
+    let wide = format!("<row>{}</row>", CELL.repeat(16_383));
+    let fitting = format!("<row>{}</row>", CELL.repeat(2));
+    let text = text_of(&repeating(1_000_000, &format!("{wide}<row>{CELL}</row>"))).unwrap();
+    assert!(text.len() < 8 << 20, "{}", text.len());
+    let settings = ReadSettings::default().for_form(FileForm::Workbook, &text[..]).unwrap();
+    let mut reader = RecordReader::new(&text[..], settings.clone());
+    reader.open().unwrap();
+    let mut record = Record::new();
+    let Ok(Some(Step::Bad(error))) = reader.next(&mut record) else { panic!("not refused") };
+    assert_eq!((error.code, error.row), (ReasonCode::RowRecordTooLong, 1));
+    assert_eq!(rows(&text, &settings), Some(2), "the file goes on behind it");
+    // The same text in a row that may be so long is read.
+    let text = text_of(&repeating(30_000, &fitting)).unwrap();
+    assert_eq!(rows(&text, &settings), Some(1));
+}
+
+#[test]
+fn a_workbook_whose_text_is_far_longer_than_itself_is_refused() {
+    let last_column = |row: u32| format!("<row r=\"{row}\"><c r=\"XFD{row}\"><v>1</v></c></row>");
+    let padded: String = (2..130_000).map(last_column).collect();
+    match text_of(&repeating(2, &padded)) {
+        Ok(text) => assert!(text.len() < 100 << 20, "{}", text.len()),
+        Err(code) => assert_eq!(code, ReasonCode::FileArchiveInvalid),
+    }
+    let repeated = "<row><c t=\"s\"><v>0</v></c></row>".repeat(2000);
+    let refused = text_of(&repeating(500_000, &repeated));
+    assert_eq!(refused.map(|text| text.len()), Err(ReasonCode::FileArchiveInvalid));
+}
+
+#[test]
+fn changed_parts_of_a_workbook_are_read_or_refused() {
+    let parts = parts();
     let mut changes = Changes(2);
     for number in 0..CHANGES {
         let changed = changes.next(parts.len());
-        let mut out = ZipWriter::new(Cursor::new(Vec::new()));
-        let stored = SimpleFileOptions::default().compression_method(CompressionMethod::Stored);
-        for (at, (name, bytes)) in parts.iter().enumerate() {
-            out.start_file(name, stored).unwrap();
-            let bytes = if at == changed { changes.change(bytes) } else { bytes.clone() };
-            out.write_all(&bytes).unwrap();
-        }
-        let workbook = out.finish().unwrap().into_inner();
+        let mut all = parts.clone();
+        all[changed].1 = changes.change(&all[changed].1);
+        let workbook = workbook(&all, CompressionMethod::Stored);
         let (bytes, mut text) = (workbook.len() as u64, Vec::new());
         let settings = ReadSettings::default();
         match write_first_sheet(Cursor::new(workbook), bytes, &settings, &mut text) {

@@ -8,7 +8,8 @@ use crate::model::{Kind, normalise_name};
 use super::address;
 use super::directives::Directives;
 use super::nearest::{did_you_mean, nearest};
-use super::problem::FileProblem;
+use super::own::{Own, unwrapped};
+use super::problem::{FileProblem, cut_value};
 use super::record::Record;
 use super::settings::ReadSettings;
 
@@ -147,15 +148,6 @@ fn alias(name: &str) -> &str {
     ALIASES.iter().find(|(word, _)| *word == name).map_or(name, |(_, column)| column.as_str())
 }
 
-/// A template variable and where its value comes from.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct Variable {
-    name: String,
-    position: Option<usize>,
-    fixed: Option<String>,
-    default: String,
-}
-
 /// What each column of one file means.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Layout {
@@ -164,19 +156,20 @@ pub struct Layout {
     /// Fields a row may have when the surplus is empty: the trailing delimiter of every line.
     width_max: usize,
     positions: [Option<usize>; Column::COUNT],
-    extras: Vec<(String, usize)>,
-    variables: Vec<Variable>,
+    /// The `x_*` columns.
+    extras: Vec<Own>,
+    variables: Vec<Own>,
 }
 
 impl Layout {
-    /// Names of the `x_*` columns, in the file's order.
+    /// Names of the `x_*` columns, in the file's order; those that only the profile gives come last.
     pub fn x_columns(&self) -> impl Iterator<Item = &str> {
-        self.extras.iter().map(|(name, _)| name.as_str())
+        self.extras.iter().map(|extra| extra.name.as_str())
     }
 
     /// The `x_*` values of a row, in the order of `x_columns`.
     pub fn x_values<'a>(&'a self, record: &'a Record) -> impl Iterator<Item = &'a str> {
-        self.extras.iter().map(|(_, position)| record.get(*position).unwrap_or_default())
+        self.extras.iter().map(|extra| extra.unchanged(record))
     }
 
     /// Names of the template variables: `var_<name>`, and columns that are not known.
@@ -243,6 +236,12 @@ impl Layout {
             );
             return Err(vec![FileProblem::new(ReasonCode::HeaderTooManyColumns, message)]);
         }
+        let (bytes, most) =
+            (cells.iter().map(String::len).sum::<usize>(), settings.limits.record_max_bytes);
+        if bytes > most {
+            let message = format!("the names of the columns have more than {most} bytes together");
+            return Err(vec![FileProblem::new(ReasonCode::HeaderTooManyColumns, message)]);
+        }
         let mut building = Building {
             layout: Layout {
                 names: cells[..named].iter().map(|cell| cell.trim().to_owned()).collect(),
@@ -264,34 +263,13 @@ impl Layout {
         for (position, cell) in cells[..named].iter().enumerate() {
             building.place(position, cell, &standard_name(cell, &settings.columns));
         }
-        building.fixed_variables(settings);
+        building.given(settings);
         building.require(settings, directives);
         if building.problems.is_empty() {
             Ok((building.layout, building.warnings))
         } else {
             Err(building.problems)
         }
-    }
-}
-
-impl Variable {
-    fn value<'a>(&'a self, record: &'a Record) -> &'a str {
-        if let Some(fixed) = &self.fixed {
-            return fixed;
-        }
-        match self.position.and_then(|position| record.get(position)).map(unwrapped) {
-            Some("\\N") => "",
-            Some("") | None => &self.default,
-            Some(value) => value,
-        }
-    }
-}
-
-/// The text inside `="…"`, which spreadsheets write to keep leading zeros: nothing is lost.
-pub(super) fn unwrapped(cell: &str) -> &str {
-    match cell.strip_prefix("=\"").and_then(|rest| rest.strip_suffix('"')) {
-        Some(inner) if !inner.contains('"') => inner,
-        _ => cell,
     }
 }
 
@@ -313,7 +291,7 @@ pub(super) fn is_known(name: &str, kind: Kind) -> bool {
 }
 
 /// A header cell that is an address or a number rather than a name.
-pub(super) fn looks_like_data(cells: &[String], kind: Kind) -> Option<usize> {
+pub(super) fn looks_like_data(cells: &[String], settings: &ReadSettings) -> Option<usize> {
     let digits = |cell: &str| cell.bytes().filter(u8::is_ascii_digit).count();
     let is_address = |cell: &String| {
         let cell = unwrapped(cell.trim());
@@ -326,7 +304,8 @@ pub(super) fn looks_like_data(cells: &[String], kind: Kind) -> Option<usize> {
         let cell = cell.trim();
         digits(cell) >= 1 && cell.bytes().all(|b| b.is_ascii_digit() || b".,-/ ".contains(&b))
     };
-    let known = cells.iter().any(|cell| is_known(alias(&normalise_name(cell)), kind));
+    let is_name = |cell: &String| is_known(&standard_name(cell, &settings.columns), settings.kind);
+    let known = cells.iter().any(is_name);
     cells
         .iter()
         .position(is_address)
@@ -364,8 +343,8 @@ impl Building {
         // not.
         let key = variable.map_or_else(|| name.to_owned(), |variable| format!("var_{variable}"));
         if let Some(earlier) = self.taken.insert(key, position) {
-            let message =
-                format!("columns {} and {} both mean {name:?}", earlier + 1, position + 1);
+            let (first, second, name) = (earlier + 1, position + 1, cut_value(name));
+            let message = format!("columns {first} and {second} both mean {name:?}");
             let problem = FileProblem::new(ReasonCode::HeaderColumnTwice, message);
             return self.problems.push(problem.at_column(position, cell));
         }
@@ -374,37 +353,35 @@ impl Building {
         }
         match (Column::of_kind(name, self.kind), variable) {
             (Some(column), _) => self.layout.positions[column as usize] = Some(position),
-            (None, Some(variable)) => self.layout.variables.push(Variable {
-                name: variable.to_owned(),
-                position: Some(position),
-                fixed: None,
-                default: String::new(),
-            }),
-            (None, None) => self.layout.extras.push((name.to_owned(), position)),
+            (None, Some(variable)) => {
+                self.layout.variables.push(Own::new(variable, Some(position)));
+            }
+            (None, None) => self.layout.extras.push(Own::new(name, Some(position))),
         }
     }
 
-    /// Adds what a profile's `values` and `defaults` say about variables.
-    fn fixed_variables(&mut self, settings: &ReadSettings) {
+    /// Adds what a profile's `values` and `defaults` say about variables and `x_*` columns.
+    fn given(&mut self, settings: &ReadSettings) {
         let fixed = settings.values.iter().map(|pair| (pair, true));
         let defaults = settings.defaults.iter().map(|pair| (pair, false));
         for ((name, value), is_fixed) in fixed.chain(defaults) {
-            let name = normalise_name(name);
-            let Some(name) = name.strip_prefix("var_") else { continue };
-            let variables = &mut self.layout.variables;
-            let at = variables.iter().position(|v| v.name == name).unwrap_or_else(|| {
-                variables.push(Variable {
-                    name: name.to_owned(),
-                    position: None,
-                    fixed: None,
-                    default: String::new(),
-                });
-                variables.len() - 1
+            let name = standard_name(name, &[]);
+            if Column::of_kind(&name, self.kind).is_some() || name.starts_with('_') {
+                continue;
+            }
+            let (all, name) = match name.strip_prefix("var_") {
+                Some(variable) => (&mut self.layout.variables, variable),
+                None if is_known(&name, self.kind) => (&mut self.layout.extras, name.as_str()),
+                None => (&mut self.layout.variables, name.as_str()),
+            };
+            let at = all.iter().position(|own| own.name == name).unwrap_or_else(|| {
+                all.push(Own::new(name, None));
+                all.len() - 1
             });
             if is_fixed {
-                variables[at].fixed = Some(value.clone());
+                all[at].fixed = Some(value.clone());
             } else {
-                variables[at].default.clone_from(value);
+                all[at].default.clone_from(value);
             }
         }
     }
@@ -440,7 +417,7 @@ impl Building {
                     let name = self.layout.names[at].clone();
                     problem.at_column(at, &name).value(&name).hint(did_you_mean(column.as_str()))
                 }
-                None => problem.hint(hint),
+                None => problem.value(&self.layout.names.join(", ")).hint(hint),
             });
         }
     }
@@ -476,15 +453,16 @@ impl Building {
 }
 
 fn unknown(position: usize, cell: &str, name: &str, kind: Kind) -> FileProblem {
-    let message = format!("the column {:?} is not known", cell.trim());
+    let message = format!("the column {:?} is not known", cut_value(cell.trim()));
+    let shown = cut_value(name);
     let columns = Column::ALL.iter().filter(|column| column.is_of(kind));
     let hint = match nearest(name, columns.map(|column| column.as_str())) {
         Some(known) if kind == Kind::Control => {
             format!("{} It is ignored", did_you_mean(known))
         }
         None if kind == Kind::Control => "it is ignored".to_owned(),
-        Some(known) => format!("{} As it is, it is the variable {name}", did_you_mean(known)),
-        None => format!("it can be used as the template variable {name}"),
+        Some(known) => format!("{} As it is, it is the variable {shown}", did_you_mean(known)),
+        None => format!("it can be used as the template variable {shown}"),
     };
     FileProblem::new(ReasonCode::HeaderColumnUnknown, message).at_column(position, cell).hint(hint)
 }
@@ -559,7 +537,40 @@ mod tests {
             ("phone,text,2024", None),
         ] {
             let cells: Vec<String> = line.split(',').map(str::to_owned).collect();
-            assert_eq!(looks_like_data(&cells, Kind::Messages), expected, "{line}");
+            assert_eq!(looks_like_data(&cells, &ReadSettings::default()), expected, "{line}");
+        }
+    }
+
+    #[test]
+    fn a_number_beside_a_name_of_the_profile_is_a_name() {
+        let cells = ["2024".to_owned(), "Handy".to_owned()];
+        let columns = vec![("Handy".to_owned(), "phone".to_owned())];
+        let mapped = ReadSettings { columns, ..ReadSettings::default() };
+        assert_eq!(looks_like_data(&cells, &ReadSettings::default()), Some(0));
+        assert_eq!(looks_like_data(&cells, &mapped), None);
+    }
+
+    #[test]
+    fn values_and_defaults_of_a_profile_reach_variables_and_x_columns() {
+        let pair = |name: &str, value: &str| (name.to_owned(), value.to_owned());
+        let settings = ReadSettings {
+            values: vec![pair("x_sys", "ERP"), pair("City", "Berlin"), pair("x_run", "7")],
+            defaults: vec![pair("first_name", "Kunde"), pair("x_ref", "none"), pair("e-mail", "a")],
+            ..ReadSettings::default()
+        };
+        let cells = ["email", "text", "x_ref", "first_name", "x_sys"].map(str::to_owned);
+        let (layout, _) = Layout::build(&cells, &settings, &Directives::default()).unwrap();
+        assert_eq!(layout.x_columns().collect::<Vec<_>>(), ["x_ref", "x_sys", "x_run"]);
+        assert_eq!(layout.variable_names().collect::<Vec<_>>(), ["first_name", "city"]);
+        for (row, x, variables) in [
+            (["a", "b", " ", "", "own"], ["none", "ERP", "7"], ["Kunde", "Berlin"]),
+            (["a", "b", " r ", "Ann", ""], [" r ", "ERP", "7"], ["Ann", "Berlin"]),
+        ] {
+            let mut record = Record::new();
+            row.iter().for_each(|cell| record.push(cell));
+            assert_eq!(layout.x_values(&record).collect::<Vec<_>>(), x);
+            let found: Vec<&str> = layout.variables(&record).map(|(_, value)| value).collect();
+            assert_eq!(found, variables);
         }
     }
 }

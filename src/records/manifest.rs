@@ -88,6 +88,11 @@ impl Manifest {
         self.directives.iter().find(|(name, _)| name == key).map(|(_, value)| value.as_str())
     }
 
+    /// True where it says how the file is to be taken, and not only what it is.
+    pub fn asks(&self) -> bool {
+        self.directives.iter().any(|(name, _)| name != "rows")
+    }
+
     /// Lets the file be read with the manifest's directives.
     pub fn announce(&self, settings: &mut ReadSettings) {
         settings.announced.clone_from(&self.directives);

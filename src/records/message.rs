@@ -3,7 +3,7 @@
 use jiff::Timestamp;
 use jiff::tz::TimeZone;
 
-use crate::model::{Category, ChannelKind};
+use crate::model::{Category, ChannelKind, MaxAge};
 
 use super::template::TemplateNeeds;
 
@@ -17,6 +17,8 @@ pub struct TenantContext {
     pub channels: Vec<ChannelKind>,
     pub default_category: Option<Category>,
     pub templates: Vec<TemplateNeeds>,
+    /// How late a message may be that says no end of its own.
+    pub max_age: MaxAge,
     /// The moment the file was taken.
     pub now: Timestamp,
 }

@@ -19,6 +19,8 @@ use super::source::Source;
 
 /// Spellings of names that are remembered, for each column there may be.
 const SPELLINGS_A_COLUMN: usize = 8;
+/// Longer names are looked up anew in each line.
+const SPELLING_MAX_BYTES: usize = 256;
 
 /// What is wrong with a line.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -47,7 +49,7 @@ pub(super) struct Objects {
 
 impl Objects {
     pub(super) fn new(names: &[String], settings: &ReadSettings) -> Objects {
-        let standard = |name: &String| standard_name(name, &settings.columns);
+        let standard = |name: &String| meaning(name, &settings.columns);
         Objects {
             mapping: settings.columns.clone(),
             columns: names.iter().map(standard).zip(0..).collect(),
@@ -98,26 +100,29 @@ impl Objects {
         if let Some(position) = self.spellings.get(name) {
             return Ok(*position);
         }
-        let standard = standard_name(name, &self.mapping);
+        let standard = meaning(name, &self.mapping);
         let position = match self.columns.get(&standard) {
             Some(position) => Some(*position),
             None if standard.is_empty() => None,
             None => return Err(Fault::Unknown(name.to_owned())),
         };
-        if self.spellings.len() < self.columns.len() * SPELLINGS_A_COLUMN {
+        let most = self.columns.len() * SPELLINGS_A_COLUMN;
+        if self.spellings.len() < most && name.len() <= SPELLING_MAX_BYTES {
             self.spellings.insert(name.to_owned(), position);
         }
         Ok(position)
     }
 }
 
-/// The names that the objects of a file use. A fault of the file ends the search: whoever reads the
-/// file meets it again.
+/// The names that the objects of a file use. A fault of the file ends the search, as do more names than
+/// there may be: whoever reads the file meets it again.
 pub(super) fn columns(text: impl Read, settings: &ReadSettings) -> io::Result<Vec<String>> {
     let mut cursor = Cursor::new(Source::new(text), settings.form, &settings.limits);
     cursor.source.begin(settings.declared())?;
     cursor.cut_by_lines();
-    let (mut names, mut known) = (Vec::new(), HashSet::new());
+    let (mut names, mut bytes) = (Vec::new(), 0);
+    // What names mean, and how they were spelled: a mapping may swap the two.
+    let (mut meanings, mut spellings) = (HashSet::new(), HashSet::new());
     loop {
         let found = match cursor.find() {
             Ok(found) => found,
@@ -129,15 +134,18 @@ pub(super) fn columns(text: impl Read, settings: &ReadSettings) -> io::Result<Ve
             Found::Record { length, .. } => {
                 let line = cursor.source.text_of(&cursor.source.window()[..length]);
                 for (name, _) in fields(&line).unwrap_or_default() {
-                    if known.contains(name.as_ref()) {
+                    if spellings.contains(name.as_ref()) {
                         continue;
                     }
-                    let standard = standard_name(&name, &settings.columns);
-                    if !standard.is_empty() && known.insert(standard) {
-                        names.push(name.trim().to_owned());
+                    let standard = meaning(&name, &settings.columns);
+                    if !standard.is_empty() && meanings.insert(standard) {
+                        let own = without_nul(name.trim()).into_owned();
+                        bytes += own.len();
+                        names.push(own);
                     }
-                    if known.len() < settings.limits.columns_max * SPELLINGS_A_COLUMN {
-                        known.insert(name.into_owned());
+                    let most = settings.limits.columns_max * SPELLINGS_A_COLUMN;
+                    if spellings.len() < most && name.len() <= SPELLING_MAX_BYTES {
+                        spellings.insert(name.into_owned());
                     }
                 }
                 cursor.pass(length);
@@ -148,10 +156,24 @@ pub(super) fn columns(text: impl Read, settings: &ReadSettings) -> io::Result<Ve
                 Ok(()) => {}
             },
         }
-        // One more than there may be is enough to be refused.
-        if names.len() > settings.limits.columns_max {
+        // One more than there may be is enough to be refused; a line brings a bounded number of them.
+        let limits = &settings.limits;
+        if names.len() > limits.columns_max || bytes > limits.record_max_bytes {
             return Ok(names);
         }
+    }
+}
+
+/// The standard name of a name in an object.
+fn meaning(name: &str, mapping: &[(String, String)]) -> String {
+    standard_name(&without_nul(name), mapping)
+}
+
+/// JSON can spell a NUL, but no answer can carry one: the sign for an unknown character takes its place.
+pub(super) fn without_nul(text: &str) -> Cow<'_, str> {
+    match text.contains('\0') {
+        true => Cow::Owned(text.replace('\0', "\u{FFFD}")),
+        false => Cow::Borrowed(text),
     }
 }
 
@@ -239,6 +261,8 @@ impl<'de> Deserialize<'de> for Name<'de> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::codes::ReasonCode;
+    use crate::records::{Directives, Layout};
 
     fn read(names: &str, line: &str) -> (Vec<String>, Result<(), Fault>) {
         let names: Vec<String> = names.split('|').map(str::to_owned).collect();
@@ -300,5 +324,41 @@ mod tests {
         let found =
             columns(&b"{\"a\":1}\n\xFF\n{\"b\":1}\n"[..], &ReadSettings::default()).unwrap();
         assert_eq!(found, ["a"]);
+    }
+
+    #[test]
+    fn a_mapping_may_give_the_name_of_one_column_to_another() {
+        let pair = |own: &str, standard: &str| (own.to_owned(), standard.to_owned());
+        let columns_of = vec![pair("phone", "x_landline"), pair("mobile", "phone")];
+        let settings = ReadSettings { columns: columns_of, ..ReadSettings::default() };
+        let line = r#"{"phone":"030","mobile":"0151"}"#;
+        let names = columns(line.as_bytes(), &settings).unwrap();
+        assert_eq!(names, ["phone", "mobile"]);
+        let mut objects = Objects::new(&names, &settings);
+        assert_eq!(objects.read(line), Ok(()));
+        assert_eq!(objects.values().collect::<Vec<_>>(), ["030", "0151"]);
+    }
+
+    #[test]
+    fn names_that_grow_from_line_to_line_are_not_gathered() {
+        let long = "n".repeat(1000);
+        let text: String = (0..100)
+            .map(|n| format!("{{\"x_{n}_{long}\":1,\" x_{long}{}\":1}}\n", " ".repeat(n)))
+            .collect();
+        let mut settings = ReadSettings::default();
+        settings.limits.record_max_bytes = 10_000;
+        let names = columns(text.as_bytes(), &settings).unwrap();
+        assert!((9..=11).contains(&names.len()), "{}", names.len());
+        let built = Layout::build(&names, &settings, &Directives::default());
+        let codes: Vec<_> = built.unwrap_err().iter().map(|problem| problem.code).collect();
+        assert_eq!(codes, [ReasonCode::HeaderTooManyColumns]);
+    }
+
+    #[test]
+    fn a_nul_in_a_name_is_no_nul_in_an_answer() {
+        let line = r#"{"x_a\u0000b":"1","email":"a"}"#;
+        let names = columns(line.as_bytes(), &ReadSettings::default()).unwrap();
+        assert_eq!(names, ["x_a\u{FFFD}b", "email"]);
+        assert_eq!(read(&names.join("|"), line).1, Ok(()));
     }
 }

@@ -1,6 +1,6 @@
 //! What stands before the first data row: `sep=`, directives, skipped lines, the header.
 
-use std::io::Read;
+use std::io::{self, Read};
 
 use crate::codes::ReasonCode;
 use crate::model::{FileForm, normalise_name};
@@ -9,12 +9,21 @@ use super::cursor::{Cursor, Found};
 use super::directives::DirectiveLine;
 use super::layout::{is_known, looks_like_data, standard_name};
 use super::problem::{FileProblem, ReadError};
+use super::scan::{Field, Scan, Scanner};
 use super::settings::{DELIMITERS, HeaderMode, ReadSettings};
+use super::source::Source;
 
 /// The columns that a `.rejected.csv` puts before the file's own.
 pub(super) const REJECT_COLUMNS: [&str; 5] = ["_line", "_row", "_code", "_column", "_hint"];
 
+/// The quote of a `.rejected.csv` whose header is quoted: what came from a workbook or from objects may
+/// hold anything, and a profile without this quote could not write it down.
+pub(super) const REJECT_QUOTE: u8 = b'"';
+/// Records that are looked at where no header tells the delimiter.
+const RECORDS_LOOKED_AT: usize = 100;
+
 /// The preamble of one file, the cursor standing behind it.
+#[derive(Default)]
 pub(super) struct Preamble {
     /// The file began with a byte order mark.
     pub(super) mark: bool,
@@ -24,6 +33,8 @@ pub(super) struct Preamble {
     /// Each directive line as it came, line end included.
     pub(super) directive_bytes: Vec<Vec<u8>>,
     pub(super) delimiter: u8,
+    /// The quote of the records: the profile's, unless the header of a rejected file is quoted.
+    pub(super) quote: Option<u8>,
     /// The header's names; from the profile where the file has no header line.
     pub(super) cells: Vec<String>,
     pub(super) header_line: Option<u64>,
@@ -49,40 +60,34 @@ pub(super) fn read<R: Read>(
     cursor: &mut Cursor<R>,
     settings: &ReadSettings,
 ) -> Result<Preamble, ReadError> {
-    let mut preamble = Preamble {
-        mark: cursor.source.begin(settings.declared())?,
-        sep_line: Vec::new(),
-        directives: Vec::new(),
-        directive_bytes: Vec::new(),
-        delimiter: b',',
-        cells: Vec::new(),
-        header_line: None,
-        header_bytes: Vec::new(),
-        redropped: false,
-    };
+    let mark = cursor.source.begin(settings.declared())?;
+    let mut preamble = Preamble { mark, delimiter: b',', ..Preamble::default() };
     cursor.check_size()?;
     if let Some(form) = foreign_form(cursor.source.head()) {
         return Err(foreign(form));
     }
     let sep = read_lines(cursor, settings, &mut preamble)?;
-    let quote = settings.quote;
+    preamble.quote = settings.text_quote();
     if let (FileForm::Objects, HeaderMode::Columns(names)) = (settings.form, &settings.header) {
         cursor.cut_by_lines();
         preamble.cells.clone_from(names);
         return if names.is_empty() { Err(no_objects(cursor)) } else { Ok(preamble) };
     }
-    if let Some(delimiter) = rejected_header(cursor)? {
+    if let Some((delimiter, is_quoted)) = rejected_header(cursor)? {
         preamble.redropped = true;
         preamble.delimiter = delimiter;
+        if is_quoted {
+            preamble.quote = Some(REJECT_QUOTE);
+        }
     } else {
         let declared = sep.or(settings.delimiter);
         preamble.delimiter = match (declared, &settings.header) {
             (Some(delimiter), _) => delimiter,
             (None, HeaderMode::Present) => detect(cursor, settings)?,
-            (None, HeaderMode::Columns(names)) => detect_by_count(cursor, quote, names.len())?,
+            (None, HeaderMode::Columns(names)) => detect_by_count(cursor, preamble.quote, names)?,
         };
     }
-    cursor.cut_by(preamble.delimiter, quote, cursor.scanner.line);
+    cursor.cut_by(preamble.delimiter, preamble.quote, cursor.scanner.line);
     match &settings.header {
         HeaderMode::Columns(names) if !preamble.redropped => preamble.cells.clone_from(names),
         _ => read_header(cursor, settings, &mut preamble)?,
@@ -104,6 +109,22 @@ impl Preamble {
             self.directives.push(DirectiveLine { line: 0, key, value });
         }
     }
+}
+
+/// What a directive of the file itself says, read before its dialect is known. What is wrong with the
+/// lines above the header is said when the file is read.
+pub fn own_directive(
+    text: impl Read,
+    settings: &ReadSettings,
+    key: &str,
+) -> io::Result<Option<String>> {
+    let mut cursor = Cursor::new(Source::new(text), settings.form, &settings.limits);
+    cursor.source.begin(settings.declared())?;
+    let mut preamble = Preamble::default();
+    if let Err(ReadError::Io(error)) = read_lines(&mut cursor, settings, &mut preamble) {
+        return Err(error);
+    }
+    Ok(preamble.directives.into_iter().find(|line| line.key == key).map(|line| line.value))
 }
 
 /// Reads `sep=`, directives, blank and skipped lines; returns the delimiter that `sep=` names.
@@ -216,9 +237,12 @@ fn rejected_delimiter(text: &str) -> Option<u8> {
     })
 }
 
-fn rejected_header<R: Read>(cursor: &mut Cursor<R>) -> Result<Option<u8>, ReadError> {
+/// The delimiter of the `.rejected.csv` header at the window's start, and whether its names are quoted.
+fn rejected_header<R: Read>(cursor: &mut Cursor<R>) -> Result<Option<(u8, bool)>, ReadError> {
     let Some(length) = cursor.line()? else { return Ok(None) };
-    Ok(rejected_delimiter(&cursor.source.text_of(&cursor.source.window()[..length])))
+    let bytes = &cursor.source.window()[..length];
+    let delimiter = rejected_delimiter(&cursor.source.text_of(bytes));
+    Ok(delimiter.map(|delimiter| (delimiter, bytes.first() == Some(&REJECT_QUOTE))))
 }
 
 /// The cells of the record at the window's start, were this its delimiter. Consumes nothing.
@@ -235,7 +259,7 @@ fn cells_with<R: Read>(
     let record = &cursor.source.window()[..length];
     let mut scratch = Vec::new();
     let quote = quote.unwrap_or(b'"');
-    let mut text = |field: &super::scan::Field| {
+    let mut text = |field: &Field| {
         cursor.source.text_of(field.value(record, quote, &mut scratch)).into_owned()
     };
     let cells = cursor.scanner.fields.iter().map(&mut text).collect();
@@ -250,10 +274,10 @@ fn detect<R: Read>(cursor: &mut Cursor<R>, settings: &ReadSettings) -> Result<u8
         return Err(no_names(line));
     }
     let mut best: Option<(usize, usize, u8)> = None;
-    let mut data = None;
-    let mut refused = None;
+    let mut cutting = Vec::new();
+    let (mut data, mut refused) = (None, None);
     for delimiter in DELIMITERS {
-        let cells = cells_with(cursor, delimiter, settings.quote);
+        let cells = cells_with(cursor, delimiter, settings.text_quote());
         cursor.scanner.line = line;
         let cells = match cells {
             Ok(Some((cells, _))) => cells,
@@ -264,8 +288,11 @@ fn detect<R: Read>(cursor: &mut Cursor<R>, settings: &ReadSettings) -> Result<u8
                 continue;
             }
         };
-        if let Some(at) = looks_like_data(&cells, settings.kind) {
+        if let Some(at) = looks_like_data(&cells, settings) {
             data.get_or_insert((at, cells[at].clone()));
+        }
+        if cells.len() > 1 {
+            cutting.push(delimiter);
         }
         let is_known =
             |cell: &&String| is_known(&standard_name(cell, &settings.columns), settings.kind);
@@ -274,35 +301,102 @@ fn detect<R: Read>(cursor: &mut Cursor<R>, settings: &ReadSettings) -> Result<u8
             best = Some((known, cells.len(), delimiter));
         }
     }
-    match (best, data, refused) {
-        (Some((_, _, delimiter)), _, _) => Ok(delimiter),
-        (None, Some((at, cell)), _) => Err(data_as_header(line, at, &cell)),
-        (None, None, Some(error)) => Err(error),
-        (None, None, None) => {
+    match (best, data, refused, cutting.as_slice()) {
+        (Some((_, _, delimiter)), ..) => Ok(delimiter),
+        (None, Some((at, cell)), ..) => Err(data_as_header(line, at, &cell)),
+        (None, None, Some(error), _) => Err(error),
+        // The delimiter is plain to see: the names are at fault, and whoever reads them says so.
+        (None, None, None, [delimiter]) => Ok(*delimiter),
+        (None, None, None, _) => {
             let message = "with no delimiter does the first line hold a known column name";
             Err(FileProblem::new(ReasonCode::HeaderDelimiterUnknown, message).at_line(line).into())
         }
     }
 }
 
-/// Without a header the delimiter must cut the first record into as many fields as there are names.
+/// Without a header the delimiter is the one that cuts most of the first records into as many fields as
+/// there are names. Where two do so, nothing is guessed.
 fn detect_by_count<R: Read>(
     cursor: &mut Cursor<R>,
     quote: Option<u8>,
-    columns: usize,
+    names: &[String],
 ) -> Result<u8, ReadError> {
     let line = cursor.scanner.line;
+    let (mut best, mut rival) = (Fitting::default(), None);
+    let mut found = None;
     for delimiter in DELIMITERS {
-        let cells = cells_with(cursor, delimiter, quote);
+        let fitting = fitting(cursor, delimiter, quote, names);
         cursor.scanner.line = line;
-        if let Ok(Some((cells, _))) = cells
-            && cells.len() == columns
-        {
-            return Ok(delimiter);
+        if fitting > best {
+            (best, rival, found) = (fitting, None, Some(delimiter));
+        } else if fitting == best && best.cut > 0 {
+            rival = Some(delimiter);
         }
     }
-    let message = format!("no delimiter cuts the first line into {columns} fields");
-    Err(FileProblem::new(ReasonCode::HeaderDelimiterUnknown, message).at_line(line).into())
+    let columns = names.len();
+    let (message, hint) = match (found, rival) {
+        (Some(delimiter), None) => return Ok(delimiter),
+        (Some(one), Some(other)) => (
+            format!(
+                "both {:?} and {:?} cut the first lines into {columns} fields",
+                char::from(one),
+                char::from(other)
+            ),
+            "put cells that hold one of them into quotes, or have the profile name the delimiter",
+        ),
+        (None, _) => (
+            format!("no delimiter cuts the first lines into {columns} fields"),
+            ReasonCode::HeaderDelimiterUnknown.advice(),
+        ),
+    };
+    let problem = FileProblem::new(ReasonCode::HeaderDelimiterUnknown, message);
+    Err(problem.at_line(line).hint(hint).into())
+}
+
+/// How many of the first records have as many fields as there are names, and how many of these the
+/// delimiter cut.
+#[derive(Debug, Default, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+struct Fitting {
+    records: usize,
+    cut: usize,
+}
+
+fn fitting<R: Read>(
+    cursor: &mut Cursor<R>,
+    delimiter: u8,
+    quote: Option<u8>,
+    names: &[String],
+) -> Fitting {
+    let mut fitting = Fitting::default();
+    let line = cursor.scanner.line;
+    cursor.cut_by(delimiter, quote, line);
+    // The first record may be longer than the window; the others are looked at as far as that goes.
+    let Ok(Found::Record { .. }) = cursor.find() else { return fitting };
+    let (mut rest, last) = (cursor.source.window(), cursor.source.ended());
+    let mut scanner = Scanner::new(delimiter, quote, line);
+    let named = names.iter().rposition(|name| !name.trim().is_empty()).map_or(0, |at| at + 1);
+    for _ in 0..RECORDS_LOOKED_AT {
+        let Scan::Record { length, .. } = scanner.scan(rest, last) else { break };
+        let mut scratch = Vec::new();
+        let mut is_empty = |field: &Field| {
+            field.value(rest, quote.unwrap_or(b'"'), &mut scratch).trim_ascii().is_empty()
+        };
+        let fields = &scanner.fields;
+        let is_blank = fields.len() == 1 && is_empty(&fields[0]);
+        // As many as there are names; a delimiter at the end of a line is no field more.
+        let fits = (named..=names.len().max(named + 1)).contains(&fields.len())
+            && fields[named..].iter().all(is_empty);
+        if fits && !is_blank {
+            fitting.records += 1;
+            fitting.cut += usize::from(fields.len() > 1);
+        }
+        rest = &rest[length..];
+        scanner.start_record();
+        if rest.is_empty() {
+            break;
+        }
+    }
+    fitting
 }
 
 fn read_header<R: Read>(
@@ -311,21 +405,21 @@ fn read_header<R: Read>(
     preamble: &mut Preamble,
 ) -> Result<(), ReadError> {
     let line = cursor.scanner.line;
-    let Some((cells, length)) = cells_with(cursor, preamble.delimiter, settings.quote)? else {
+    let Some((cells, length)) = cells_with(cursor, preamble.delimiter, preamble.quote)? else {
         let message = "the header is longer than a record may be";
         return Err(FileProblem::new(ReasonCode::HeaderTooManyColumns, message)
             .at_line(line)
             .into());
     };
     let line_after = cursor.scanner.line;
-    cursor.cut_by(preamble.delimiter, settings.quote, line_after);
+    cursor.cut_by(preamble.delimiter, preamble.quote, line_after);
     preamble.header_line = Some(line);
     preamble.header_bytes = cursor.source.window()[..length].to_vec();
     cursor.source.consume(length);
     if cells.iter().all(|cell| cell.trim().is_empty()) {
         return Err(no_names(line));
     }
-    if let Some(at) = looks_like_data(&cells, settings.kind).filter(|_| !preamble.redropped) {
+    if let Some(at) = looks_like_data(&cells, settings).filter(|_| !preamble.redropped) {
         return Err(data_as_header(line, at, &cells[at]));
     }
     preamble.cells = cells;

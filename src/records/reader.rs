@@ -11,7 +11,7 @@ use super::cursor::{Cursor, Found};
 use super::directives::Directives;
 use super::layout::{Column, Layout, standard_name};
 use super::moment::Zones;
-use super::objects::{Fault, Objects};
+use super::objects::{Fault, Objects, without_nul};
 use super::preamble::{self, trailer};
 use super::problem::{FileProblem, ReadError, RowError, cut_value};
 use super::record::Record;
@@ -144,6 +144,7 @@ impl<R: Read> RecordReader<R> {
             FileForm::Objects => self.objects = Some(Objects::new(&preamble.cells, &self.settings)),
             FileForm::Workbook => {}
         }
+        self.settings.quote = preamble.quote;
         let encoding = self.cursor.source.encoding().name();
         let checked = Directives::check(&preamble.directives, encoding, &Zones::new());
         let directives = checked.map_err(ReadError::Refused)?;
@@ -339,12 +340,13 @@ impl<R: Read> RecordReader<R> {
         }
         // A whole object was not cut.
         self.last_line_open = false;
-        record.clear();
-        objects.values().for_each(|value| record.push(value));
         let is_control = |b: &u8| *b < b' ' || *b == 0x7F;
         let is_stray = |b: &u8| is_control(b) && !matches!(b, b'\t' | b'\r' | b'\n');
+        // A NUL is refused as what it was, and answered as what can be written.
+        let control_in = objects.values().position(|value| value.as_bytes().iter().any(is_stray));
+        record.clear();
+        objects.values().for_each(|value| record.push(&without_nul(value)));
         record.has_controls = record.text.as_bytes().iter().any(is_control);
-        let control_in = record.iter().position(|cell| cell.as_bytes().iter().any(&is_stray));
         self.digest(record);
         let (at, message) = match fault {
             None | Some(Fault::Malformed { .. }) => return self.judge(record, control_in),
@@ -373,7 +375,10 @@ impl<R: Read> RecordReader<R> {
             row: record.row,
             row_id: self.row_id_at.map(cell).unwrap_or_default().trim().to_owned(),
             column: at.map(|at| at + 1),
-            column_name: at.and_then(|at| self.names.get(at).cloned()).unwrap_or_default(),
+            column_name: at
+                .and_then(|at| self.names.get(at))
+                .map(|n| cut_value(n))
+                .unwrap_or_default(),
             code,
             message,
             value: at.map(cell).unwrap_or_default(),

@@ -12,7 +12,7 @@ use crate::model::{FileForm, normalise_name};
 use super::cursor::{Cursor, Found};
 use super::encoding::{Encoder, TextEncoding};
 use super::objects::{Fault, Objects};
-use super::preamble::{self, Preamble, REJECT_COLUMNS, trailer};
+use super::preamble::{self, Preamble, REJECT_COLUMNS, REJECT_QUOTE, trailer};
 use super::problem::ReadError;
 use super::scan::Field;
 use super::settings::ReadSettings;
@@ -125,6 +125,8 @@ struct Sheet<W> {
     quote: Option<u8>,
     /// The quote the original is read with.
     read_quote: u8,
+    /// The quote is not the profile's: the header says so by being quoted.
+    tells_quote: bool,
     line_end: &'static [u8],
     /// Columns of an earlier rejected file, which the new ones replace.
     replaced: usize,
@@ -156,7 +158,7 @@ impl<W: Write> Sheet<W> {
             Form::Recoded(Encoder::new(encoding, cursor.source.line_end()))
         };
         // Without quotes a comma inside a cell could not be kept apart from a new delimiter.
-        let comma = matches!(form, Form::Utf8) && settings.quote.is_some();
+        let comma = matches!(form, Form::Utf8) && preamble.quote.is_some();
         let is_ours = |cell: &&String| REJECT_COLUMNS.contains(&normalise_name(cell).as_str());
         // Columns of these names further on are the partner's own.
         let ours = preamble.cells.iter().take(REJECT_COLUMNS.len());
@@ -165,8 +167,9 @@ impl<W: Write> Sheet<W> {
             out,
             form,
             delimiter: if comma { b',' } else { preamble.delimiter },
-            quote: settings.quote,
-            read_quote: settings.quote.unwrap_or(b'"'),
+            quote: preamble.quote,
+            read_quote: preamble.quote.unwrap_or(b'"'),
+            tells_quote: preamble.quote != settings.quote,
             line_end: line_end(&preamble.header_bytes),
             replaced,
         }
@@ -196,8 +199,10 @@ impl<W: Write> Sheet<W> {
                 self.text(bytes)?;
             }
         }
+        let around =
+            if self.tells_quote { char::from(REJECT_QUOTE).to_string() } else { String::new() };
         for name in REJECT_COLUMNS {
-            self.cell(name)?;
+            self.new_text(&format!("{around}{name}{around}"))?;
             self.delimiter()?;
         }
         if preamble.header_bytes.is_empty() || utf8 {
@@ -221,7 +226,8 @@ impl<W: Write> Sheet<W> {
     }
 
     /// The object of a line behind its prefix, a cell a column; a line that is none as one cell. A NUL
-    /// would make the whole file no text: another control character takes its place.
+    /// would make the whole file no text: another control character takes its place, which a corrected
+    /// row may not hold either.
     fn object(&mut self, line: &str, objects: &mut Objects) -> io::Result<()> {
         match objects.read(line) {
             Err(Fault::Malformed { .. }) => self.quoted(line.trim())?,

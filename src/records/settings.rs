@@ -69,9 +69,9 @@ pub struct ReadSettings {
     pub skip_lines: usize,
     /// Own column name to standard name (`KDNR` to `x_kdnr`).
     pub columns: Vec<(String, String)>,
-    /// Standard column and value, used where the cell is blank.
+    /// Column, variable or `x_*` and value, used where the cell is blank.
     pub defaults: Vec<(String, String)>,
-    /// Standard column and value, used whatever the cell says.
+    /// Column, variable or `x_*` and value, used whatever the cell says.
     pub values: Vec<(String, String)>,
     /// A strptime format for local times, tried before the standard ones.
     pub date_format: Option<String>,
@@ -120,6 +120,12 @@ pub struct ReadAs {
 }
 
 impl ReadSettings {
+    /// The quote of the text that is read. What is no delimited text by itself was written down by this
+    /// program, whatever quote the profile has.
+    pub(super) fn text_quote(&self) -> Option<u8> {
+        if self.form == FileForm::Delimited { self.quote } else { Some(b'"') }
+    }
+
     pub fn read_as(&self) -> ReadAs {
         ReadAs {
             delimiter: self.delimiter,

@@ -13,6 +13,8 @@ use super::encoding::{Decoding, TextEncoding};
 
 /// Bytes asked of the input at once.
 const CHUNK_BYTES: usize = 128 << 10;
+/// The byte order mark, as UTF-8.
+const MARK: &[u8] = b"\xEF\xBB\xBF";
 /// The control character that DOS programs put behind the last line.
 const DOS_END: u8 = 0x1A;
 
@@ -89,6 +91,10 @@ impl<R: Read> Source<R> {
             (self.start, self.shown, self.filled) = (0, 0, 0);
         }
         self.take_in();
+        // Whoever puts a mark before a file that has one means no character by it.
+        while self.window().starts_with(MARK) {
+            self.start += MARK.len();
+        }
         Ok(mark > 0)
     }
 

@@ -12,7 +12,7 @@ use super::{
     MessageChecker, MessageRow, ReadSettings, Record, RecordReader, Step, TemplateNeeds,
     TenantContext,
 };
-use crate::model::ChannelKind;
+use crate::model::{ChannelKind, MaxAge};
 
 const ROWS: u64 = 1_000_000;
 
@@ -44,6 +44,7 @@ fn tenant() -> TenantContext {
             variables: vec!["first_name".into(), "text".into()],
             category: None,
         }],
+        max_age: MaxAge::default(),
         now: "2026-11-22T10:00:00Z".parse().unwrap(),
     }
 }

@@ -5,6 +5,7 @@
 //! the zeros that their format gives them; dates as ISO text; formulas as the value that was kept with
 //! them. What a spreadsheet shows with an exponent has lost digits already, and is written so.
 
+use std::borrow::Cow;
 use std::io::{BufReader, Read, Seek, SeekFrom, Write};
 
 use calamine::{DataRef, Reader, SheetType, SheetVisible, Xlsx, XlsxError};
@@ -22,6 +23,8 @@ use super::settings::{HeaderMode, Limits, ReadSettings};
 /// Rows and columns that a sheet can have.
 const SHEET_ROWS: u32 = 1 << 20;
 const SHEET_COLUMNS: u32 = 1 << 14;
+/// A sheet's text may be this long, however small the workbook: rows repeat what is stored in it once.
+const TEXT_ALWAYS_FITS_BYTES: u64 = 64 << 20;
 /// Integers from here on have lost digits in a spreadsheet.
 const EXACT_MAX: f64 = 1e15;
 const HINT: &str = "save the spreadsheet anew and upload it again, or send CSV";
@@ -99,11 +102,11 @@ pub fn write_first_sheet(
         .iter()
         .map(|style| Zeros::of(&style.number_format.as_ref()?.format_code))
         .collect();
-    let mut text = SheetText::new(settings, out);
+    let mut text = SheetText::new(settings, workbook_bytes, out);
     while let Some((cell, style)) = cells.next_cell_with_style_id().map_err(failed)? {
         let value = shown_value(cell.get_value(), formats.get(style).copied().flatten());
         if !value.is_empty() {
-            text.cell(cell.get_position(), value)?;
+            text.cell(cell.get_position(), &value)?;
         }
     }
     text.end_row()
@@ -152,26 +155,41 @@ fn failed(error: XlsxError) -> UnpackError {
     }
 }
 
-/// The sheet as text, row by row.
+/// The sheet as text, row by row. Of a row that breaks a limit only so much is kept and written that
+/// whoever reads the text meets the limit too: a few bytes of XML may stand for a megabyte of cells.
 struct SheetText<'a, W> {
     settings: &'a ReadSettings,
     out: &'a mut W,
     written: u64,
+    written_max: u64,
     /// The sheet's row, from 0, that `cells` belong to.
     row: u32,
     /// Rows up to here are written.
     done: u32,
     cells: Vec<String>,
+    /// Bytes of the row as they will be written.
+    row_bytes: usize,
     /// Cells of each row, once the header is known.
     width: Option<usize>,
 }
 
 impl<'a, W: Write> SheetText<'a, W> {
-    fn new(settings: &'a ReadSettings, out: &'a mut W) -> SheetText<'a, W> {
-        SheetText { settings, out, written: 0, row: 0, done: 0, cells: Vec::new(), width: None }
+    fn new(settings: &'a ReadSettings, workbook_bytes: u64, out: &'a mut W) -> SheetText<'a, W> {
+        let expanded = workbook_bytes.saturating_mul(settings.limits.expansion_max);
+        SheetText {
+            settings,
+            out,
+            written: 0,
+            written_max: expanded.max(TEXT_ALWAYS_FITS_BYTES),
+            row: 0,
+            done: 0,
+            cells: Vec::new(),
+            row_bytes: 0,
+            width: None,
+        }
     }
 
-    fn cell(&mut self, (row, column): (u32, u32), value: String) -> Result<(), UnpackError> {
+    fn cell(&mut self, (row, column): (u32, u32), value: &str) -> Result<(), UnpackError> {
         if row < self.row || row >= SHEET_ROWS || column >= SHEET_COLUMNS {
             return Err(unreadable());
         }
@@ -179,12 +197,25 @@ impl<'a, W: Write> SheetText<'a, W> {
             self.end_row()?;
             self.row = row;
         }
-        let column = column as usize;
+        if self.is_too_long() {
+            return Ok(());
+        }
+        // One cell more than there may be is enough to be refused.
+        let column = (column as usize).min(self.settings.limits.columns_max);
         if column >= self.cells.len() {
+            self.row_bytes += column + 1 - self.cells.len();
             self.cells.resize(column + 1, String::new());
         }
-        self.cells[column] = value;
+        if self.cells[column].is_empty() {
+            self.row_bytes += quoted_bytes(value);
+            value.clone_into(&mut self.cells[column]);
+        }
         Ok(())
+    }
+
+    /// Longer than a record may be, its line end included.
+    fn is_too_long(&self) -> bool {
+        self.row_bytes > self.settings.limits.record_max_bytes
     }
 
     /// Writes the row, if it has cells, below a blank line for each row that has none.
@@ -192,15 +223,16 @@ impl<'a, W: Write> SheetText<'a, W> {
         if self.cells.is_empty() {
             return Ok(());
         }
-        let blank = "\n".repeat((self.row - self.done) as usize);
+        let mut line = "\n".repeat((self.row - self.done) as usize);
         self.done = self.row + 1;
-        let mut line = blank;
-        if self.stands_before_header() {
-            let cells: Vec<String> =
-                self.cells.iter().map(|c| c.replace(['\r', '\n'], " ")).collect();
-            line.push_str(&cells.join(","));
+        let stands_before = self.stands_before_header();
+        let width = match stands_before {
+            true => 0,
+            false => *self.width.get_or_insert_with(|| width(&self.cells, self.settings)),
+        };
+        if stands_before || self.is_too_long() {
+            self.plain(&mut line);
         } else {
-            let width = *self.width.get_or_insert_with(|| width(&self.cells, self.settings));
             let padding = width.saturating_sub(self.cells.len());
             for (at, cell) in self.cells.iter().enumerate() {
                 line.push_str(if at > 0 { "," } else { "" });
@@ -210,13 +242,42 @@ impl<'a, W: Write> SheetText<'a, W> {
         }
         line.push('\n');
         self.cells.clear();
+        self.row_bytes = 0;
         self.written += line.len() as u64;
-        if self.written > self.settings.limits.file_max_bytes {
-            let most = self.settings.limits.file_max_bytes;
+        self.check_size()?;
+        self.out.write_all(line.as_bytes()).map_err(UnpackError::Write)
+    }
+
+    /// Cells without quotes: a quote that is open where a record may not go on would refuse the whole
+    /// file, not this row.
+    fn plain(&self, line: &mut String) {
+        let delicate: &[char] = if self.is_too_long() { &['\r', '\n', '"'] } else { &['\r', '\n'] };
+        let start = line.len();
+        for (at, cell) in self.cells.iter().enumerate() {
+            line.push_str(if at > 0 { "," } else { "" });
+            line.push_str(&without_nul(cell).replace(delicate, " "));
+        }
+        if self.is_too_long() {
+            let missing = self.settings.limits.record_max_bytes.saturating_sub(line.len() - start);
+            line.push_str(&" ".repeat(missing));
+        }
+    }
+
+    fn check_size(&self) -> Result<(), UnpackError> {
+        let most = self.settings.limits.file_max_bytes;
+        if self.written > most {
             let message = format!("the sheet holds more than {most} bytes of text");
             return Err(UnpackError::refused(FileProblem::new(ReasonCode::FileTooLarge, message)));
         }
-        self.out.write_all(line.as_bytes()).map_err(UnpackError::Write)
+        if self.written > self.written_max {
+            let times = self.settings.limits.expansion_max;
+            let message =
+                format!("the text of the sheet is more than {times} times the file's size");
+            let problem = FileProblem::new(ReasonCode::FileArchiveInvalid, message);
+            let hint = "put a text that all rows repeat into a template, or send CSV";
+            return Err(UnpackError::refused(problem.hint(hint)));
+        }
+        Ok(())
     }
 
     /// A line that is passed over, or a directive in a row of its own.
@@ -243,23 +304,35 @@ fn is_rejected(header: &[String]) -> bool {
     header.len() >= 3 && names.zip(REJECT_COLUMNS).take(3).all(|(name, ours)| name == ours)
 }
 
-/// A NUL, which XML can only spell, would make the text no text: it stays a control character.
 fn quoted(cell: &str, line: &mut String) {
     if cell.is_empty() {
         return;
     }
     line.push('"');
-    line.push_str(&cell.replace('"', "\"\"").replace('\0', "\u{1}"));
+    line.push_str(&without_nul(cell).replace('"', "\"\""));
     line.push('"');
 }
 
-fn shown_value(value: &DataRef<'_>, zeros: Option<Zeros>) -> String {
-    match value {
+/// Bytes that `quoted` writes.
+fn quoted_bytes(cell: &str) -> usize {
+    cell.len() + cell.bytes().filter(|b| *b == b'"').count() + 2
+}
+
+/// A NUL, which XML can only spell, would make the text no text: it stays a control character.
+fn without_nul(cell: &str) -> Cow<'_, str> {
+    match cell.contains('\0') {
+        true => Cow::Owned(cell.replace('\0', "\u{1}")),
+        false => Cow::Borrowed(cell),
+    }
+}
+
+fn shown_value<'a>(value: &'a DataRef<'_>, zeros: Option<Zeros>) -> Cow<'a, str> {
+    Cow::Owned(match value {
         DataRef::Empty => String::new(),
         DataRef::String(text) | DataRef::DateTimeIso(text) | DataRef::DurationIso(text) => {
-            text.clone()
+            return Cow::Borrowed(text);
         }
-        DataRef::SharedString(text) => (*text).to_owned(),
+        DataRef::SharedString(text) => return Cow::Borrowed(text),
         DataRef::Int(number) => number.to_string(),
         DataRef::Float(number) => shown_number(*number, zeros),
         DataRef::Bool(true) => "TRUE".to_owned(),
@@ -275,7 +348,7 @@ fn shown_value(value: &DataRef<'_>, zeros: Option<Zeros>) -> String {
             }
         }
         DataRef::Error(error) => error.to_string(),
-    }
+    })
 }
 
 /// The number format `00000` or `0.00`: the digits that are always shown.
@@ -372,10 +445,10 @@ mod tests {
 
     fn sheet(rows: &[(u32, &[&str])], settings: &ReadSettings) -> String {
         let mut out = Vec::new();
-        let mut text = SheetText::new(settings, &mut out);
+        let mut text = SheetText::new(settings, 1 << 20, &mut out);
         for (row, cells) in rows {
             for (column, cell) in (0..).zip(*cells).filter(|(_, cell)| !cell.is_empty()) {
-                text.cell((*row, column), (*cell).to_owned()).unwrap();
+                text.cell((*row, column), cell).unwrap();
             }
         }
         text.end_row().unwrap();
@@ -403,10 +476,10 @@ mod tests {
     fn rows_that_go_back_are_no_sheet() {
         let settings = ReadSettings::default();
         let mut out = Vec::new();
-        let mut text = SheetText::new(&settings, &mut out);
-        text.cell((2, 0), "a".to_owned()).unwrap();
+        let mut text = SheetText::new(&settings, 1 << 20, &mut out);
+        text.cell((2, 0), "a").unwrap();
         for place in [(1, 0), (SHEET_ROWS, 0), (3, SHEET_COLUMNS)] {
-            assert!(text.cell(place, "b".to_owned()).is_err(), "{place:?}");
+            assert!(text.cell(place, "b").is_err(), "{place:?}");
         }
     }
 }

@@ -3,6 +3,7 @@
 use std::io::{self, Read};
 
 use crate::codes::ReasonCode;
+use crate::model::FileForm;
 
 use super::{
     FileProblem, HeaderMode, ReadError, ReadSettings, Record, RecordReader, RejectedRow, Step,
@@ -149,7 +150,7 @@ fn zoo() -> Vec<(&'static str, ReadSettings, Vec<&'static str>)> {
             ReadSettings { skip_lines: 2, ..settings() },
             vec![HEADER, "4:1 a@x.example|one"],
         ),
-        ("unknown.csv", settings(), vec!["header.delimiter_unknown line 1"]),
+        ("unknown.csv", settings(), vec!["header.column_missing line 1"; 2]),
     ]
 }
 
@@ -160,6 +161,84 @@ fn every_animal_of_the_zoo_is_read_or_refused_as_written() {
         assert_eq!(story(&bytes[..], &settings), expected, "{name}");
         assert_eq!(story(Drip(&bytes), &settings), expected, "{name}, byte by byte");
     }
+}
+
+#[test]
+fn a_second_byte_order_mark_is_no_part_of_the_first_name() {
+    let expected = [HEADER, "2:1 a@x.example|one"];
+    let utf8 = "\u{feff}\u{feff}\u{feff}email,text\na@x.example,one\n";
+    assert_eq!(story(utf8.as_bytes(), &settings()), expected);
+    assert_eq!(story(Drip(utf8.as_bytes()), &settings()), expected);
+    let utf16 = fixture_utf16("\u{feff}email,text\na@x.example,one\n");
+    assert_eq!(story(&utf16[..], &settings()), expected);
+    // A file joined to lines that were written by another program.
+    let joined = "#ref=a\n\u{feff}email,text\na@x.example,one\n";
+    assert_eq!(story(joined.as_bytes(), &settings())[1..], ["3:1 a@x.example|one"]);
+}
+
+#[test]
+fn without_a_header_most_of_the_records_tell_the_delimiter_or_none_does() {
+    let columns = |names: &[&str]| ReadSettings {
+        header: HeaderMode::Columns(names.iter().map(|name| (*name).to_owned()).collect()),
+        ..settings()
+    };
+    let two = columns(&["email", "text"]);
+    for (file, first) in [
+        // The trailing delimiter of each line is no field more.
+        ("a@x.example;one;\nb@x.example;two;\n", "1:1 a@x.example|one"),
+        // The comma of one text does not outweigh the semicolons of all rows.
+        ("a@x.example;Hello, you\nb@x.example;two\n", "1:1 a@x.example|Hello, you"),
+        // One odd first row is one bad row.
+        ("a@x.example\nb@x.example;two\nc@x.example;three\n", "1:1 row.field_count"),
+        ("\na@x.example|\"one\ntwo\"\n", "2:1 a@x.example|one\ntwo"),
+        ("a@x.example;Hello, you\n", "header.delimiter_unknown line 1"),
+        ("a@x.example\n", "header.delimiter_unknown line 1"),
+    ] {
+        let found = story(file.as_bytes(), &two);
+        let at = usize::from(found.len() > 1);
+        assert_eq!(found[at], first, "{file:?}: {found:?}");
+    }
+    let mut one = columns(&["phone"]);
+    one.values = vec![("text".to_owned(), "Hello".to_owned())];
+    for file in ["01701234567\n01701234568\n", "01701234567;\n01701234568;\n"] {
+        assert_eq!(story(file.as_bytes(), &one)[1], "1:1 01701234567", "{file:?}");
+    }
+}
+
+#[test]
+fn a_plain_delimiter_is_not_blamed_for_names_that_are_not_known() {
+    for (header, hint, value) in [
+        ("Handy;Nachricht", "add one of the columns", "Handy, Nachricht"),
+        ("Emial;Txet", "did you mean `email`?", "Emial"),
+    ] {
+        let text = format!("{header}\na;b\n");
+        let mut reader = RecordReader::new(text.as_bytes(), settings());
+        let Err(ReadError::Refused(problems)) = reader.open() else { panic!("{header}: taken") };
+        let codes: Vec<_> = problems.iter().map(|problem| problem.code).collect();
+        assert_eq!(codes, [ReasonCode::HeaderColumnMissing; 2], "{header}");
+        assert!(problems[0].hint.contains(hint), "{header}: {}", problems[0].hint);
+        assert_eq!(problems[0].value, value);
+    }
+    for header in ["Handy", "Name, Vorname;Handy"] {
+        let found = story(format!("{header}\na\n").as_bytes(), &settings());
+        assert_eq!(found, ["header.delimiter_unknown line 1"], "{header}");
+    }
+}
+
+#[test]
+fn a_nul_in_an_object_is_named_and_never_answered() {
+    let text = br#"{"email":"a@x.example","text":"a\u0000b","x_a":"c\u0000"}"#;
+    let mut file = text.to_vec();
+    file.push(b'\n');
+    let settings = settings().for_form(FileForm::Objects, &file[..]).unwrap();
+    let mut reader = RecordReader::new(&file[..], settings);
+    let layout = reader.open().unwrap().layout;
+    let mut record = Record::new();
+    let Ok(Some(Step::Bad(error))) = reader.next(&mut record) else { panic!("taken") };
+    assert_eq!(error.code, ReasonCode::RowControlCharacter);
+    assert!(error.message.ends_with("U+0000"), "{}", error.message);
+    assert_eq!(error.value, "a\u{FFFD}b");
+    assert_eq!(layout.x_values(&record).collect::<Vec<_>>(), ["c\u{FFFD}"]);
 }
 
 /// Reads the file, rejects every row, reads the rejected file: the rows are still there.

@@ -47,6 +47,8 @@ pub struct Ack<'a> {
     /// Names of the answers beside this one; empty where there are none.
     pub errors_file: &'a str,
     pub rejected_file: &'a str,
+    /// The file is only tried out.
+    pub test: bool,
     /// The file's `#x_*` directives: each a column.
     pub x: &'a [(String, String)],
 }
@@ -124,7 +126,7 @@ impl Ack<'_> {
         line.text(&self.duplicate_of.map_or_else(String::new, |batch| batch.to_string()));
         line.text(self.errors_file).text(self.rejected_file);
         // rows_new, rows_updated and rows_unchanged belong to contact files.
-        line.blanks(3).yes_no(false);
+        line.blanks(3).yes_no(self.test);
         line.x(values.len(), &values).end(Ack::COLUMNS.len() + values.len(), out)
     }
 
@@ -180,6 +182,7 @@ mod tests {
             duplicate_of: None,
             errors_file: "a,b.csv.errors.csv",
             rejected_file: "",
+            test: false,
             x: &[("x_k".to_owned(), "v".to_owned())],
         };
         let mut out = Vec::new();

@@ -1,6 +1,6 @@
 //! What an answer is called: by the contract `<name>.<answer>.csv`, or as the operator wants it.
 
-use super::{Ack, ErrorsFile, Progress, ResultFile, Summary};
+use super::{Ack, ErrorsFile, Progress, RenderedFile, ResultFile, Summary};
 use crate::model::BatchId;
 
 /// The answers about one file.
@@ -49,7 +49,8 @@ impl Answer {
             Answer::Progress => Some(Progress::COLUMNS),
             Answer::Result | Answer::Final => Some(ResultFile::COLUMNS),
             Answer::Summary => Some(Summary::COLUMNS),
-            Answer::Rejected | Answer::Rendered => None,
+            Answer::Rendered => Some(RenderedFile::COLUMNS),
+            Answer::Rejected => None,
         }
     }
 

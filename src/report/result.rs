@@ -37,6 +37,8 @@ pub struct ResultLine<'a> {
     pub deferred_until: Option<Timestamp>,
     pub submitted_at: Option<Timestamp>,
     pub sent_at: Option<Timestamp>,
+    pub delivered_at: Option<Timestamp>,
+    pub read_at: Option<Timestamp>,
     pub ended_at: Option<Timestamp>,
     /// In the order of the file's `x_*` columns; may be fewer.
     pub x: &'a [&'a str],
@@ -120,14 +122,15 @@ impl<'a> ResultFile<'a> {
         line.blanks(2);
         line.time(row.accepted_at).time(row.deferred_until);
         line.time(row.submitted_at).time(row.sent_at);
-        // delivered_at to opted_out_at come from receipts, which no channel has yet.
-        line.blanks(5).time(row.ended_at);
+        line.time(row.delivered_at).time(row.read_at);
+        // clicked_at to opted_out_at come from people, of whom no channel hears yet.
+        line.blanks(3).time(row.ended_at);
         line.x(self.x_columns, row.x);
         line.end(ResultFile::COLUMNS.len() + self.x_columns, self.out)
     }
 }
 
-/// No channel has receipts yet, so that what the provider took is final.
+/// No provider's receipts come later yet, so that what it took is final.
 fn is_final(status: Status) -> bool {
     !matches!(status, Status::Accepted | Status::Deferred)
 }
@@ -163,6 +166,8 @@ mod tests {
             deferred_until: None,
             submitted_at: at("2026-11-22T10:00:01.2Z"),
             sent_at: at("2026-11-22T10:00:01.9Z"),
+            delivered_at: None,
+            read_at: None,
             ended_at: at("2026-11-22T10:00:02Z"),
             x,
         }

@@ -18,7 +18,7 @@ impl<'a> StreamSheet<'a> {
     /// The columns of a stream.
     pub const fn columns(stream: Stream) -> &'static [&'static str] {
         match stream {
-            Stream::Notices => {
+            Stream::Notices | Stream::TestNotices => {
                 &["spec", "seq", "at", "severity", "code", "file", "message", "hint"]
             }
         }
@@ -27,6 +27,7 @@ impl<'a> StreamSheet<'a> {
     /// The name of a stream's file. Numbers beyond six digits take more.
     pub fn name(stream: Stream, date: Date, number: u64) -> String {
         let (year, month, day) = (date.year(), date.month(), date.day());
+        let stream = stream.name();
         format!("{stream}_{year:04}{month:02}{day:02}_{number:06}.csv")
     }
 

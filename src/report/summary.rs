@@ -11,6 +11,8 @@ pub struct Summary<'a> {
     pub batch: BatchId,
     /// How many rows ended in a status.
     pub rows: &'a dyn Fn(Status) -> u64,
+    /// The file was only tried out.
+    pub test: bool,
     /// Parts of all rows; 0 where no channel counts parts.
     pub parts: u64,
 }
@@ -65,7 +67,7 @@ impl Summary<'_> {
             line.plain((self.rows)(status));
         }
         // No provider tells a price yet.
-        line.known(self.parts).blanks(2).yes_no(false).end(Summary::COLUMNS.len(), out)
+        line.known(self.parts).blanks(2).yes_no(self.test).end(Summary::COLUMNS.len(), out)
     }
 }
 
@@ -85,9 +87,9 @@ mod tests {
         let rows = |status: Status| u64::from(status.index()) + 1;
         let (file, batch) = ("a.csv", BatchId::from_u64(1));
         let mut out = Vec::new();
-        Summary { file, batch, rows: &rows, parts: 9 }.write(&mut out).unwrap();
+        Summary { file, batch, rows: &rows, test: true, parts: 9 }.write(&mut out).unwrap();
         let text = String::from_utf8(out).unwrap();
         let row = text.lines().nth(1).unwrap();
-        assert_eq!(row, "1,a.csv,0000000000001,98,1,2,5,6,7,8,9,10,11,12,13,14,9,,,no");
+        assert_eq!(row, "1,a.csv,0000000000001,98,1,2,5,6,7,8,9,10,11,12,13,14,9,,,yes");
     }
 }

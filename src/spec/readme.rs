@@ -5,7 +5,9 @@ use std::fmt::Write;
 use super::pages::Portrait;
 use super::sample::Sample;
 use super::tables::time;
-use crate::intake::{MinProof, NamePattern, ProfileSettings, TenantSettings};
+use crate::channel::TEST_ENDINGS;
+use crate::codes::ReasonCode;
+use crate::intake::{MinProof, NamePattern, ProfileSettings, SentinelPattern, TenantSettings};
 use crate::model::{BatchId, Category, Kind};
 use crate::policy::Consent;
 use crate::records::{HeaderMode, ReadSettings};
@@ -28,6 +30,7 @@ pub(super) fn text(tenant: Portrait<'_>, samples: &[Sample]) -> Vec<u8> {
         held(tenant.intake),
         cells(tenant.intake),
         profiles(tenant.intake),
+        try_it(tenant),
         files_here(),
     ];
     let text = sections.join("\n").replace('\n', LINE_END);
@@ -52,7 +55,7 @@ fn head(tenant: &TenantSettings) -> String {
     let id = &tenant.id;
     let mut text = format!(
         "How to send messages as {id}\n\nDrop a CSV file into /inbox. Every file is answered in /outbox: whether it was taken, what is\n\
-         wrong in which line, and later what became of each row. This page is made of the settings in\nforce; so are all files beside it.\n"
+         wrong in which line, and later what became of each row. What is dropped into /test/inbox is only\ntried out (10). This page is made of the settings in force; so are all files beside it.\n"
     );
     if tenant.suspended {
         text.push_str("\nAT PRESENT NOTHING IS TAKEN: the operator has suspended this tenant.\n");
@@ -70,7 +73,9 @@ fn drop_it(tenant: &TenantSettings, samples: &[Sample]) -> String {
         "The name of a file says what it holds: messages_<your reference>.csv, such as\n\
          messages_invoices-2026-11.csv. Any other name will do in the folder /inbox/messages, and names\n\
          that a profile below matches will do anywhere.\n\n\
-         A file is CSV with a header line; columns.csv lists the columns. The samples are accepted as\n\
+         A file is CSV with a header line, the first sheet of an .xlsx, or .jsonl with a JSON object on each\n\
+         line; columns.csv lists the columns. One file packed as .gz or .zip is read, too: messages_x.csv.gz.\n\
+         Rejected rows of any of them come back as CSV. The samples are accepted as\n\
          they are: copy one, and put your own addresses in.\n",
     );
     for Sample { name, folder, about, .. } in samples {
@@ -95,6 +100,11 @@ fn whole(tenant: Portrait<'_>) -> String {
         "          <name>.sha256 or <name>.md5 with its digest; <name>.manifest.json, which says".to_owned(),
         r#"          {"file":"<name>","bytes":120,"sha256":"<64 digits>","rows":3}; file alone will do"#.to_owned(),
         "          a last line #EOF or #EOF rows=<n>; a whole .gz or .zip".to_owned(),
+    ]);
+    if let Some(pattern) = &plain.sentinel {
+        text.push(format!("          a file {}", sentinel(pattern)));
+    }
+    text.extend([
         format!(
             "  medium  the upload ended properly; {} later the file is taken",
             time(plain.settle.max(plain.grace))
@@ -102,16 +112,27 @@ fn whole(tenant: Portrait<'_>) -> String {
         format!("  weak    the file has not changed for {}", time(plain.quiet)),
     ]);
     text.push(format!("\nHere at least {} proof is needed.", word(plain.min_proof)));
+    let own =
+        tenant.intake.temporary.iter().map(|pattern| format!("  {}\n", pattern.glob().glob()));
+    let own = match own.collect::<String>() {
+        none if none.is_empty() => none,
+        own => format!("Nor are names like these:\n{own}"),
+    };
     text.push(format!(
         "Until then, and for {} after the upload, the file can be seen, renamed and deleted. Names that begin\n\
          with . or ~, or end in .tmp .temp .part .partial .filepart .crdownload .writing .lock, are never taken.\n\
-         The last line needs a line end; without one the last row may be cut, and is refused (row.cut).\n\
+         {own}The last line needs a line end; without one the last row may be cut, and is refused (row.cut).\n\
          To be told of missing rows, write how many there are: #rows=<n> above the header, or\n\
          #EOF rows=<n> below the last row. An upload that was cut can be continued for {}.",
         time(plain.grace),
         time(tenant.doors.resume_window)
     ));
     section("2. When a file is taken", text)
+}
+
+/// The name of a sentinel of the operator's own.
+fn sentinel(pattern: &SentinelPattern) -> String {
+    format!("{}<name>{}, with <name> or the name without its ending", pattern.before, pattern.after)
 }
 
 fn word(proof: MinProof) -> &'static str {
@@ -201,6 +222,7 @@ fn lines_above() -> String {
              message to one address; none: nothing\n  \
              #reject_threshold=0.2  the share of bad rows over which the whole file is refused\n  \
              #allow_duplicate=yes   takes the same records again\n  \
+             #test=yes              only tries the file out, see 10\n  \
              #x_<name>=<text>       comes back in the answers",
         ),
     )
@@ -301,6 +323,9 @@ fn one_profile(profile: &ProfileSettings) -> Vec<String> {
     }
     let mut text = vec![first];
     text.extend(dialect(read).map(|words| format!("    {words}")));
+    if let Some(pattern) = &profile.sentinel {
+        text.push(format!("    whole once there is a file {}", sentinel(pattern)));
+    }
     for (own, standard) in &read.columns {
         text.push(format!("    column {own} is {standard}"));
     }
@@ -343,9 +368,34 @@ fn dialect(read: &ReadSettings) -> Option<String> {
     (!words.is_empty()).then(|| words.join(", "))
 }
 
+fn try_it(tenant: Portrait<'_>) -> String {
+    let mut text = lines(
+        "A file dropped into /test/inbox is taken, checked and answered as one in /inbox, but nothing of it\n\
+         is sent: a simulator takes the messages. It is answered in /test/outbox, and the column test of its\n\
+         ACK says yes. What was tried out is not remembered for what is meant, nor the other way round:\n\
+         neither files nor row_ids nor numbers. So try a file out as it is, then drop it into /inbox. The line\n\
+         #test=yes above the header does the same to a file in /inbox, which is answered in /outbox.\n",
+    );
+    if tenant.answers.writes(Answer::Rendered) {
+        let (batch, date) = (BatchId::from_u64(1), "20261122");
+        let subject = Subject { name: "messages_x.csv", date, batch };
+        let name = tenant.answers.pattern(Answer::Rendered).name(subject);
+        text.push(format!("{name} then shows each message as it would be sent.\n"));
+    }
+    text.extend(lines(
+        "Each row ends delivered, or otherwise if its number, or its address before the @, ends in\n\
+         (+491701230101, ann.0101@example.com):\n",
+    ));
+    for (ending, status, code, about) in TEST_ENDINGS {
+        let why = code.map_or(about, ReasonCode::as_str);
+        text.push(format!("  {ending}  {:<9}  {why}", status.as_str()).trim_end().to_owned());
+    }
+    section("10. Try it first", text)
+}
+
 fn files_here() -> String {
     section(
-        "10. The files beside this one",
+        "11. The files beside this one",
         lines(
             "samples/         files that are accepted as they are\n\
              columns.csv      every column, how it is written and what it means\n\

@@ -11,7 +11,7 @@ use crate::records::{
     TemplateNeeds, TextEncoding,
 };
 
-/// A file that is accepted as it is.
+/// A file that is accepted as it is; one of kind control once the file it names was answered.
 #[derive(Debug)]
 pub(super) struct Sample {
     pub(super) name: String,
@@ -30,12 +30,13 @@ const CHANNELS: [(ChannelKind, Column); 5] = [
     (ChannelKind::Telegram, Column::TelegramChatId),
 ];
 const FOLDERS: [&str; 2] = ["inbox", "inbox/messages"];
+/// The sample of a file without a profile.
+const PLAIN: &str = "messages_sample.csv";
 const TEXT: &str = "Your appointment is tomorrow at ten";
 
 /// Every sample of a tenant.
 pub(super) fn all(tenant: &TenantSettings) -> Vec<Sample> {
-    let plain =
-        [("messages_sample.csv", text_rows(tenant)), ("messages_templates.csv", templates(tenant))];
+    let plain = [(PLAIN, text_rows(tenant)), ("messages_templates.csv", templates(tenant))];
     let abouts = ["every channel, with a text in the file", "every template of templates.csv"];
     let mut samples: Vec<Sample> = plain
         .into_iter()
@@ -57,7 +58,33 @@ pub(super) fn all(tenant: &TenantSettings) -> Vec<Sample> {
             .find_map(|name| Sample::of(tenant, profile, name, about.clone(), bytes.clone()));
         samples.extend(sample);
     }
+    let control = samples.iter().any(|sample| sample.name == PLAIN).then(|| control(tenant));
+    samples.extend(control.flatten());
     samples
+}
+
+/// A control file that asks for the answers of the first sample again, where an account may do so.
+fn control(tenant: &TenantSettings) -> Option<Sample> {
+    let may = |account: &String| {
+        tenant.account_rights.get(account).is_some_and(|rights| rights.control)
+            && tenant.account_kinds.get(account).is_some_and(|kinds| kinds.contains(&Kind::Control))
+    };
+    let (name, folder) = ("control_sample.csv", FOLDERS[0]);
+    let leads = known_as(tenant, &format!("{folder}/{name}")) == Some((Kind::Control, ""));
+    if !leads || !(tenant.account_rights.is_empty() || tenant.account_rights.keys().any(may)) {
+        return None;
+    }
+    let mut text = format!("op,target,reason\nresend_report,file:{PLAIN},the answers were lost\n");
+    if wants_trailer(&tenant.plain) {
+        text.push_str("#EOF rows=1\n");
+    }
+    let about = format!("asks for the answers of {PLAIN} again: drop that first");
+    Some(Sample { name: name.to_owned(), folder, about, bytes: text.into_bytes() })
+}
+
+/// Only a trailer can prove in the file itself that it is whole.
+fn wants_trailer(profile: &ProfileSettings) -> bool {
+    profile.min_proof == MinProof::Strong || profile.only_proof == Some(Proof::Trailer)
 }
 
 impl Sample {
@@ -197,7 +224,7 @@ impl<'a> Draft<'a> {
             text.push_str(&cells?.join(&delimiter.to_string()));
             text.push('\n');
         }
-        if profile.min_proof == MinProof::Strong || profile.only_proof == Some(Proof::Trailer) {
+        if wants_trailer(profile) {
             text.push_str(&format!("#EOF rows={}\n", self.rows.len()));
         }
         let encoding = settings.encoding.unwrap_or(TextEncoding::UTF_8);
@@ -302,7 +329,9 @@ fn address_of(
 ) -> Option<(ChannelKind, Column)> {
     let meanings: Vec<String> = header.iter().map(|cell| meaning(cell, settings)).collect();
     let has = |column: Column| meanings.iter().any(|name| name == column.as_str());
-    let allowed = |(channel, _): &(ChannelKind, Column)| said.is_none_or(|s| s == channel.as_str());
+    let allowed = |(channel, _): &(ChannelKind, Column)| {
+        said.is_none_or(|said| said.eq_ignore_ascii_case(channel.as_str()))
+    };
     let own = |(channel, address): (ChannelKind, Column)| {
         let by_phone = matches!(channel, ChannelKind::Whatsapp | ChannelKind::Viber);
         let columns = [Some(address), by_phone.then_some(Column::Phone), Some(Column::To)];

@@ -70,14 +70,30 @@ fn sizes(tenant: Portrait<'_>) -> Vec<Limit> {
     let bound = |most: Option<u64>| most.map_or_else(|| "none".to_owned(), |most| most.to_string());
     vec![
         ("file_bytes", read.file_max_bytes.to_string(), "file.too_large", "a file"),
+        (
+            "expansion",
+            read.expansion_max.to_string(),
+            "file.archive_invalid",
+            "times its own size to which an archive or a spreadsheet may expand",
+        ),
         ("rows", read.rows_max.to_string(), "file.too_many_rows", "data rows of a file"),
         ("columns", sized(read.columns_max), "header.too_many_columns", "columns of a file"),
         ("cell_bytes", sized(read.field_max_bytes), "row.value_too_long", "a cell, as UTF-8"),
         ("record_bytes", sized(read.record_max_bytes), "row.record_too_long", "a row, as UTF-8"),
         ("directives", sized(read.directives_max), "header.directive_invalid", "lines #key=value"),
         ("name_bytes", NAME_MAX_BYTES.to_string(), "file.name_invalid", "the name of a file"),
-        ("stored_bytes", bound(quota.bytes), "file.quota_exceeded", "all in /inbox and /media"),
-        ("stored_files", bound(quota.files), "file.quota_exceeded", "files in /inbox and /media"),
+        (
+            "stored_bytes",
+            bound(quota.bytes),
+            "file.quota_exceeded",
+            "all in /inbox, /test/inbox, /media",
+        ),
+        (
+            "stored_files",
+            bound(quota.files),
+            "file.quota_exceeded",
+            "files in /inbox, /test/inbox, /media",
+        ),
         (
             "reject_threshold",
             rules.reject_threshold.to_string(),

@@ -57,6 +57,10 @@ impl<'a> Bytes<'a> {
 
     pub(super) fn text(&mut self) -> Result<&'a str, Undecodable> {
         let len = self.u64()? as usize;
+        self.text_of(len)
+    }
+
+    pub(super) fn text_of(&mut self, len: usize) -> Result<&'a str, Undecodable> {
         std::str::from_utf8(self.take(len)?).map_err(|_| Undecodable)
     }
 

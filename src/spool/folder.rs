@@ -7,8 +7,10 @@ use std::path::{Path, PathBuf};
 use super::log::{SpoolError, sync_folder};
 use crate::model::{BatchId, TenantId};
 
-/// How the names of kept sidecars begin.
+/// How the names of kept sidecars begin: of those that came with the file, and of those that came when
+/// it was taken already and say nothing of how it is read.
 const SIDECAR: &str = "sidecar.";
+const LATE: &str = "late.";
 /// JSON that the reader of records understands.
 const READ_AS: &str = "read_as";
 
@@ -17,19 +19,26 @@ const READ_AS: &str = "read_as";
 pub struct Spool {
     batches: PathBuf,
     row_ids: PathBuf,
+    /// The part of the disk that unpacked files leave free.
+    reserve: f64,
 }
 
 impl Spool {
     /// Makes the folders below `data_dir` where they are not there yet.
     pub fn open(data_dir: &Path) -> Result<Spool, SpoolError> {
-        let spool = Spool { batches: data_dir.join("batches"), row_ids: data_dir.join("row_ids") };
-        create_folder(&spool.batches)?;
-        create_folder(&spool.row_ids)?;
-        Ok(spool)
+        let (batches, row_ids) = (data_dir.join("batches"), data_dir.join("row_ids"));
+        create_folder(&batches)?;
+        create_folder(&row_ids)?;
+        Ok(Spool { batches, row_ids, reserve: 0.0 })
+    }
+
+    /// Lets what is unpacked leave a part of the disk free.
+    pub fn with_reserve(self, reserve: f64) -> Spool {
+        Spool { reserve, ..self }
     }
 
     pub fn batch(&self, batch: BatchId) -> BatchFolder {
-        BatchFolder { path: self.batches.join(batch.to_string()) }
+        BatchFolder { path: self.batches.join(batch.to_string()), reserve: self.reserve }
     }
 
     /// Every batch that has a folder, to find those that the store does not know.
@@ -74,6 +83,7 @@ impl Spool {
 #[derive(Debug, Clone)]
 pub struct BatchFolder {
     path: PathBuf,
+    reserve: f64,
 }
 
 impl BatchFolder {
@@ -101,6 +111,10 @@ impl BatchFolder {
         &self.path
     }
 
+    pub(super) fn reserve(&self) -> f64 {
+        self.reserve
+    }
+
     /// The claimed file, as received, until it is archived.
     pub fn input(&self) -> PathBuf {
         self.path.join("input")
@@ -116,7 +130,12 @@ impl BatchFolder {
         format!("{SIDECAR}{name}")
     }
 
-    /// The names of the sidecars that are there, sorted.
+    /// The name that a sidecar has in the folder that came when the file was taken already.
+    pub fn late_name(name: &str) -> String {
+        format!("{LATE}{name}")
+    }
+
+    /// The names of the sidecars that came with the file, sorted.
     pub fn sidecars(&self) -> Result<Vec<String>, SpoolError> {
         let failed = |error| SpoolError::io("list", &self.path)(error);
         let entries = match fs::read_dir(&self.path) {

@@ -49,6 +49,11 @@ impl RowOutcome {
         matches!(self.status, Status::Failed | Status::Expired | Status::Unknown)
     }
 
+    /// True where the row may have gone out and nobody knows: it ended so, or waits to be sent again.
+    pub fn is_in_doubt(&self) -> bool {
+        self.attempts > 0 && self.code == Some(ReasonCode::DeliveryOutcomeUnknown)
+    }
+
     fn put(&self, out: &mut Vec<u8>) {
         put_u64(out, u64::from(self.index));
         out.push(self.status.index());

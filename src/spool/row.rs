@@ -3,7 +3,9 @@
 //! Every data row of an accepted file is stored, in the file's order, also the rejected and duplicate
 //! ones, because each ends in exactly one result line.
 
-use super::bytes::{Bytes, Undecodable, put_text, put_time, put_u64};
+use std::ops::Range;
+
+use super::bytes::{Bytes, Undecodable, put_time, put_u64};
 use crate::codes::ReasonCode;
 use crate::model::{Category, ChannelKind};
 
@@ -65,6 +67,8 @@ pub struct StoredRow<'a> {
     pub window: Option<(u16, u16)>,
     pub send_at: Option<jiff::Timestamp>,
     pub expires_at: Option<jiff::Timestamp>,
+    /// The file said `expires_at`: it holds for a resend, too. False in rows of the first version.
+    pub expiry_given: bool,
     /// Parts the provider will count; 0 where that means nothing.
     pub parts: u16,
     /// In the order of `RowHead::x_columns`; fewer where the row was too short to have them.
@@ -97,6 +101,7 @@ impl Default for StoredRow<'_> {
             window: None,
             send_at: None,
             expires_at: None,
+            expiry_given: false,
             parts: 0,
             x: Vec::new(),
             variables: Vec::new(),
@@ -105,9 +110,79 @@ impl Default for StoredRow<'_> {
 }
 
 const NONE: u8 = 0xff;
+/// Stands above the number of parts, where rows of the first version have nothing.
+const EXPIRY_GIVEN: u64 = 1 << 16;
+/// Texts that every row has.
+const TEXTS: usize = 13;
+
+/// Where the texts of a row stand in the bytes of its chunk, for the row behind it.
+#[derive(Debug, Default)]
+struct Places {
+    texts: Vec<Range<usize>>,
+    x: Vec<Range<usize>>,
+    variables: Vec<Range<usize>>,
+}
+
+impl Places {
+    /// Writes texts; of those that the row before has too, in the same place, only a mark. Most rows
+    /// of a file share sender, template and language, and what is sent to is what was given.
+    fn put(places: &mut Vec<Range<usize>>, out: &mut Vec<u8>, texts: &[&str]) {
+        places.resize(texts.len(), 0..0);
+        let mut front = 0..0;
+        for (place, text) in places.iter_mut().zip(texts) {
+            if is_same(&out[place.clone()], text.as_bytes()) {
+                put_u64(out, AS_BEFORE);
+            } else if is_same(&out[front.clone()], text.as_bytes()) {
+                put_u64(out, AS_IN_FRONT);
+                *place = front;
+            } else {
+                put_u64(out, text.len() as u64 + OWN);
+                *place = out.len()..out.len() + text.len();
+                out.extend_from_slice(text.as_bytes());
+            }
+            front = place.clone();
+        }
+    }
+}
+
+/// Compares word by word. The usual comparison waits for bytes that were written a moment ago, on some
+/// machines far longer than all else that is done with the row.
+fn is_same(one: &[u8], other: &[u8]) -> bool {
+    if one.len() != other.len() {
+        return false;
+    }
+    let (mut one, mut other) = (one.chunks_exact(8), other.chunks_exact(8));
+    one.by_ref().zip(other.by_ref()).all(|(one, other)| one == other)
+        && one.remainder().iter().eq(other.remainder())
+}
+
+/// The text is that of the row before, in the same place; nothing in a chunk's first row.
+const AS_BEFORE: u64 = 0;
+/// The text is the one in front of it in its row.
+const AS_IN_FRONT: u64 = 1;
+/// Added to the length of a text that follows.
+const OWN: u64 = 2;
+
+/// Reads texts that `Places::put` wrote; `before` are those of the row before.
+fn take_texts<'a>(
+    bytes: &mut Bytes<'a>,
+    before: &[&'a str],
+    texts: &mut [&'a str],
+) -> Result<(), Undecodable> {
+    let mut front = "";
+    for (at, text) in texts.iter_mut().enumerate() {
+        *text = match bytes.u64()? {
+            AS_BEFORE => before.get(at).copied().unwrap_or_default(),
+            AS_IN_FRONT => front,
+            length => bytes.text_of((length - OWN) as usize)?,
+        };
+        front = text;
+    }
+    Ok(())
+}
 
 impl<'a> StoredRow<'a> {
-    fn put(&self, out: &mut Vec<u8>) {
+    fn put(&self, out: &mut Vec<u8>, before: &mut Places) {
         put_u64(out, self.line);
         let (state, code) = match self.state {
             RowState::Accepted => (0, 0),
@@ -118,24 +193,21 @@ impl<'a> StoredRow<'a> {
         put_u64(out, u64::from(code));
         out.push(self.channel.map_or(NONE, ChannelKind::index));
         out.push(self.category.map_or(NONE, Category::index));
-        for text in self.texts() {
-            put_text(out, text);
-        }
+        Places::put(&mut before.texts, out, &self.texts());
         let (from, to) = self.window.map_or((0, 0), |(from, to)| (from + 1, to + 1));
         put_u64(out, u64::from(from));
         put_u64(out, u64::from(to));
         put_time(out, self.send_at);
         put_time(out, self.expires_at);
-        put_u64(out, u64::from(self.parts));
-        for list in [&self.x, &self.variables] {
+        let given = if self.expiry_given { EXPIRY_GIVEN } else { 0 };
+        put_u64(out, u64::from(self.parts) | given);
+        for (list, before) in [(&self.x, &mut before.x), (&self.variables, &mut before.variables)] {
             put_u64(out, list.len() as u64);
-            for text in list {
-                put_text(out, text);
-            }
+            Places::put(before, out, list);
         }
     }
 
-    fn texts(&self) -> [&'a str; 13] {
+    fn texts(&self) -> [&'a str; TEXTS] {
         [
             self.row_id,
             self.contact_id,
@@ -153,22 +225,24 @@ impl<'a> StoredRow<'a> {
         ]
     }
 
-    fn take(bytes: &mut Bytes<'a>, row: u64) -> Result<StoredRow<'a>, Undecodable> {
+    fn take(
+        bytes: &mut Bytes<'a>,
+        row: u64,
+        before: Option<&StoredRow<'a>>,
+        form: Form,
+    ) -> Result<StoredRow<'a>, Undecodable> {
         let line = bytes.u64()?;
-        let state = bytes.u8()?;
-        let code = u16::try_from(bytes.u64()?).map_err(|_| Undecodable)?;
-        let code = ReasonCode::from_index(code).ok_or(Undecodable)?;
-        let state = match state {
-            0 => RowState::Accepted,
-            1 => RowState::Rejected(code),
-            2 => RowState::Duplicate(code),
-            _ => return Err(Undecodable),
-        };
+        let state = state_of(bytes)?;
         let channel = ChannelKind::from_index(bytes.u8()?);
         let category = Category::from_index(bytes.u8()?);
-        let mut texts = [""; 13];
-        for text in &mut texts {
-            *text = bytes.text()?;
+        let mut texts = [""; TEXTS];
+        match form {
+            Form::Marked => take_texts(bytes, &before.map_or(texts, StoredRow::texts), &mut texts)?,
+            Form::Plain => {
+                for text in &mut texts {
+                    *text = bytes.text()?;
+                }
+            }
         }
         let [
             row_id,
@@ -187,6 +261,8 @@ impl<'a> StoredRow<'a> {
         ] = texts;
         let (from, until) = (bytes.u64()? as u16, bytes.u64()? as u16);
         let window = if from == 0 { None } else { Some((from - 1, until.saturating_sub(1))) };
+        let (send_at, expires_at) = (bytes.time()?, bytes.time()?);
+        let parts_and_flags = bytes.u64()?;
         Ok(StoredRow {
             row,
             line,
@@ -207,27 +283,60 @@ impl<'a> StoredRow<'a> {
             campaign,
             tz,
             window,
-            send_at: bytes.time()?,
-            expires_at: bytes.time()?,
-            parts: bytes.u64()? as u16,
-            x: texts_of(bytes)?,
-            variables: texts_of(bytes)?,
+            send_at,
+            expires_at,
+            expiry_given: parts_and_flags & EXPIRY_GIVEN != 0,
+            parts: parts_and_flags as u16,
+            x: list_of(bytes, before.map(|row| &row.x), form)?,
+            variables: list_of(bytes, before.map(|row| &row.variables), form)?,
         })
     }
 }
 
-fn texts_of<'a>(bytes: &mut Bytes<'a>) -> Result<Vec<&'a str>, Undecodable> {
+fn state_of(bytes: &mut Bytes<'_>) -> Result<RowState, Undecodable> {
+    let state = bytes.u8()?;
+    let code = u16::try_from(bytes.u64()?).map_err(|_| Undecodable)?;
+    let code = ReasonCode::from_index(code).ok_or(Undecodable)?;
+    match state {
+        0 => Ok(RowState::Accepted),
+        1 => Ok(RowState::Rejected(code)),
+        2 => Ok(RowState::Duplicate(code)),
+        _ => Err(Undecodable),
+    }
+}
+
+fn list_of<'a>(
+    bytes: &mut Bytes<'a>,
+    before: Option<&Vec<&'a str>>,
+    form: Form,
+) -> Result<Vec<&'a str>, Undecodable> {
     let count = bytes.u64()? as usize;
     if count > bytes.0.len() {
         return Err(Undecodable);
     }
-    (0..count).map(|_| bytes.text()).collect()
+    if form == Form::Plain {
+        return (0..count).map(|_| bytes.text()).collect();
+    }
+    let mut texts = vec![""; count];
+    take_texts(bytes, before.map_or(&[], Vec::as_slice), &mut texts)?;
+    Ok(texts)
+}
+
+/// How the texts of a chunk's rows stand in its bytes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Form {
+    /// Each with its length in front: chunks of the first version. They begin with their first row.
+    Plain,
+    /// With marks for what stands there already. These begin with a zero, then their first row.
+    Marked,
 }
 
 /// Collects rows until they make a chunk, the unit of scheduling.
 #[derive(Debug, Default)]
 pub struct ChunkBuilder {
     bytes: Vec<u8>,
+    /// Of the last row.
+    places: Places,
     first_row: u64,
     rows: u32,
 }
@@ -243,11 +352,13 @@ impl ChunkBuilder {
     pub fn push(&mut self, row: &StoredRow<'_>) {
         if self.rows == 0 {
             self.first_row = row.row;
+            self.places = Places::default();
             self.bytes.clear();
+            put_u64(&mut self.bytes, 0);
             put_u64(&mut self.bytes, row.row);
         }
         assert_eq!(row.row, self.first_row + u64::from(self.rows), "rows come without gaps");
-        row.put(&mut self.bytes);
+        row.put(&mut self.bytes, &mut self.places);
         self.rows += 1;
     }
 
@@ -268,10 +379,14 @@ impl ChunkBuilder {
 /// The rows of a chunk, in order.
 pub(super) fn chunk_rows(body: &[u8]) -> Result<Vec<StoredRow<'_>>, Undecodable> {
     let mut bytes = Bytes(body);
-    let mut row = bytes.u64()?;
+    let (mut row, mut form) = (bytes.u64()?, Form::Plain);
+    if row == 0 {
+        (row, form) = (bytes.u64()?, Form::Marked);
+    }
     let mut rows = Vec::new();
     while !bytes.0.is_empty() {
-        rows.push(StoredRow::take(&mut bytes, row)?);
+        let next = StoredRow::take(&mut bytes, row, rows.last(), form)?;
+        rows.push(next);
         row += 1;
     }
     Ok(rows)
@@ -294,6 +409,8 @@ mod tests {
             tz: "Europe/Berlin",
             window: Some((0, 1440)),
             send_at: Some("2026-11-22T10:00:00.5Z".parse().unwrap()),
+            expires_at: Some("2026-11-22T12:00:00Z".parse().unwrap()),
+            expiry_given: true,
             parts: 2,
             x: vec!["a", ""],
             variables: vec!["Jane"],
@@ -316,5 +433,55 @@ mod tests {
             assert!(chunk_rows(&body[..cut]).map_or(true, |rows| rows.len() < 2));
         }
         assert!(builder.take().is_none());
+    }
+
+    #[test]
+    fn what_stands_in_the_row_before_is_stored_once() {
+        let text = "Your order is on its way to you".repeat(9);
+        let row = |row: u64, to_given: &'static str, x: &[&'static str]| StoredRow {
+            row,
+            to: "a@example.com",
+            to_given,
+            sender: "Acme <news@acme.example>",
+            x: x.to_vec(),
+            ..StoredRow::default()
+        };
+        let rows = [
+            StoredRow { text: &text, ..row(1, "a@example.com", &["one", "one", ""]) },
+            StoredRow { text: &text, ..row(2, "A@example.com", &["one"]) },
+            StoredRow { text: &text, ..row(3, "A@example.com", &["two", "two", "one"]) },
+            row(4, "", &[]),
+            StoredRow { text: &text, ..row(5, "a@example.com", &["", "two"]) },
+        ];
+        let mut builder = ChunkBuilder::default();
+        for again in 0..2 {
+            rows.iter().for_each(|row| builder.push(row));
+            let (body, ..) = builder.take().unwrap();
+            assert_eq!(chunk_rows(body).unwrap(), rows, "chunk {again}");
+            assert!(body.len() < 3 * text.len(), "{} bytes", body.len());
+        }
+    }
+
+    /// As the first version wrote them: every text with its length, and no zero in front.
+    #[test]
+    fn chunks_of_the_first_version_are_read() {
+        let mut body = vec![9];
+        for row in 0..2 {
+            body.extend_from_slice(&[20 + row, 0, 0, NONE, NONE]);
+            body.extend_from_slice(&[
+                2, b'i', b'd', 0, 1, b'a', 1, b'A', 0, 0, 0, 0, 0, 0, 0, 0, 0,
+            ]);
+            body.extend_from_slice(&[0, 0, 0, 0, 0, 1, 1, b'x', 0]);
+        }
+        let row = |row| StoredRow {
+            row,
+            line: row + 11,
+            row_id: "id",
+            to: "a",
+            to_given: "A",
+            x: vec!["x"],
+            ..StoredRow::default()
+        };
+        assert_eq!(chunk_rows(&body).unwrap(), [row(9), row(10)]);
     }
 }

@@ -75,18 +75,33 @@ impl Store {
             .iter()
             .map(|number| Op::Delete(Space::Windows, keys::numbered(batch, *number)))
             .collect();
-        let key = keys::numbered(batch, after.number);
+        let expected = self.replace_chunk(batch, before, after, &mut ops)?;
+        self.commit(ops, vec![expected])
+    }
+
+    /// Adds what puts a chunk and its timer into another's place; gives what the commit must find. That
+    /// is what stands there, read anew: an earlier version wrote the same chunk with fewer fields.
+    pub(super) fn replace_chunk(
+        &self,
+        batch: BatchId,
+        before: &ChunkRecord,
+        after: &ChunkRecord,
+        ops: &mut Vec<Op>,
+    ) -> Result<Expect, StoreError> {
+        let key = keys::numbered(batch, before.number);
+        let stored = self.engine.get(Space::Chunks, &key)?.ok_or(StoreError::Conflict)?;
+        if chunk_of(before.number, &stored)? != *before {
+            return Err(StoreError::Conflict);
+        }
         ops.push(Op::Put(Space::Chunks, key.clone(), encode(after)));
         if before.due != after.due {
-            if let Some(due) = before.due {
-                ops.push(Op::Delete(Space::Timers, keys::timer(batch, due, before.number)));
-            }
-            if let Some(due) = after.due {
-                let key = keys::timer(batch, due, after.number);
-                ops.push(Op::Put(Space::Timers, key, vec![RECORD_VERSION]));
-            }
+            let timer = |due| keys::timer(batch, due, before.number);
+            ops.extend(before.due.map(|due| Op::Delete(Space::Timers, timer(due))));
+            ops.extend(
+                after.due.map(|due| Op::Put(Space::Timers, timer(due), vec![RECORD_VERSION])),
+            );
         }
-        self.commit(ops, vec![Expect::Value(Space::Chunks, key, encode(before))])
+        Ok(Expect::Value(Space::Chunks, key, stored))
     }
 
     /// Windows that were claimed and not released: after a start, what a crash left.

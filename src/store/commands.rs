@@ -8,8 +8,9 @@ use jiff::Timestamp;
 use super::Store;
 use super::engine::{Expect, Op, Space, StoreError};
 use super::keys;
+use super::open::listing;
 use super::orders::{OrderAct, OrderRecord};
-use super::records::{BatchRecord, RECORD_VERSION, decode, encode};
+use super::records::{BatchRecord, ChunkRecord, RECORD_VERSION, decode, encode};
 use crate::batch::{BatchEvent, BatchState, Effect, Publication, Standing, Unfit, apply, decide};
 use crate::model::{BatchId, ControlOp};
 
@@ -27,7 +28,11 @@ pub struct Commands {
 struct Touched {
     before: Vec<u8>,
     record: BatchRecord,
+    /// Where the batch will stand once its hold is ended, which the caller does.
+    ends_as: Option<BatchState>,
     ops: Vec<Op>,
+    /// Rows of it ended failed, expired or unknown; none as long as nobody asked.
+    resendable: Option<bool>,
 }
 
 impl Commands {
@@ -100,16 +105,24 @@ impl Store {
                 let before = self.engine.get(Space::Batches, &keys::batch(batch))?;
                 let before = before.ok_or(StoreError::Conflict)?;
                 let record: BatchRecord = decode("batches", &before)?;
-                place.insert(Touched { before, record, ops: Vec::new() })
+                place.insert(Touched {
+                    before,
+                    record,
+                    ends_as: None,
+                    ops: Vec::new(),
+                    resendable: None,
+                })
             }
         };
-        let standing = self.standing(&touched.record, op)?;
+        let standing = self.standing(touched, op)?;
         let effect = match decide(op, row.is_some(), &standing) {
             Ok(effect) => effect,
             Err(unfit) => return Ok(Err(unfit)),
         };
         match effect {
-            Effect::Nothing | Effect::Release | Effect::RefuseHeld => {}
+            Effect::Nothing => {}
+            Effect::Release => touched.ends_as = Some(BatchState::Released),
+            Effect::RefuseHeld => touched.ends_as = Some(BatchState::Refused),
             Effect::Pause | Effect::Resume => {
                 touched.record.control.paused = effect == Effect::Pause;
                 touched.order(OrderAct::Look, None, by, *at);
@@ -147,27 +160,32 @@ impl Store {
         Ok(true)
     }
 
-    fn standing(&self, record: &BatchRecord, op: ControlOp) -> Result<Standing, StoreError> {
+    fn standing(&self, touched: &mut Touched, op: ControlOp) -> Result<Standing, StoreError> {
+        let record = &touched.record;
         let asks_rows = op == ControlOp::Resend
             && matches!(record.state, BatchState::Closed | BatchState::Running);
+        if asks_rows && touched.resendable.is_none() {
+            touched.resendable = Some(self.has_resendable(record.id)?);
+        }
         Ok(Standing {
-            state: record.state,
+            state: touched.ends_as.unwrap_or(record.state),
             paused: record.control.paused,
             cancelled: record.control.cancelled,
             reopened: record.control.reopened_at.is_some(),
             was_held: record.hold.is_some(),
-            resendable: asks_rows && self.has_resendable(record.id)?,
+            resendable: asks_rows && touched.resendable == Some(true),
         })
     }
 
-    /// True where a row of the batch ended failed, expired or unknown.
+    /// True where a row of the batch ended failed, expired or unknown, or nobody counted them yet: who
+    /// follows the order does.
     fn has_resendable(&self, batch: BatchId) -> Result<bool, StoreError> {
         let mut from = 0;
         loop {
             let page = self.chunks(batch, from, 500)?;
             let Some(last) = page.last() else { return Ok(false) };
             from = last.number + 1;
-            if page.iter().any(|chunk| chunk.resendable > 0) {
+            if page.iter().any(ChunkRecord::may_be_resendable) {
                 return Ok(true);
             }
         }
@@ -191,6 +209,7 @@ fn reopen(touched: &mut Touched, at: Timestamp) -> Result<(), StoreError> {
         touched.ops.push(Op::Delete(Space::Publications, key));
     }
     publications.iter().for_each(|publication| touched.publish(*publication));
+    touched.ops.push(listing(&touched.record));
     Ok(())
 }
 
@@ -199,7 +218,37 @@ fn report(touched: &mut Touched) {
     for publication in [Publication::Errors, Publication::Rejected, Publication::Ack] {
         touched.publish(publication);
     }
+    if touched.record.is_rehearsed() {
+        touched.publish(Publication::Rendered);
+    }
     if touched.record.state == BatchState::Closed {
         LATE.into_iter().for_each(|publication| touched.publish(publication));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::conformance::{at, chunk, claimed};
+    use super::*;
+    use crate::store::{Acceptance, ChunkRecord, SimulatedDisk};
+
+    #[test]
+    fn a_batch_that_many_rows_name_is_looked_through_once() {
+        let store = Store::simulated(&SimulatedDisk::default()).unwrap();
+        let record = store.open_batch(claimed(7)).unwrap();
+        let failed = ChunkRecord { open: 0, resendable: Some(1), ..chunk(0, None) };
+        store.put_chunks(record.id, std::slice::from_ref(&failed)).unwrap();
+        let accepted = BatchEvent::FileAccepted;
+        let record = store.conclude(record, accepted, &Acceptance::default()).unwrap();
+        store.close_batch(record.id, at(9)).unwrap().unwrap();
+
+        let mut commands = Commands::new("operator".to_owned(), at(10));
+        let mut resend =
+            |row| store.command(&mut commands, ControlOp::Resend, record.id, Some(row)).unwrap();
+        assert_eq!(resend(1), Ok(Effect::Reopen));
+        // Whoever looked now would find nothing.
+        let counted = ChunkRecord { resendable: Some(0), ..failed };
+        store.release_windows(record.id, &[], &failed, &counted).unwrap();
+        assert_eq!(resend(2), Ok(Effect::Resend));
     }
 }

@@ -2,16 +2,17 @@
 
 use jiff::Timestamp;
 
+use super::engine::Space;
 use super::*;
 use crate::batch::{BatchEvent, BatchState, Decider, Effect, Publication};
 use crate::codes::ReasonCode;
-use crate::model::{BatchId, ControlOp, FileVersion, Proof, UploadEvidence};
+use crate::model::{BatchId, ControlOp, FileVersion, Proof, Realm, UploadEvidence};
 
-fn at(seconds: i64) -> Timestamp {
+pub(super) fn at(seconds: i64) -> Timestamp {
     Timestamp::from_second(1_780_000_000 + seconds).unwrap()
 }
 
-fn claimed(id: u64) -> BatchRecord {
+pub(super) fn claimed(id: u64) -> BatchRecord {
     BatchRecord {
         id: BatchId::from_u64(id),
         tenant: "acme".parse().unwrap(),
@@ -30,7 +31,7 @@ fn claimed(id: u64) -> BatchRecord {
     }
 }
 
-fn chunk(number: u32, due: Option<Timestamp>) -> ChunkRecord {
+pub(super) fn chunk(number: u32, due: Option<Timestamp>) -> ChunkRecord {
     ChunkRecord {
         number,
         offset: 9,
@@ -40,7 +41,7 @@ fn chunk(number: u32, due: Option<Timestamp>) -> ChunkRecord {
         duplicates: None,
         open: 4,
         deferred: 0,
-        resendable: 0,
+        resendable: Some(0),
         due,
     }
 }
@@ -79,8 +80,8 @@ fn journey(reopen: &mut dyn FnMut(Option<Store>) -> Store) {
     let first = store.open_batch(claimed(7)).unwrap();
     let second = store.open_batch(claimed(7)).unwrap();
     assert_eq!((first.id, second.id), (BatchId::from_u64(7), BatchId::from_u64(8)));
-    store.forget_claim(&second).unwrap();
-    assert_eq!(store.forget_claim(&second), Err(StoreError::Conflict));
+    store.forget_claim(second.id).unwrap();
+    assert_eq!(store.forget_claim(second.id), Err(StoreError::Conflict));
 
     let chunks: Vec<ChunkRecord> =
         (0..1001).map(|n| chunk(n, (n != 3).then(|| at(i64::from(n % 10))))).collect();
@@ -103,6 +104,7 @@ fn journey(reopen: &mut dyn FnMut(Option<Store>) -> Store) {
     let store = reopen(Some(store));
     assert_eq!(store.batch(first.id).unwrap(), Some(running.clone()));
     assert_eq!(running.state, BatchState::Running);
+    assert_eq!(store.open_batches().unwrap(), std::slice::from_ref(&running));
     assert_eq!(store.upload(&upload.tenant, "inbox/a.csv").unwrap(), None);
     assert_eq!(store.name_owner(&running).unwrap(), Some(first.id));
     assert_eq!(store.content(&upload.tenant, &[9; 32]).unwrap(), Some((first.id, at(3))));
@@ -123,12 +125,14 @@ fn journey(reopen: &mut dyn FnMut(Option<Store>) -> Store) {
     windows(&store, first.id);
     let store = reopen(Some(store));
     store.conclude(running, BatchEvent::RowsSettled, &Acceptance::default()).unwrap();
-    assert_eq!(store.batches_in(&[BatchState::Closed, BatchState::Duplicate]).unwrap().len(), 3);
+    let ids = |records: Vec<BatchRecord>| records.iter().map(|r| r.id).collect::<Vec<_>>();
+    assert_eq!(ids(store.batches(None, 9).unwrap()), [7, 12, 13, 14].map(BatchId::from_u64));
+    assert_eq!(store.open_batches().unwrap(), []);
 
     hold(&store, 20);
     let store = reopen(Some(store));
     assert_eq!(store.holds().unwrap(), []);
-    assert_eq!(store.series(&upload.tenant, "").unwrap(), Series::default());
+    assert_eq!(store.series((&upload.tenant, Realm::Real), "").unwrap(), Series::default());
 
     beside(store, reopen);
 }
@@ -210,7 +214,7 @@ fn hold(store: &Store, id: u64) {
         };
         store.conclude(record, BatchEvent::FileHeld, &numbered).unwrap()
     };
-    let series = || store.series(&claimed(id).tenant, "billing").unwrap();
+    let series = || store.series((&claimed(id).tenant, Realm::Real), "billing").unwrap();
     let publications = || store.publications(99).unwrap();
     let publish_all = || {
         for (batch, publication) in publications() {
@@ -256,10 +260,10 @@ fn steer(store: &Store, id: u64) {
     store.put_chunks(record.id, std::slice::from_ref(&open)).unwrap();
     store.conclude(record.clone(), BatchEvent::FileAccepted, &Acceptance::default()).unwrap();
     let tenant = &record.tenant;
-    assert_eq!(store.campaign(tenant, "may", 9).unwrap(), [record.id]);
-    assert_eq!(store.campaign(tenant, "ma", 9).unwrap(), []);
-    assert_eq!(store.newest_named(tenant, None, "a.csv").unwrap(), Some(record.id));
-    assert_eq!(store.newest_named(tenant, Some("messages"), "a.csv").unwrap(), None);
+    assert_eq!(store.campaign((tenant, Realm::Real), "may", 9).unwrap(), [record.id]);
+    assert_eq!(store.campaign((tenant, Realm::Real), "ma", 9).unwrap(), []);
+    assert_eq!(store.newest_named((tenant, Realm::Real), None, "a.csv").unwrap(), Some(record.id));
+    assert_eq!(store.newest_named((tenant, Realm::Real), Some("messages"), "a.csv").unwrap(), None);
     assert_eq!(store.chunk_of_row(record.id, 1, 4).unwrap(), Some(open.clone()));
     assert_eq!(store.chunk_of_row(record.id, 1, 5).unwrap(), None);
 
@@ -284,7 +288,7 @@ fn steer(store: &Store, id: u64) {
     let acts: Vec<OrderAct> = orders.iter().map(|order| order.act).collect();
     assert_eq!(acts, [OrderAct::Look, OrderAct::Cancel, OrderAct::Look]);
     assert_eq!(store.close_batch(record.id, at(7)).unwrap(), None, "a row is open");
-    let done = ChunkRecord { open: 0, resendable: 0, due: None, ..open };
+    let done = ChunkRecord { open: 0, due: None, ..open };
     let order = OrderRecord { next_chunk: 1, changed: 4, ..orders[1].clone() };
     store.advance_order(record.id, &order, &[(open, done.clone())]).unwrap();
     assert_eq!(store.close_batch(record.id, at(7)).unwrap(), None, "orders are left");
@@ -294,9 +298,12 @@ fn steer(store: &Store, id: u64) {
     let closed = store.close_batch(record.id, at(7)).unwrap().unwrap();
     assert!(closed.state == BatchState::Closed && closed.control.wholly_cancelled);
 
-    let failed = ChunkRecord { resendable: 1, ..done };
+    let failed = ChunkRecord { resendable: Some(1), ..done };
     store.release_windows(record.id, &[], &done, &failed).unwrap();
+    let is_listed = || store.open_batches().unwrap().iter().any(|open| open.id == record.id);
+    assert!(!is_listed());
     assert_eq!(ask(ControlOp::Resend, Some(2)), Ok(Effect::Reopen));
+    assert!(is_listed(), "it is open again");
     assert_eq!(ask(ControlOp::Resend, Some(3)), Ok(Effect::Resend));
     let ordered = || {
         let all = store.publications(99).unwrap().into_iter();
@@ -438,11 +445,19 @@ fn commits_from_many_threads_are_all_there_after_opening_anew() {
     assert_eq!(Store::open(&path).unwrap().batches(None, 1000).unwrap().len(), 160);
 }
 
-/// An engine under which a newer upload of the name is recorded right after the older one was read.
+/// An engine under which somebody else's commit comes right after the first read of a space.
 #[derive(Debug)]
 struct Overtaken {
     inner: simulated::SimulatedEngine,
+    space: Space,
     newer: std::sync::Mutex<Option<Vec<Op>>>,
+}
+
+impl Overtaken {
+    fn open(disk: &SimulatedDisk, space: Space, newer: Op) -> Store {
+        let newer = std::sync::Mutex::new(Some(vec![newer]));
+        Store::of(Arc::new(Overtaken { inner: disk.open(), space, newer })).unwrap()
+    }
 }
 
 impl Engine for Overtaken {
@@ -450,9 +465,9 @@ impl Engine for Overtaken {
         self.inner.commit(ops, expected)
     }
 
-    fn get(&self, space: engine::Space, key: &[u8]) -> Result<Option<Vec<u8>>, StoreError> {
+    fn get(&self, space: Space, key: &[u8]) -> Result<Option<Vec<u8>>, StoreError> {
         let found = self.inner.get(space, key);
-        if space == engine::Space::Uploads
+        if space == self.space
             && let Some(newer) = self.newer.lock().unwrap().take()
         {
             self.inner.commit(newer, Vec::new())?;
@@ -462,7 +477,7 @@ impl Engine for Overtaken {
 
     fn scan(
         &self,
-        space: engine::Space,
+        space: Space,
         from: &[u8],
         until: &[u8],
         limit: usize,
@@ -472,7 +487,7 @@ impl Engine for Overtaken {
 
     fn scan_back(
         &self,
-        space: engine::Space,
+        space: Space,
         until: &[u8],
         limit: usize,
     ) -> Result<Vec<engine::KeyValue>, StoreError> {
@@ -491,13 +506,77 @@ fn evidence_that_comes_while_an_older_file_is_concluded_stays() {
     let newer = UploadEvidence { at: at(9), ..evidence() };
     store.record_upload(&newer).unwrap();
     let key = keys::named(&newer.tenant, newer.path.as_bytes());
-    let recorded = store.engine.get(engine::Space::Uploads, &key).unwrap().unwrap();
+    let recorded = store.engine.get(Space::Uploads, &key).unwrap().unwrap();
     store.record_upload(&evidence()).unwrap();
     let record = store.open_batch(claimed(7)).unwrap();
-    let put = Op::Put(engine::Space::Uploads, key, recorded);
-    let newer_upload = std::sync::Mutex::new(Some(vec![put]));
-    let overtaken = Overtaken { inner: disk.open(), newer: newer_upload };
-    let store = Store::of(Arc::new(overtaken)).unwrap();
+    let store = Overtaken::open(&disk, Space::Uploads, Op::Put(Space::Uploads, key, recorded));
     store.conclude(record, BatchEvent::FileRefused, &Acceptance::default()).unwrap();
     assert_eq!(store.upload(&newer.tenant, &newer.path).unwrap(), Some(newer));
+}
+
+/// A batch that waits for approval.
+fn held(store: &Store, mut record: BatchRecord) -> BatchRecord {
+    record.hold = Some(HoldRecord {
+        code: ReasonCode::FileApprovalNeeded,
+        since: at(3),
+        until: at(99),
+        took_number: false,
+        ended_by: String::new(),
+        ended_at: None,
+    });
+    // What stands in it is known when it is judged.
+    let facts = std::mem::take(&mut record.facts);
+    let record = BatchRecord { facts, ..store.open_batch(record).unwrap() };
+    store.conclude(record, BatchEvent::FileHeld, &Acceptance::default()).unwrap()
+}
+
+#[test]
+fn answers_asked_for_while_a_hold_ends_stay_asked_for() {
+    let disk = SimulatedDisk::default();
+    let store = Store::simulated(&disk).unwrap();
+    let mut asked = held(&store, claimed(7));
+    asked.control.reported = true;
+    let put = Op::Put(Space::Batches, keys::batch(asked.id), records::encode(&asked));
+    let store = Overtaken::open(&disk, Space::Batches, put);
+    let released = store.release(asked.id, &Decider::Operator, at(9)).unwrap();
+    assert!(released.state == BatchState::Released && released.control.reported);
+    assert_eq!(store.batch(asked.id).unwrap(), Some(released));
+}
+
+#[test]
+fn the_longest_record_is_concluded_and_acted_on() {
+    let store = Store::simulated(&SimulatedDisk::default()).unwrap();
+    let long = |bytes: usize| "x".repeat(bytes);
+    let mut record = claimed(7);
+    record.tenant = long(64).parse().unwrap();
+    record.account = long(128);
+    // As the file system and intake allow them, where every character takes two.
+    record.path = format!("inbox/messages/{}", "\"".repeat(255));
+    record.facts = Facts {
+        profile: long(64),
+        file_ref: long(256),
+        campaign: long(256),
+        message: long(1500),
+        sha256: long(64),
+        records_sha256: long(64),
+        lead_sha256: long(64),
+        duplicate_of: Some(record.id),
+        replaces: Some(record.id),
+        replaces_ack: Some(record.id),
+        x: vec![("x_a".to_owned(), long(256)); 4],
+        ..Facts::default()
+    };
+    let held = held(&store, record);
+    assert!(held.facts.x.len() < 4 && !held.facts.message.is_empty());
+    let by = Decider::Account(long(128));
+    let released = store.release(held.id, &by, at(9)).unwrap();
+    store.conclude(released, BatchEvent::FileAccepted, &Acceptance::default()).unwrap();
+    for _ in 0..20 {
+        let mut commands = Commands::new(by.to_string(), at(10));
+        for op in [ControlOp::Pause, ControlOp::Resume, ControlOp::Cancel, ControlOp::ResendReport]
+        {
+            store.command(&mut commands, op, held.id, None).unwrap().unwrap();
+        }
+        store.carry_out(&commands).unwrap();
+    }
 }

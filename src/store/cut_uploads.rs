@@ -29,7 +29,8 @@ impl Store {
         let message =
             format!("the upload was cut after {} bytes; nothing of it is taken yet", cut.bytes);
         let hint = "send the rest of it, or send it again under the same name".to_owned();
-        let notice = Notice::warning(cut.since, ReasonCode::FileIncomplete, name, message);
+        let notice = Notice::warning(cut.since, ReasonCode::FileIncomplete, name, message)
+            .in_realm_of(&cut.path);
         let (what, about) = (format!("cut {}", cut.path), cut.since.to_string());
         self.notice_once(&cut.tenant, &Notice { hint, ..notice }, &what, &about)
     }

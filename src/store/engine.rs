@@ -53,10 +53,11 @@ pub(super) enum Space {
     CutUploads,
     Orders,
     Campaigns,
+    Open,
 }
 
 impl Space {
-    pub(super) const ALL: [Space; 20] = [
+    pub(super) const ALL: [Space; 21] = [
         Space::Meta,
         Space::Batches,
         Space::Chunks,
@@ -77,6 +78,7 @@ impl Space {
         Space::CutUploads,
         Space::Orders,
         Space::Campaigns,
+        Space::Open,
     ];
 
     pub(super) const fn as_str(self) -> &'static str {
@@ -101,6 +103,7 @@ impl Space {
             Space::CutUploads => "cut_uploads",
             Space::Orders => "orders",
             Space::Campaigns => "campaigns",
+            Space::Open => "open",
         }
     }
 }

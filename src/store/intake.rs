@@ -7,6 +7,7 @@ use super::Store;
 use super::commands::Commands;
 use super::engine::{Expect, KeyValue, Op, Space, StoreError, after_prefix};
 use super::keys;
+use super::open::{listing, lists_open};
 use super::records::{
     BatchRecord, ChunkRecord, RECORD_VERSION, batch_text, decode, encode, proof_text, tenant_text,
 };
@@ -78,11 +79,12 @@ impl Store {
     pub(super) fn check_version(&self) -> Result<(), StoreError> {
         let key = b"version".to_vec();
         match self.engine.get(Space::Meta, &key)? {
+            // Nothing is open in a new store: the list is whole.
             None => self.commit(
-                vec![Op::Put(Space::Meta, key.clone(), vec![RECORD_VERSION])],
+                vec![Op::Put(Space::Meta, key.clone(), vec![RECORD_VERSION]), lists_open()],
                 vec![Expect::Absent(Space::Meta, key)],
             ),
-            Some(found) if found == [RECORD_VERSION] => Ok(()),
+            Some(found) if found == [RECORD_VERSION] => self.list_open_once(),
             Some(found) => Err(StoreError::Version {
                 found: found.first().copied().unwrap_or(0),
                 known: RECORD_VERSION,
@@ -160,7 +162,8 @@ impl Store {
         loop {
             let key = keys::batch(record.id);
             let put = Op::Put(Space::Batches, key.clone(), encode(&record));
-            match self.commit(vec![put], vec![Expect::Absent(Space::Batches, key)]) {
+            let ops = vec![put, listing(&record)];
+            match self.commit(ops, vec![Expect::Absent(Space::Batches, key)]) {
                 Err(StoreError::Conflict) => record.id = record.id.next(),
                 Err(error) => return Err(error),
                 Ok(()) => return Ok(record),
@@ -168,11 +171,18 @@ impl Store {
         }
     }
 
-    /// Takes back a claim whose file could not be renamed: it never happened.
-    pub fn forget_claim(&self, batch: &BatchRecord) -> Result<(), StoreError> {
-        let key = keys::batch(batch.id);
-        let expected = Expect::Value(Space::Batches, key.clone(), encode(batch));
-        self.commit(vec![Op::Delete(Space::Batches, key)], vec![expected])
+    /// Takes back a claim whose file could not be renamed: it never happened. `Conflict` where the batch
+    /// is claimed no more.
+    pub fn forget_claim(&self, batch: BatchId) -> Result<(), StoreError> {
+        let key = keys::batch(batch);
+        let before = self.engine.get(Space::Batches, &key)?.ok_or(StoreError::Conflict)?;
+        let record: BatchRecord = decode("batches", &before)?;
+        if record.state != BatchState::Claimed {
+            return Err(StoreError::Conflict);
+        }
+        let ops =
+            vec![Op::Delete(Space::Batches, key.clone()), Op::Delete(Space::Open, key.clone())];
+        self.commit(ops, vec![Expect::Value(Space::Batches, key, before)])
     }
 
     pub fn batch(&self, batch: BatchId) -> Result<Option<BatchRecord>, StoreError> {
@@ -205,17 +215,6 @@ impl Store {
     /// The batch that was claimed last.
     pub fn newest_batch(&self) -> Result<Option<BatchRecord>, StoreError> {
         Ok(self.batches_before(None, 1)?.pop())
-    }
-
-    /// Every batch in one of these states, oldest first.
-    pub fn batches_in(&self, states: &[BatchState]) -> Result<Vec<BatchRecord>, StoreError> {
-        let (mut found, mut after) = (Vec::new(), None);
-        loop {
-            let page = self.batches(after, 256)?;
-            let Some(last) = page.last() else { return Ok(found) };
-            after = Some(last.id);
-            found.extend(page.into_iter().filter(|b| states.contains(&b.state)));
-        }
     }
 
     /// Removes the chunks that an unfinished try at the same batch left.
@@ -275,12 +274,24 @@ impl Store {
     /// it is stored now.
     pub fn conclude(
         &self,
-        mut record: BatchRecord,
+        record: BatchRecord,
         event: BatchEvent,
         acceptance: &Acceptance,
     ) -> Result<BatchRecord, StoreError> {
         let key = keys::batch(record.id);
         let before = self.engine.get(Space::Batches, &key)?.ok_or(StoreError::Conflict)?;
+        self.conclude_on(before, record, event, acceptance)
+    }
+
+    /// The same on top of a state that was read before; `Conflict` where another stands there by now.
+    pub(super) fn conclude_on(
+        &self,
+        before: Vec<u8>,
+        mut record: BatchRecord,
+        event: BatchEvent,
+        acceptance: &Acceptance,
+    ) -> Result<BatchRecord, StoreError> {
+        let key = keys::batch(record.id);
         let stored: BatchRecord = decode("batches", &before)?;
         let (state, publications) = apply(stored.state, event).map_err(|_| StoreError::Conflict)?;
         record.state = state;
@@ -291,10 +302,13 @@ impl Store {
                 ops.push(put);
                 expected.push(expect);
             }
-            if let Some((put, expect)) = self.series_step(&mut record, event, acceptance)? {
+            if let Some((put, expect)) =
+                self.series_step(&mut record, &stored.facts, event, acceptance)?
+            {
                 ops.push(put);
                 expected.push(expect);
             }
+            record.shrink_to_fit();
             ops.extend(consequences(&record, stored.state, publications, acceptance));
             ops.push(Op::Put(Space::Batches, key.clone(), encode(&record)));
             if stored.state == BatchState::Claimed
@@ -378,6 +392,10 @@ fn consequences(
     acceptance: &Acceptance,
 ) -> Vec<Op> {
     let mut ops: Vec<Op> = publications.iter().map(|p| order_of(record.id, *p)).collect();
+    ops.push(listing(record));
+    if record.state == BatchState::Running && record.is_rehearsed() {
+        ops.push(order_of(record.id, Publication::Rendered));
+    }
     if before == BatchState::Claimed {
         let path = keys::named(&record.tenant, record.path.as_bytes());
         ops.push(Op::Put(Space::Taken, path, encode(&StoredTaken { batch: record.id })));
@@ -386,7 +404,7 @@ fn consequences(
     let is_judged = matches!(before, BatchState::Claimed | BatchState::Released);
     let is_duplicate = record.facts.state == Some(FileState::Duplicate);
     if is_judged && !is_duplicate && !record.facts.campaign.is_empty() {
-        let mut key = campaign_prefix(&record.tenant, &record.facts.campaign);
+        let mut key = campaign_prefix(&record.tenant, record.realm(), &record.facts.campaign);
         key.extend_from_slice(&keys::batch(record.id));
         ops.push(Op::Put(Space::Campaigns, key, vec![RECORD_VERSION]));
     }

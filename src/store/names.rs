@@ -7,7 +7,7 @@ use super::engine::{Expect, Op, Space, StoreError};
 use super::keys;
 use super::records::{BatchRecord, batch_text, decode, encode, optional_batch};
 use crate::batch::{BatchEvent, BatchState};
-use crate::model::BatchId;
+use crate::model::{BatchId, Realm};
 
 #[derive(Serialize, Deserialize)]
 pub(super) struct StoredName {
@@ -20,6 +20,9 @@ pub(super) struct StoredName {
     /// The newest file of the name whose rows were accepted.
     #[serde(default, with = "optional_batch")]
     accepted: Option<BatchId>,
+    /// The same of files that were only tried out.
+    #[serde(default, with = "optional_batch")]
+    tried: Option<BatchId>,
 }
 
 impl Store {
@@ -28,13 +31,19 @@ impl Store {
         Ok(self.stored_name(&key_of(record))?.map(|(_, name)| name.batch))
     }
 
-    /// The newest file of the record's name whose rows were accepted.
+    /// The newest file of the record's name and realm whose rows were accepted.
     pub fn name_accepted(&self, record: &BatchRecord) -> Result<Option<BatchRecord>, StoreError> {
         let Some((_, name)) = self.stored_name(&key_of(record))? else { return Ok(None) };
-        // Names stored by the first version say only who has them.
-        let Some(found) = self.batch(name.accepted.unwrap_or(name.batch))? else { return Ok(None) };
+        let newest = match record.realm() {
+            // Names stored by the first version say only who has them.
+            Realm::Real => Some(name.accepted.unwrap_or(name.batch)),
+            Realm::Test => name.tried,
+        };
+        let Some(found) = newest.map_or(Ok(None), |newest| self.batch(newest))? else {
+            return Ok(None);
+        };
         let was_accepted = matches!(found.state, BatchState::Running | BatchState::Closed);
-        Ok(Some(found).filter(|_| was_accepted))
+        Ok(Some(found).filter(|found| was_accepted && found.realm() == record.realm()))
     }
 
     fn stored_name(&self, key: &[u8]) -> Result<Option<(Vec<u8>, StoredName)>, StoreError> {
@@ -61,7 +70,8 @@ impl Store {
         if is_first {
             record.facts.replaces = stored.as_ref().map(|name| name.batch);
         }
-        let mut name = stored.unwrap_or(StoredName { batch: id, ack: None, accepted: None });
+        let mut name =
+            stored.unwrap_or(StoredName { batch: id, ack: None, accepted: None, tried: None });
         if is_first && event != BatchEvent::FileDuplicate {
             name.batch = id;
         }
@@ -71,7 +81,11 @@ impl Store {
             name.ack = Some(id);
         }
         if record.state == BatchState::Running {
-            name.accepted = name.accepted.max(Some(id));
+            let newest = match record.realm() {
+                Realm::Real => &mut name.accepted,
+                Realm::Test => &mut name.tried,
+            };
+            *newest = (*newest).max(Some(id));
         }
         let expect = match bytes {
             Some(bytes) => Expect::Value(Space::Names, key.clone(), bytes),

@@ -7,7 +7,8 @@ use super::Store;
 use super::engine::{Expect, Op, Space, StoreError, after_prefix};
 use super::intake::order_of;
 use super::keys;
-use super::records::{BatchRecord, ChunkRecord, RECORD_VERSION, act_text, decode, encode};
+use super::open::listing;
+use super::records::{BatchRecord, ChunkRecord, act_text, decode, encode};
 use crate::batch::{BatchEvent, BatchState, Publication, apply};
 use crate::model::BatchId;
 
@@ -92,18 +93,7 @@ impl Store {
         let mut ops = vec![Op::Put(Space::Orders, key, encode(order))];
         let mut expected = Vec::new();
         for (before, after) in chunks {
-            let key = keys::numbered(batch, after.number);
-            ops.push(Op::Put(Space::Chunks, key.clone(), encode(after)));
-            expected.push(Expect::Value(Space::Chunks, key, encode(before)));
-            if before.due != after.due {
-                if let Some(due) = before.due {
-                    ops.push(Op::Delete(Space::Timers, keys::timer(batch, due, before.number)));
-                }
-                if let Some(due) = after.due {
-                    let key = keys::timer(batch, due, after.number);
-                    ops.push(Op::Put(Space::Timers, key, vec![RECORD_VERSION]));
-                }
-            }
+            expected.push(self.replace_chunk(batch, before, after, &mut ops)?);
         }
         self.commit(ops, expected)
     }
@@ -161,6 +151,7 @@ impl Store {
             record.closed_at = Some(at);
             let mut ops: Vec<Op> =
                 publications.iter().map(|publication| order_of(batch, *publication)).collect();
+            ops.push(listing(&record));
             ops.push(Op::Put(Space::Batches, key.clone(), encode(&record)));
             match self.commit(ops, vec![Expect::Value(Space::Batches, key.clone(), before)]) {
                 Err(StoreError::Conflict) => {}

@@ -4,11 +4,14 @@ use jiff::Timestamp;
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
-use super::engine::StoreError;
+use super::engine::{StoreError, VALUE_MAX_BYTES};
 use super::orders::OrderAct;
 use crate::batch::{BatchState, Counts};
 use crate::codes::ReasonCode;
-use crate::model::{BatchId, FileForm, FileState, Kind, Proof, Status, TenantId};
+use crate::model::{BatchId, FileForm, FileState, Kind, Lane, Proof, Realm, Status, TenantId};
+
+/// Bytes that a batch's record may grow by after its verdict: who ended its hold, what is asked of it.
+const LATER_BYTES: usize = 384;
 
 /// The version byte in front of every value.
 pub(super) const RECORD_VERSION: u8 = 1;
@@ -159,12 +162,51 @@ impl BatchRecord {
         self.path.rsplit('/').next().unwrap_or(&self.path)
     }
 
+    /// Lets go of what the store has no room for: the last `x_*` directives first, then the end of the
+    /// message. A record that is too large could not be concluded at any start.
+    pub(super) fn shrink_to_fit(&mut self) {
+        while encode(self).len() > VALUE_MAX_BYTES - LATER_BYTES {
+            if self.facts.x.pop().is_some() {
+                continue;
+            }
+            let message = &mut self.facts.message;
+            let kept = message.chars().count() / 2;
+            *message = message.chars().take(kept).collect();
+            if kept == 0 {
+                return;
+            }
+        }
+    }
+
+    /// Whether the file is meant or only tried out: by its folder, or because it says so itself.
+    pub fn realm(&self) -> Realm {
+        if self.facts.test { Realm::Test } else { Realm::of_path(&self.path) }
+    }
+
+    /// True where the messages are shown as they would be sent.
+    pub fn is_rehearsed(&self) -> bool {
+        let is_sent = matches!(self.state, BatchState::Running | BatchState::Closed);
+        is_sent && self.realm().is_test() && self.facts.kind != Some(Kind::Control)
+    }
+
+    /// The batches among which it has its turn to be sent.
+    pub fn lane(&self) -> Lane {
+        (self.tenant.clone(), self.realm())
+    }
+
+    /// The files among which it has its turn to be read: what it says itself is not known before.
+    pub fn inbox_lane(&self) -> Lane {
+        (self.tenant.clone(), Realm::of_path(&self.path))
+    }
+
     /// The folder of the answers: the inbox's sub-folder, mirrored.
     pub fn answer_folder(&self) -> String {
-        let folder = self.path.rsplit_once('/').map_or("", |(folder, _)| folder);
+        let root = Realm::of_path(&self.path).root();
+        let path = Realm::within(&self.path);
+        let folder = path.rsplit_once('/').map_or("", |(folder, _)| folder);
         match folder.split_once('/') {
-            Some((_, below)) => format!("outbox/{below}"),
-            None => "outbox".to_owned(),
+            Some((_, below)) => format!("{root}outbox/{below}"),
+            None => format!("{root}outbox"),
         }
     }
 }
@@ -230,6 +272,9 @@ pub struct Facts {
     /// How the records are written; the text of a packed file or a workbook is laid beside it.
     #[serde(with = "form_text", default)]
     pub form: FileForm,
+    /// The file says `#test=yes`.
+    #[serde(default)]
+    pub test: bool,
     /// The file's `#x_*` directives, in order.
     #[serde(default)]
     pub x: Vec<(String, String)>,
@@ -247,6 +292,13 @@ impl Facts {
             rejected: self.rows_rejected,
             duplicate: self.rows_duplicate,
         }
+    }
+}
+
+impl ChunkRecord {
+    /// False where it is known that `resend` finds nothing here.
+    pub fn may_be_resendable(&self) -> bool {
+        self.resendable != Some(0)
     }
 }
 
@@ -287,9 +339,10 @@ pub struct ChunkRecord {
     /// Of these, rows that wait for a time, a window or a retry.
     #[serde(default)]
     pub deferred: u32,
-    /// Rows that ended failed, expired or unknown: `resend` opens them again.
+    /// Rows that ended failed, expired or unknown: `resend` opens them again. None where the first
+    /// version wrote the chunk: nobody counted them yet.
     #[serde(default)]
-    pub resendable: u32,
+    pub resendable: Option<u32>,
     /// When the next open row is due; none when no row is open.
     pub due: Option<Timestamp>,
 }
@@ -337,7 +390,7 @@ mod tests {
             rows: WindowRecord::runs_of(&scattered[..256]),
             boot_id: "b".repeat(36),
         };
-        assert!(encode(&window).len() <= super::super::engine::VALUE_MAX_BYTES);
+        assert!(encode(&window).len() <= VALUE_MAX_BYTES);
         assert!(window.positions().eq(scattered[..256].iter().copied()));
         assert_eq!(WindowRecord::runs_of(&[1, 2, 3, 7]), [(1, 3), (7, 7)]);
     }
@@ -363,7 +416,18 @@ mod tests {
         assert_eq!((record.name(), &*record.answer_folder()), ("A.csv", "outbox/contacts"));
         record.path = "inbox/B.csv".to_owned();
         assert_eq!((record.name(), &*record.answer_folder()), ("B.csv", "outbox"));
+        assert_eq!(record.realm(), Realm::Real);
+        record.facts.test = true;
+        assert_eq!((record.realm(), &*record.answer_folder()), (Realm::Test, "outbox"));
         let back: BatchRecord = decode("batches", &encode(&record)).unwrap();
         assert_eq!(back, record);
+        record.facts.test = false;
+        for (path, folder) in [
+            ("test/inbox/C.csv", "test/outbox"),
+            ("test/inbox/contacts/C.csv", "test/outbox/contacts"),
+        ] {
+            record.path = path.to_owned();
+            assert_eq!((record.realm(), &*record.answer_folder()), (Realm::Test, folder));
+        }
     }
 }

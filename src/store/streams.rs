@@ -72,7 +72,8 @@ impl StreamRecord {
 impl Store {
     /// Says something to a tenant, once for all.
     pub fn notice(&self, tenant: &TenantId, notice: &Notice) -> Result<(), StoreError> {
-        self.append(tenant, Stream::Notices, notice.cells(), notice.at, None).map(|_| ())
+        self.append(tenant, Stream::notices(notice.realm), notice.cells(), notice.at, None)
+            .map(|_| ())
     }
 
     /// Says something to a tenant unless the last that was said under `what` was `about` the same: a
@@ -85,7 +86,7 @@ impl Store {
         about: &str,
     ) -> Result<bool, StoreError> {
         let once = Some((what, about));
-        self.append(tenant, Stream::Notices, notice.cells(), notice.at, once)
+        self.append(tenant, Stream::notices(notice.realm), notice.cells(), notice.at, once)
     }
 
     /// Adds a line at the end of a stream.
@@ -110,13 +111,13 @@ impl Store {
             let mut expected = vec![as_found];
             if let Some((what, about)) = once {
                 let note_key = keys::named(tenant, what.as_bytes());
-                let note = encode(&StoredNote { about: about.to_owned() });
                 let before = self.engine.get(Space::Noted, &note_key)?;
-                if before.as_ref() == Some(&note) {
+                if is_about(before.as_deref(), about)? {
                     return Ok(false);
                 }
                 expected.push(expect(Space::Noted, &note_key, before));
-                ops.push(Op::Put(Space::Noted, note_key, note));
+                let note = StoredNote { about: about.to_owned() };
+                ops.push(Op::Put(Space::Noted, note_key, encode(&note)));
             }
             match self.commit(ops, expected) {
                 // Somebody else said something in between.
@@ -129,8 +130,7 @@ impl Store {
     /// Whether the last that was said under `what` was `about` this.
     pub fn is_noted(&self, tenant: &TenantId, what: &str, about: &str) -> Result<bool, StoreError> {
         let found = self.engine.get(Space::Noted, &keys::named(tenant, what.as_bytes()))?;
-        let note: Option<StoredNote> = found.map(|bytes| decode("noted", &bytes)).transpose()?;
-        Ok(note.is_some_and(|note| note.about == about))
+        is_about(found.as_deref(), about)
     }
 
     /// Every stream of every tenant.
@@ -247,6 +247,11 @@ impl Store {
         };
         Ok((record, expect(Space::Streams, key, found)))
     }
+}
+
+fn is_about(note: Option<&[u8]>, about: &str) -> Result<bool, StoreError> {
+    let note: Option<StoredNote> = note.map(|bytes| decode("noted", bytes)).transpose()?;
+    Ok(note.is_some_and(|note| note.about == about))
 }
 
 fn expect(space: Space, key: &[u8], found: Option<Vec<u8>>) -> Expect {

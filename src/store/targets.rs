@@ -5,14 +5,14 @@ use super::engine::{Space, StoreError, after_prefix};
 use super::keys;
 use super::names::StoredName;
 use super::records::{ChunkRecord, decode};
-use crate::model::{BatchId, Kind, TenantId};
+use crate::model::{BatchId, Kind, Realm, TenantId};
 
 impl Store {
-    /// The newest file of a name that was no DUPLICATE: in one folder of the inbox, such as
-    /// `messages` (empty for the inbox itself), or in any.
+    /// The newest file of a name that was no DUPLICATE: in one folder of an inbox, such as
+    /// `messages` (empty for the inbox itself), or in any. The realm says which inbox.
     pub fn newest_named(
         &self,
-        tenant: &TenantId,
+        (tenant, realm): (&TenantId, Realm),
         folder: Option<&str>,
         name: &str,
     ) -> Result<Option<BatchId>, StoreError> {
@@ -24,7 +24,8 @@ impl Store {
         let mut newest = None;
         for folder in folders {
             let slash = if folder.is_empty() { "" } else { "/" };
-            let key = keys::named(tenant, format!("outbox/{folder}{slash}{name}").as_bytes());
+            let path = format!("{}outbox/{folder}{slash}{name}", realm.root());
+            let key = keys::named(tenant, path.as_bytes());
             let Some(bytes) = self.engine.get(Space::Names, &key)? else { continue };
             let stored: StoredName = decode("names", &bytes)?;
             newest = newest.max(Some(stored.batch));
@@ -35,11 +36,11 @@ impl Store {
     /// The batches of a campaign, oldest first, at most `limit`.
     pub fn campaign(
         &self,
-        tenant: &TenantId,
+        (tenant, realm): (&TenantId, Realm),
         campaign: &str,
         limit: usize,
     ) -> Result<Vec<BatchId>, StoreError> {
-        let prefix = campaign_prefix(tenant, campaign);
+        let prefix = campaign_prefix(tenant, realm, campaign);
         let page = self.engine.scan(Space::Campaigns, &prefix, &after_prefix(&prefix), limit)?;
         let batch = |(key, _): &(Vec<u8>, Vec<u8>)| {
             let damaged = StoreError::Damaged { space: "campaigns" };
@@ -68,9 +69,11 @@ impl Store {
     }
 }
 
-/// `tenant | 0 | campaign | 0`; the batch's id follows.
-pub(super) fn campaign_prefix(tenant: &TenantId, campaign: &str) -> Vec<u8> {
-    let mut key = keys::named(tenant, campaign.as_bytes());
+/// `tenant | 0 | campaign | 0`; the batch's id follows. No campaign is without a name, so that those of
+/// tests stand apart behind another 0.
+pub(super) fn campaign_prefix(tenant: &TenantId, realm: Realm, campaign: &str) -> Vec<u8> {
+    let mut key = keys::named(tenant, if realm.is_test() { b"\0" } else { b"" });
+    key.extend_from_slice(campaign.as_bytes());
     key.push(0);
     key
 }

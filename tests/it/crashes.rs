@@ -302,8 +302,8 @@ fn play_sidecars(stage: &Stage, fail_at: Option<(u64, bool)>, when: &str) {
 
 #[test]
 fn sidecars_cut_uploads_and_notices_survive_a_crash_at_any_commit() {
-    const DIFFERENCES: &str =
-        "[tenant.acme.profile.lost]\nmatch = \"lost*\"\npair_timeout = \"1m\"\n";
+    const DIFFERENCES: &str = "tenant.acme.pair_timeout = \"20m\"\n\
+         [tenant.acme.profile.lost]\nmatch = \"lost*\"\npair_timeout = \"1m\"\n";
     let whole = Stage::new(DIFFERENCES);
     play_sidecars(&whole, None, "without a crash");
     let (expected, said) = (answers(&whole), notices(&whole));

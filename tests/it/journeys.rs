@@ -5,9 +5,10 @@
 //! | `about.md` | two lines: goal and method |
 //! | `config.toml` | differences to the base configuration; its table `[journey]` is the runner's own: `start` (the time, a Monday morning by default), `pause` (before each further folder, as `25h`), `seen = false` (no door saw the upload end), `proof` (what the door saw, `close` by default), `accounts = [...]` (who drops each folder; `erp` by default), `after.1 = "release"` (or `"refuse"`: what the operator does with held files after step 1; `"wait"`: until none is held) |
 //! | `inbox/`, `inbox-2/`, … | files to drop, each folder when the one before is at rest |
-//! | `expected/outbox/` | every answer, byte for byte |
+//! | `test-inbox/`, `test-inbox-2/`, … | files dropped into `/test/inbox` beside these |
+//! | `expected/outbox/`, `expected/test/outbox/` | every answer, byte for byte |
 //! | `expected/archive.txt` | the names in the archive |
-//! | `expected/sent.txt` | what the provider was given, one line per attempt |
+//! | `expected/sent.txt` | what the provider was given, one line per attempt; of tests the simulator that they have, with `test` in front |
 //! | `expected/story.txt` | the log from INFO up, in the journey's time |
 //!
 //! `UPDATE=1` rewrites `expected/`; `JOURNEY=<part of a name>` runs some only.
@@ -120,9 +121,10 @@ fn play(case: &Path) -> BTreeMap<String, Vec<u8>> {
     stage.live(start, async |mut life| {
         life.proof = Proof::from_text(proof).unwrap();
         for step in 1.. {
-            let folder = if step == 1 { "inbox".to_owned() } else { format!("inbox-{step}") };
-            let files = files_below(&case.join(folder));
-            if files.is_empty() {
+            let tail = if step == 1 { String::new() } else { format!("-{step}") };
+            let files = files_below(&case.join(format!("inbox{tail}")));
+            let tests = files_below(&case.join(format!("test-inbox{tail}")));
+            if files.is_empty() && tests.is_empty() {
                 break;
             }
             if step > 1 {
@@ -130,6 +132,7 @@ fn play(case: &Path) -> BTreeMap<String, Vec<u8>> {
             }
             let account = accounts.get(step - 1).copied().unwrap_or("erp");
             life.drop_files_as(account, &files, seen);
+            life.drop_files_into("test/inbox", account, &tests, seen);
             let end = life.rest(PATIENCE).await;
             let log =
                 || stage.log.lines().iter().map(|line| format!("{line}\n")).collect::<String>();
@@ -149,8 +152,10 @@ fn play(case: &Path) -> BTreeMap<String, Vec<u8>> {
 
 fn outcome(case: &Path, stage: &Stage) -> BTreeMap<String, Vec<u8>> {
     let mut found = BTreeMap::new();
-    for (name, bytes) in files_below(&stage.tenant("outbox")) {
-        found.insert(format!("outbox/{name}"), bytes);
+    for outbox in ["outbox", "test/outbox"] {
+        for (name, bytes) in files_below(&stage.tenant(outbox)) {
+            found.insert(format!("{outbox}/{name}"), bytes);
+        }
     }
     let (mut archive, mut story, mut sent) = (String::new(), String::new(), String::new());
     for name in files_below(&stage.tenant("archive")).keys() {
@@ -164,7 +169,8 @@ fn outcome(case: &Path, stage: &Stage) -> BTreeMap<String, Vec<u8>> {
         }
     }
     for line in stage.log.sent() {
-        write!(sent, "{}", line.at).unwrap();
+        let test = if line.field("test") == "true" { "test " } else { "" };
+        write!(sent, "{test}{}", line.at).unwrap();
         for name in ["channel", "to", "sender", "subject", "text", "html", "message_id", "attempt"]
         {
             if !line.field(name).is_empty() {

@@ -1,7 +1,7 @@
-//! Stores of earlier versions: what they wrote must be read for ever.
+//! Stores of earlier versions: what they wrote must be read for ever, and brought to its end.
 //!
-//! `fixtures/stores/<version>/` holds a dump and what it says. `UPDATE=1` adds the folder of this
-//! version where there is none; a folder that is there is never rewritten.
+//! `fixtures/stores/<version>/` holds a dump, what it says, and the data folder beside it. `UPDATE=1`
+//! adds the folder of this version where there is none; a folder that is there is never rewritten.
 
 use std::fmt::Write;
 use std::path::{Path, PathBuf};
@@ -10,10 +10,35 @@ use std::time::Duration;
 use dropchute::model::TenantId;
 use dropchute::store::Store;
 
-use crate::stage::Stage;
+use crate::stage::{End, Stage, files_below};
+
+/// A message is on the wire for a while.
+const SLOW: &str = "provider.sim.delay = \"10s\"";
 
 fn fixtures() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("fixtures/stores")
+}
+
+/// The folder of each version.
+fn versions() -> Vec<PathBuf> {
+    std::fs::read_dir(fixtures()).unwrap().map(|entry| entry.unwrap().path()).collect()
+}
+
+fn load(store: &Store, version: &Path) {
+    let dump = std::fs::read(version.join("dump.bin")).unwrap();
+    store.load(&mut dump.as_slice()).unwrap();
+}
+
+/// Copies the files that the next process goes on with.
+fn copy_data(from: &Path, to: &Path) {
+    let folders = ["inbox", "outbox", "archive"].map(|name| format!("tenants/acme/{name}"));
+    for part in ["batches".to_owned(), "row_ids".to_owned()].into_iter().chain(folders) {
+        for (name, bytes) in files_below(&from.join(&part)) {
+            let path = to.join(&part).join(name);
+            std::fs::create_dir_all(path.parent().unwrap()).unwrap();
+            std::fs::write(path, bytes).unwrap();
+        }
+    }
 }
 
 /// What a store says, in words that do not change with its types.
@@ -72,7 +97,7 @@ fn contents(store: &Store) -> String {
 
 /// A store in the middle of its work: a row on the wire, one that waits, an answer not yet published.
 fn make(folder: &Path) {
-    let stage = Stage::new("provider.sim.delay = \"10s\"");
+    let stage = Stage::new(SLOW);
     let files = |name: &str, text: &str| [(name.to_owned(), text.as_bytes().to_vec())].into();
     let good = "row_id,phone,text,send_at\nr1,01701234567,One,\nr1,01701234568,Again,\n\
                 r2,12,Bad,\nr3,01701234569,Later,2026-11-24 12:00\n";
@@ -89,6 +114,7 @@ fn make(folder: &Path) {
     std::fs::create_dir_all(folder).unwrap();
     std::fs::write(folder.join("dump.bin"), dump).unwrap();
     std::fs::write(folder.join("contents.txt"), contents(&store)).unwrap();
+    copy_data(&stage.folder.path().join("data"), &folder.join("data"));
 }
 
 #[test]
@@ -98,12 +124,39 @@ fn stores_of_every_version_are_read() {
         make(&of_this_version);
     }
     assert!(of_this_version.exists(), "a version keeps a store of its own: run with UPDATE=1");
-    for entry in std::fs::read_dir(fixtures()).unwrap() {
-        let folder = entry.unwrap().path();
+    for version in versions() {
         let data = tempfile::tempdir().unwrap();
         let store = Store::open(&data.path().join("store")).unwrap();
-        store.load(&mut std::fs::read(folder.join("dump.bin")).unwrap().as_slice()).unwrap();
-        let expected = std::fs::read_to_string(folder.join("contents.txt")).unwrap();
-        assert_eq!(contents(&store), expected, "{folder:?}");
+        load(&store, &version);
+        let expected = std::fs::read_to_string(version.join("contents.txt")).unwrap();
+        assert_eq!(contents(&store), expected, "{version:?}");
+    }
+}
+
+#[test]
+fn stores_of_every_version_are_brought_to_their_end() {
+    for version in versions() {
+        let stage = Stage::new(SLOW);
+        load(&Store::simulated(&stage.disk).unwrap(), &version);
+        copy_data(&version.join("data"), &stage.folder.path().join("data"));
+        // Shortly before the row that waits is due.
+        stage.live("2026-11-24T10:59:00Z".parse().unwrap(), async |life| {
+            assert_eq!(life.rest(Duration::from_secs(600)).await, End::Rest, "{version:?}");
+            life.stop().await;
+        });
+        let answers = files_below(&stage.tenant("outbox/messages"));
+        let statuses = |answer: &str| {
+            let mut reader = csv::Reader::from_reader(answers[answer].as_slice());
+            let at = reader.headers().unwrap().iter().position(|name| name == "status").unwrap();
+            reader.records().map(|row| row.unwrap()[at].to_owned()).collect::<Vec<_>>()
+        };
+        let good = ["unknown", "duplicate", "rejected", "submitted"];
+        assert_eq!(statuses("good.csv.result.csv"), good, "{version:?}");
+        assert_eq!(statuses("waiting.csv.result.csv"), ["submitted"], "{version:?}");
+        assert_eq!(
+            stage.log.sent().len(),
+            2,
+            "{version:?}: what was on the wire is not sent again"
+        );
     }
 }

@@ -7,6 +7,7 @@ use crate::stage::{End, Stage, files_below};
 /// A profile, a file of two rows with one that is refused, its bad cell and the cell put right.
 struct Case {
     profile: &'static str,
+    name: &'static str,
     file: Vec<u8>,
     bad_record: Vec<u8>,
     bad: Vec<u8>,
@@ -16,6 +17,7 @@ struct Case {
 fn case(profile: &'static str, head: &str, rows: [&str; 2], encode: fn(&str) -> Vec<u8>) -> Case {
     Case {
         profile,
+        name: if profile.is_empty() { "messages_1.csv" } else { "own_1.csv" },
         file: encode(&format!("{head}{}\n{}\n", rows[0], rows[1])),
         bad_record: encode(rows[1]),
         bad: encode("0151-none"),
@@ -42,7 +44,24 @@ fn cases() -> Vec<Case> {
     // UTF-16 comes back as UTF-8 with commas.
     wide.bad_record = utf8("0151-none,\"Grüße; bis, bald\",2\n");
     (wide.bad, wide.good) = (utf8("0151-none"), utf8("+4915112345679"));
+    // Objects come back with quotes, whatever quote the profile has: without one, or with another, their
+    // cells could not be written down.
+    let objects = |profile| Case {
+        name: "own_1.jsonl",
+        bad_record: utf8("0151-none,\"two\nlines, \"\"so\"\" 'it' is\"\n"),
+        ..case(
+            profile,
+            "",
+            [
+                r#"{"phone":"+4915112345678","text":"Hello"}"#,
+                r#"{"phone":"0151-none","text":"two\nlines, \"so\" 'it' is"}"#,
+            ],
+            utf8,
+        )
+    };
     vec![
+        objects("quote = \"none\""),
+        objects("quote = \"'\"\ndelimiter = \";\""),
         case(
             "",
             "#x_order=7\n#rows=2\nphone,text\n",
@@ -99,7 +118,7 @@ fn rejected_rows_keep_their_bytes_and_are_taken_back_corrected() {
                 "[tenant.acme.profile.own]\nmatch = \"own_*\"\nkind = \"messages\"\n{keys}\n"
             ),
         };
-        let name = if case.profile.is_empty() { "messages_1.csv" } else { "own_1.csv" };
+        let name = case.name;
         let stage = Stage::new(&profile);
         stage.live("2026-11-23T09:00:00Z".parse().unwrap(), async |life| {
             let patience = std::time::Duration::from_secs(3600);

@@ -1,11 +1,14 @@
 //! The built binary as systemd runs it: readiness, reload, watchdog, the end.
 
 use std::io::{BufRead, BufReader, Read, Write};
-use std::net::{SocketAddr, TcpStream};
+use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::os::unix::net::UnixDatagram;
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
 use std::time::Duration;
+
+use argon2::Argon2;
+use argon2::password_hash::PasswordHasher;
 
 /// Longest wait for anything the daemon is asked to do.
 const DEADLINE: Duration = Duration::from_secs(30);
@@ -349,7 +352,7 @@ fn an_outbox_that_is_gone_shows_in_readiness() {
 }
 
 /// Waits for a level, not for an event, with a deadline.
-fn wait_until(what: &str, holds: impl Fn() -> bool) {
+fn wait_until(what: &str, mut holds: impl FnMut() -> bool) {
     let begin = std::time::Instant::now();
     while !holds() {
         assert!(begin.elapsed() < DEADLINE, "waited in vain until {what}");
@@ -400,4 +403,56 @@ fn without_a_free_descriptor_connections_wait_and_are_taken_later() {
     let (code, log) = daemon.end();
     assert_eq!(code, Some(0), "{log}");
     assert_eq!(log.matches("accept connection").count(), 1, "{log}");
+}
+
+/// What lies in a folder of the account, once a file of this name is there.
+fn fetch(ftp: &mut suppaftp::FtpStream, path: &str) -> String {
+    let mut found = None;
+    wait_until(path, || {
+        found = ftp.retr_as_buffer(path).ok();
+        found.is_some()
+    });
+    String::from_utf8(found.unwrap().into_inner()).unwrap()
+}
+
+#[test]
+fn a_file_is_tried_out_through_a_door_and_nothing_leaves_the_house() {
+    let sink = TcpListener::bind("127.0.0.1:0").unwrap();
+    sink.set_nonblocking(true).unwrap();
+    let hash = Argon2::default().hash_password(b"correct horse").unwrap();
+    let config = CONFIG.replace("[ftp]", "[ftp]\ntls = \"optional\"")
+        + &format!(
+            "grace = \"100ms\"\nsettle = \"100ms\"\ndefault_category = \"transactional\"\n\
+             channel.email = [\"mail\"]\nsender.email = [\"Acme <news@acme.example>\"]\n\
+             [tenant.acme.account.erp]\nprotocols = [\"ftp\"]\npassword_hash = \"{hash}\"\n\
+             [provider.mail]\nkind = \"smtp\"\nhost = \"127.0.0.1\"\ntls = \"none\"\nport = {}\n",
+            sink.local_addr().unwrap().port()
+        );
+    let daemon = Daemon::start(&config);
+    daemon.hears("READY=1");
+    let mut ftp = suppaftp::FtpStream::connect(daemon.address("ftp")).unwrap();
+    ftp.login("erp", "correct horse").unwrap();
+    let top = ftp.nlst(Some("/")).unwrap();
+    assert!(top.iter().any(|name| name.trim_matches('/') == "test"), "{top:?}");
+    let rows = "row_id,email,subject,text\nr1,ann@example.com,Hello,It works\n";
+    ftp.put_file("/test/inbox/messages_a.csv", &mut rows.as_bytes()).unwrap();
+    let summary = fetch(&mut ftp, "/test/outbox/messages_a.csv.summary.csv");
+    assert!(summary.trim_end().ends_with(",yes"), "{summary}");
+    let result = fetch(&mut ftp, "/test/outbox/messages_a.csv.result.csv");
+    assert!(result.contains(",delivered,yes,,,simulator,"), "{result}");
+    let rendered = fetch(&mut ftp, "/test/outbox/messages_a.csv.rendered.csv");
+    assert!(rendered.contains("Acme <news@acme.example>,Hello,It works,"), "{rendered}");
+    let listed: serde_json::Value =
+        serde_json::from_str(&daemon.ask(&["batch", "list", "--json"])).unwrap();
+    assert_eq!(listed["batches"][0]["test"], "yes", "{listed}");
+    let is_reached = || sink.accept().is_ok();
+    assert!(!is_reached(), "a provider was called");
+    // The same file, meant.
+    ftp.put_file("/inbox/messages_a.csv", &mut rows.as_bytes()).unwrap();
+    let ack = fetch(&mut ftp, "/outbox/messages_a.csv.ack.csv");
+    assert!(ack.contains(",ACCEPTED,") && ack.trim_end().ends_with(",no"), "{ack}");
+    wait_until("the provider is called", is_reached);
+    drop(ftp);
+    daemon.signal(rustix::process::Signal::TERM);
+    assert_eq!(daemon.end().0, Some(0));
 }

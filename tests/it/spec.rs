@@ -82,13 +82,17 @@ fn every_sample_of_a_rich_configuration_is_accepted_as_it_is() {
         let samples = files_below(&stage.tenant("spec/samples"));
         let readme = std::fs::read_to_string(stage.tenant("spec/README.txt")).unwrap();
         let placed = placed(&readme);
-        // Two without a profile, and one for each profile.
-        assert_eq!(samples.len(), 7, "{:?}", samples.keys());
+        // Two without a profile, one of kind control, and one for each profile.
+        assert_eq!(samples.len(), 8, "{:?}", samples.keys());
         assert_eq!(placed.len(), samples.len(), "the README tells where each goes");
-        let files: BTreeMap<_, _> =
-            samples.iter().map(|(name, bytes)| (placed[name].clone(), bytes.clone())).collect();
-        life.drop_files(&files, true);
-        assert_eq!(life.rest(PATIENCE).await, End::Rest);
+        let files = samples.iter().map(|(name, bytes)| (placed[name].clone(), bytes.clone()));
+        // What asks for answers again comes once they are there, as the README says.
+        let (control, files): (BTreeMap<_, _>, BTreeMap<_, _>) =
+            files.partition(|(path, _)| path.starts_with("control"));
+        for files in [files, control] {
+            life.drop_files(&files, true);
+            assert_eq!(life.rest(PATIENCE).await, End::Rest);
+        }
         let outbox = files_below(&stage.tenant("outbox"));
         for path in placed.values() {
             let ack = String::from_utf8_lossy(&outbox[&format!("{path}.ack.csv")]).into_owned();
@@ -101,17 +105,28 @@ fn every_sample_of_a_rich_configuration_is_accepted_as_it_is() {
 
 #[test]
 fn spec_says_what_the_configuration_says() {
-    let stage = Stage::new(&format!("[limits]\nrows_max = 4711\n{RICH}"));
+    let tenant = "sentinel = \"READY_*.TXT\"\ntemporary_names = [\"*.upl\"]";
+    let stage = Stage::new(&format!("[limits]\nrows_max = 4711\n[tenant.acme]\n{tenant}\n{RICH}"));
     stage.live("2026-11-23T09:00:00Z".parse().unwrap(), async |life| {
         let page = |name: &str| std::fs::read_to_string(stage.tenant("spec").join(name)).unwrap();
         assert!(page("limits.csv").contains("\nrows,4711,file.too_many_rows,"));
+        assert!(page("limits.csv").contains("\nexpansion,100,file.archive_invalid,"));
         assert!(page("limits.csv").contains("\nwindow_marketing,08:00-20:00,"));
         assert!(page("templates.csv").contains("\npin,sms,de-AT,authentication,code\n"));
         assert!(page("columns.csv").contains("\nmessages,phone,one of the addresses,"));
         assert!(page("columns.csv").contains(",msisdn|mobile|phone_number,"));
         assert!(page("error-codes.csv").contains("\nrow.phone_invalid,error,"));
         let readme = page("README.txt");
-        for words in ["Europe/Berlin", "billing: INV_*.csv, messages", "column KDNR is x_kdnr"] {
+        for words in [
+            "Europe/Berlin",
+            "billing: INV_*.csv, messages",
+            "column KDNR is x_kdnr",
+            "the first sheet of an .xlsx",
+            "One file packed as .gz or .zip",
+            "a file READY_<name>.TXT",
+            "Nor are names like these:\r\n  *.upl\r\n",
+            "control_sample.csv  ->  /inbox/  asks for the answers of messages_sample.csv again",
+        ] {
             assert!(readme.contains(words), "{words}:\n{readme}");
         }
         assert!(readme.lines().all(|line| line.chars().count() <= 110), "{readme}");

@@ -11,7 +11,7 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use dropchute::app::{App, Options};
-use dropchute::batch::{BatchState, Decider};
+use dropchute::batch::Decider;
 use dropchute::codes::ReasonCode;
 use dropchute::config;
 use dropchute::files::is_temporary_name;
@@ -37,6 +37,12 @@ timezone = "Europe/Berlin"
 default_country = "DE"
 default_category = "transactional"
 
+[tenant.acme.account.erp]
+ssh_keys = ["ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAILM+rvN+ot98qgEN796jTiQfZfG1KaT0PtFDJ/XFSqti erp"]
+rights = ["drop", "collect", "control", "approve"]
+kinds = ["messages", "contacts", "consents", "suppressions", "events", "segments", "campaigns",
+    "templates", "workflows", "privacy_requests", "control"]
+
 [tenant.acme.sender]
 email = ["Acme <news@acme.example>"]
 sms = ["ACME"]
@@ -45,9 +51,6 @@ sms = ["ACME"]
 email = ["sim"]
 sms = ["sim"]
 "#;
-
-/// Batches of which something is left to do; a held one is at rest.
-const OPEN: [BatchState; 3] = [BatchState::Claimed, BatchState::Released, BatchState::Running];
 
 /// How often a life is asked whether it is at rest, in its own time.
 const LOOK: Duration = Duration::from_secs(5);
@@ -162,21 +165,33 @@ impl Life<'_> {
         files: &BTreeMap<String, Vec<u8>>,
         seen: bool,
     ) {
+        self.drop_files_into("inbox", account, files, seen);
+    }
+
+    /// The same into another inbox: `test/inbox`.
+    pub(crate) fn drop_files_into(
+        &self,
+        inbox: &str,
+        account: &str,
+        files: &BTreeMap<String, Vec<u8>>,
+        seen: bool,
+    ) {
         for (name, bytes) in files {
-            let path = self.stage.tenant("inbox").join(name);
+            let below = format!("{inbox}/{name}");
+            let path = self.stage.tenant(&below);
             std::fs::write(&path, bytes).unwrap();
             if seen {
                 // Where the store fails the client hears no success, and the file waits to be quiet.
-                let _failed = self.store.record_upload(&self.evidence(account, name, &path));
+                let _failed = self.store.record_upload(&self.evidence(account, below, &path));
             }
         }
     }
 
-    fn evidence(&self, account: &str, name: &str, path: &Path) -> UploadEvidence {
+    fn evidence(&self, account: &str, below: String, path: &Path) -> UploadEvidence {
         let facts = std::fs::metadata(path).unwrap();
         UploadEvidence {
             tenant: "acme".parse().unwrap(),
-            path: format!("inbox/{name}"),
+            path: below,
             account: account.to_owned(),
             protocol: "sftp",
             proof: self.proof,
@@ -213,13 +228,15 @@ impl Life<'_> {
     /// What is still to be done; empty at rest.
     fn left(&self) -> String {
         let mut left = String::new();
-        for name in files_below(&self.stage.tenant("inbox")).keys() {
-            let last = name.rsplit('/').next().unwrap_or_default();
-            if !is_temporary_name(last.as_bytes()) {
-                writeln!(left, "in the inbox: {name}").unwrap();
+        for inbox in ["inbox", "test/inbox"] {
+            for name in files_below(&self.stage.tenant(inbox)).keys() {
+                let last = name.rsplit('/').next().unwrap_or_default();
+                if !is_temporary_name(last.as_bytes()) {
+                    writeln!(left, "in {inbox}: {name}").unwrap();
+                }
             }
         }
-        for batch in self.store.batches_in(&OPEN).unwrap() {
+        for batch in self.store.open_batches().unwrap() {
             let is_waiting =
                 batch.control.paused && self.store.next_order(batch.id).unwrap().is_none();
             if is_waiting {

@@ -68,3 +68,60 @@ fn a_pause_holds_over_a_restart_until_it_is_resumed() {
     assert_eq!(stage.log.sent().len(), 3);
     assert_eq!(column(&stage, "a.csv.summary.csv", "submitted"), ["3"]);
 }
+
+/// What the third row waits for, the file says itself; the fourth has ten minutes, being what it is.
+const SHORT_LIVED: &str = "row_id,phone,text,category,expires_at\n\
+    r1,01701234501,One,,\nr2,01701234502,Two,,\n\
+    r3,01701234503,Three,,2026-11-23 10:05\nr4,01701234504,Four,authentication,\n";
+
+/// Pauses the file while its second message is on the wire, until the others have run out of time.
+async fn expire_while_paused(life: &Life<'_>) {
+    put(life, "messages/a.csv", SHORT_LIVED);
+    tokio::time::sleep(Duration::from_secs(5)).await;
+    put(life, "messages/a.csv.pause", "");
+    tokio::time::sleep(Duration::from_secs(900)).await;
+}
+
+#[test]
+fn rows_of_a_paused_file_run_out_of_time_and_the_file_is_answered() {
+    let stage = Stage::new(SLOW);
+    stage.live(START.parse().unwrap(), async |life| {
+        expire_while_paused(&life).await;
+        let status = column(&stage, "a.csv.result.csv", "status");
+        assert_eq!(status, ["submitted", "submitted", "expired", "expired"]);
+        assert_eq!(life.rest(PATIENCE).await, End::Rest);
+        life.stop().await;
+    });
+    let codes = column(&stage, "a.csv.result.csv", "code");
+    assert_eq!(codes, ["", "", "policy.expired", "policy.expired"]);
+}
+
+#[test]
+fn a_resend_never_sends_past_the_expires_at_that_the_file_gave() {
+    let stage = Stage::new(SLOW);
+    stage.live(START.parse().unwrap(), async |life| {
+        expire_while_paused(&life).await;
+        put(&life, "control/c.csv", "op,target\nresend,file:a.csv\n");
+        tokio::time::sleep(Duration::from_secs(60)).await;
+        assert_eq!(life.rest(PATIENCE).await, End::Rest);
+        life.stop().await;
+    });
+    let status = column(&stage, "a.csv.result.csv", "status");
+    assert_eq!(status, ["submitted", "submitted", "expired", "submitted"]);
+    assert_eq!(stage.log.sent().len(), 3);
+}
+
+#[test]
+fn a_row_that_may_have_gone_out_stays_unknown_when_its_resend_is_cancelled() {
+    let stage = Stage::new("");
+    stage.live(START.parse().unwrap(), async |life| {
+        put(&life, "messages/a.csv", "row_id,phone,text\nr1,01701230108,One\nr2,01701230101,Two\n");
+        assert_eq!(life.rest(PATIENCE).await, End::Rest);
+        put(&life, "control/c.csv", "op,target\nresend,file:a.csv\ncancel,file:a.csv\n");
+        assert_eq!(life.rest(PATIENCE).await, End::Rest);
+        life.stop().await;
+    });
+    assert_eq!(column(&stage, "a.csv.result.csv", "status"), ["unknown", "cancelled"]);
+    assert_eq!(column(&stage, "a.csv.result.csv", "attempts"), ["1", "0"]);
+    assert_eq!(stage.log.sent().len(), 2, "neither was sent again");
+}

@@ -131,7 +131,7 @@ fn a_rename_from_a_temporary_name_is_strong_proof() {
 #[test]
 fn each_part_of_the_tree_keeps_its_rules() {
     let disk = Disk::new();
-    let top = ["IN", "Send_SMS", "archive", "inbox", "media", "outbox", "spec"];
+    let top = ["IN", "Send_SMS", "archive", "inbox", "media", "outbox", "spec", "test"];
     assert_eq!(disk.names(""), top);
     disk.put("Send_SMS/a.csv", b"x").unwrap();
     assert_eq!(disk.names("inbox/messages"), ["a.csv"]);
@@ -139,19 +139,43 @@ fn each_part_of_the_tree_keeps_its_rules() {
     let moved = disk.home.rename(&RelPath::of("media/logos"), &RelPath::of("media/logos/x"), true);
     assert!(matches!(moved, Err(HomeError::Refused(_))), "{moved:?}");
     disk.home.remove_folder(&RelPath::of("media/logos")).unwrap();
-    for path in ["inbox/x", "outbox/x", "x", "spec/x", "inbox/messages/x"] {
+    for path in ["inbox/x", "outbox/x", "x", "spec/x", "inbox/messages/x", "test/x", "test/inbox/x"]
+    {
         assert!(disk.home.make_folder(&RelPath::of(path)).is_err(), "{path}");
     }
-    for path in ["inbox", "inbox/messages", "media", "outbox/messages", "spec", ""] {
+    for path in
+        ["inbox", "inbox/messages", "media", "outbox/messages", "spec", "", "test", "test/inbox"]
+    {
         assert!(disk.home.remove_folder(&RelPath::of(path)).is_err(), "{path}");
     }
     std::fs::write(disk.real("spec/README.txt"), "x").unwrap();
     assert!(disk.home.remove_file(&RelPath::of("spec/README.txt")).is_err());
     disk.home.open(&RelPath::of("spec/README.txt")).unwrap();
     std::fs::create_dir(disk.real("private")).unwrap();
-    for path in ["private", "test", "tenants"] {
+    for path in ["private", "test/private", "test/spec", "tenants"] {
         assert!(matches!(disk.home.list(&RelPath::of(path)), Err(HomeError::NotFound)));
     }
+}
+
+#[test]
+fn tests_have_an_inbox_and_an_outbox_of_their_own() {
+    let disk = Disk::new();
+    std::fs::create_dir(disk.real("test/private")).unwrap();
+    assert_eq!(disk.names("test"), ["inbox", "outbox"]);
+    assert!(disk.names("test/inbox").contains(&"messages".to_owned()));
+    disk.put("test/inbox/messages/a.csv", b"x").unwrap();
+    disk.put("test/inbox/a.csv.part", b"x").unwrap();
+    let rename =
+        |from: &str, to: &str| disk.home.rename(&RelPath::of(from), &RelPath::of(to), false);
+    rename("test/inbox/a.csv.part", "test/inbox/a.csv").unwrap();
+    // What is tried out does not become what is meant, nor the other way round.
+    disk.put("inbox/b.csv", b"x").unwrap();
+    for (from, to) in [("test/inbox/a.csv", "inbox/a.csv"), ("inbox/b.csv", "test/inbox/b.csv")] {
+        assert!(matches!(rename(from, to), Err(HomeError::Refused(_))), "{from}");
+    }
+    std::fs::write(disk.real("test/outbox/a.csv.ack.csv"), "x").unwrap();
+    assert!(disk.put("test/outbox/b.csv", b"x").is_err());
+    disk.home.remove_file(&RelPath::of("test/outbox/a.csv.ack.csv")).unwrap();
 }
 
 #[test]
@@ -163,10 +187,15 @@ fn rights_decide_over_dropping_and_collecting() {
     assert!(dropper.home.open(&RelPath::of("outbox/a.ack.csv")).is_err());
     assert!(dropper.home.remove_file(&RelPath::of("outbox/a.ack.csv")).is_err());
     dropper.home.stat(&RelPath::of("outbox")).unwrap();
+    dropper.put("test/inbox/a.csv", b"x").unwrap();
+    assert!(dropper.home.list(&RelPath::of("test/outbox")).is_err());
+    dropper.home.stat(&RelPath::of("test/outbox")).unwrap();
 
     let collector = Disk::with(small(), Rights { collect: true, ..Rights::default() });
     assert!(collector.put("inbox/a.csv", b"x").is_err());
     assert!(collector.put("media/a.jpg", b"x").is_err());
+    assert!(collector.put("test/inbox/a.csv", b"x").is_err());
+    collector.home.list(&RelPath::of("test/outbox")).unwrap();
     std::fs::write(collector.real("outbox/a.ack.csv"), "x").unwrap();
     assert_eq!(collector.home.list(&RelPath::of("outbox/messages")).unwrap(), []);
     collector.home.remove_file(&RelPath::of("outbox/a.ack.csv")).unwrap();

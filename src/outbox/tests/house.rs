@@ -141,7 +141,7 @@ impl House {
                 duplicates: marks,
                 open: count,
                 deferred: 0,
-                resendable: 0,
+                resendable: Some(0),
                 due: Some(record.claimed_at),
             });
         }
@@ -217,6 +217,7 @@ fn publisher(data: &Path, store: &Store, spool: &Spool, world: &Arc<World>) -> P
     let settings = Settings {
         data_dir: data.to_owned(),
         tenant: Arc::new(move |id| (id.as_str() == "acme").then(|| answers.clone())),
+        rehearse: Arc::new(|_, _| Ok(())),
     };
     let metrics = Arc::new(Metrics::new("test"));
     let (world, nudge) = (Arc::clone(world), Arc::new(Notify::new()));

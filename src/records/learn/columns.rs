@@ -94,6 +94,12 @@ impl Found {
         if standard == "send_at" {
             self.learn_dates(cells);
         }
+        if standard == "row_id" && current != standard {
+            self.doubts.push(format!(
+                "{own:?} is taken for row_id, the key of one message: a value that comes again later is not \
+                 sent; call the column x_<name> if it is the key of a customer or an order"
+            ));
+        }
         let is_same = standard == current;
         self.columns.push(if is_same { Meaning::AsItIs } else { Meaning::Named(standard.clone()) });
         self.standard.push(standard);

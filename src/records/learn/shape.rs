@@ -6,10 +6,9 @@ use encoding_rs::{UTF_8, UTF_16BE, UTF_16LE, WINDOWS_1252};
 
 use super::super::directives::DirectiveLine;
 use super::super::layout::looks_like_data;
-use super::super::settings::DELIMITERS;
+use super::super::settings::{DELIMITERS, ReadSettings};
 use super::NoProposal;
 use super::words;
-use crate::model::Kind;
 
 /// Records that are looked at.
 const RECORDS_MAX: usize = 500;
@@ -211,5 +210,6 @@ impl Reading {
 fn is_header(cells: &[String]) -> bool {
     let is_name = |cell: &String| cell.chars().any(char::is_alphabetic);
     let named = cells.iter().filter(|cell| is_name(cell)).count();
-    looks_like_data(cells, Kind::Messages).is_none() && named * 2 > cells.len().saturating_sub(1)
+    looks_like_data(cells, &ReadSettings::default()).is_none()
+        && named * 2 > cells.len().saturating_sub(1)
 }

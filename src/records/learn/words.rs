@@ -62,8 +62,7 @@ const WORDS: &[(&str, &str)] = &[
     ("template", "template template_name vorlage vorlagenname modele plantilla modello sjabloon"),
     (
         "row_id",
-        "row_id id message_id nachrichten_id lfd_nr lfdnr laufende_nummer laufnummer referenz \
-         referenznummer reference reference_number ref referencia riferimento belegnummer beleg_nr belnr vbeln \
+        "row_id message_id nachrichten_id lfd_nr lfdnr laufende_nummer laufnummer belegnummer beleg_nr belnr vbeln \
          vorgangsnummer rechnungsnummer rechnungsnr invoice_number invoice_no numero_de_facture \
          numero_factura transaction_id",
     ),
@@ -127,6 +126,8 @@ mod tests {
             ("Ämne", Some("subject")),
             ("Prénom", Some("var_first_name")),
             ("Lfd. Nr.", Some("row_id")),
+            ("ID", None),
+            ("Referenz", None),
             ("KDNR", None),
             ("", None),
         ] {

@@ -1,0 +1,52 @@
+//! Where the messages of a batch can go: settled once, when the batch is opened.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use super::provider::Provider;
+use super::settings::Route;
+use crate::channel::Channel;
+use crate::model::{ChannelKind, Realm};
+use crate::store::BatchRecord;
+use crate::world::World;
+
+/// The providers of the configuration, by id.
+pub(super) type Providers = Arc<BTreeMap<String, Arc<Provider>>>;
+
+/// The ways out of one batch. What is only tried out holds a simulator of its own and nothing else:
+/// whatever its tenant's routes say, nothing that sends for it can reach a provider.
+#[derive(Debug, Clone)]
+pub(super) enum Exits {
+    Providers(Providers),
+    Simulator(Arc<Provider>),
+}
+
+impl Exits {
+    pub(super) fn of(record: &BatchRecord, providers: &Providers, world: &Arc<World>) -> Exits {
+        match record.realm() {
+            Realm::Real => Exits::Providers(Arc::clone(providers)),
+            Realm::Test => {
+                Exits::Simulator(Arc::new(Provider::new(Channel::simulator(), Arc::clone(world))))
+            }
+        }
+    }
+
+    /// A channel's providers, in order of failover.
+    pub(super) fn on(&self, channel: ChannelKind, route: &Route) -> Vec<Arc<Provider>> {
+        match self {
+            Exits::Simulator(simulator) => vec![Arc::clone(simulator)],
+            Exits::Providers(providers) => {
+                let names = route.channels.get(&channel).into_iter().flatten();
+                names.filter_map(|id| providers.get(id).cloned()).collect()
+            }
+        }
+    }
+
+    /// True where a message to this provider is sent again that may have left.
+    pub(super) fn resends_unknown(&self, provider: &str) -> bool {
+        match self {
+            Exits::Simulator(simulator) => simulator.resends_unknown(),
+            Exits::Providers(all) => all.get(provider).is_some_and(|p| p.resends_unknown()),
+        }
+    }
+}

@@ -150,7 +150,11 @@ pub(super) fn phone(given: &str, region: Option<Region>, out: &mut String) -> Re
         message: ReasonCode::RowPhoneInvalid.meaning(),
         hint: ReasonCode::RowPhoneInvalid.advice(),
     };
-    let strange = |c: char| c.is_alphabetic() || matches!(c, '#' | '*' | ',' | ';' | '=' | '"');
+    // Letters, and what the parser takes for the beginning of an extension, which it drops.
+    let strange = |c: char| {
+        c.is_alphabetic()
+            || matches!(c, '#' | '*' | ',' | ';' | '=' | '"' | '~' | '\u{FF03}' | '\u{FF5E}')
+    };
     if text.len() > PHONE_MAX_BYTES || text.contains(strange) {
         return Err(invalid);
     }
@@ -315,6 +319,8 @@ mod tests {
             ("1-800-FLOWERS", "US", Err(RowPhoneInvalid)),
             ("+4915112345678 ext 3", "", Err(RowPhoneInvalid)),
             ("no phone", "DE", Err(RowPhoneInvalid)),
+            ("02 1829 83~0", "IT", Err(RowPhoneInvalid)),
+            ("02 1829 83\u{FF5E}0", "IT", Err(RowPhoneInvalid)),
         ] {
             let mut out = String::new();
             let found = phone(given, region(country), &mut out);

@@ -16,6 +16,8 @@ mod earlier;
 mod error;
 mod expected;
 mod facts;
+#[cfg(feature = "fuzzing")]
+pub mod fuzzing;
 mod half;
 mod holding;
 mod identify;
@@ -31,11 +33,12 @@ mod prepare;
 mod read_ahead;
 mod reading;
 mod ready;
+mod retries;
 mod row_memory;
 mod same_again;
 mod settings;
 mod station;
-#[cfg(test)]
+#[cfg(any(test, feature = "fuzzing"))]
 mod testing;
 mod trial;
 mod unpack;

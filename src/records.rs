@@ -76,6 +76,9 @@ mod nearest;
 
 mod learn;
 
+#[cfg(feature = "fuzzing")]
+pub mod fuzzing;
+
 #[cfg(test)]
 mod zoo;
 

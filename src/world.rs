@@ -1,10 +1,10 @@
 //! The clock and the dice: the only place where time passes and chance falls.
 //!
 //! Both are handed down by reference from `main`. In tests wall time is derived from tokio's clock, so
-//! that paused time moves both hands together, and the dice are seeded.
+//! that paused time moves both hands together, the dice are seeded, and mishaps are arranged.
 //! Never reads the environment, never sleeps.
 
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Mutex, OnceLock, PoisonError};
 use std::time::Duration;
 
 use jiff::Timestamp;
@@ -17,12 +17,17 @@ use tokio::time::Instant;
 pub struct World {
     pub clock: Clock,
     pub dice: Dice,
+    pub mishaps: Mishaps,
 }
 
 impl World {
     /// Wall time of the machine and dice seeded by the operating system.
     pub fn real() -> World {
-        World { clock: Clock(Hand::Real), dice: Dice(Mutex::new(rand::make_rng())) }
+        World {
+            clock: Clock(Hand::Real),
+            dice: Dice(Mutex::new(rand::make_rng())),
+            mishaps: Mishaps::default(),
+        }
     }
 
     /// Wall time that starts at `base` and moves with tokio's clock; dice that replay.
@@ -31,7 +36,35 @@ impl World {
         World {
             clock: Clock(Hand::Derived { base, start: Instant::now() }),
             dice: Dice(Mutex::new(StdRng::seed_from_u64(seed))),
+            mishaps: Mishaps::default(),
         }
+    }
+}
+
+/// Faults of this program that a test arranges, where it must be seen that one file's fault stays its own.
+/// Outside of tests nobody arranges any.
+#[derive(Default)]
+pub struct Mishaps(OnceLock<Mishap>);
+
+type Mishap = Box<dyn Fn(&str) + Send + Sync>;
+
+impl Mishaps {
+    /// Lets `mishap` happen, which is told the file; the first that is arranged stays.
+    pub fn arrange(&self, mishap: impl Fn(&str) + Send + Sync + 'static) {
+        self.0.get_or_init(|| Box::new(mishap));
+    }
+
+    /// Called in the middle of work on a file.
+    pub fn may_happen(&self, file: &str) {
+        if let Some(mishap) = self.0.get() {
+            mishap(file);
+        }
+    }
+}
+
+impl std::fmt::Debug for Mishaps {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_tuple("Mishaps").field(&self.0.get().is_some()).finish()
     }
 }
 

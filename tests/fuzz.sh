@@ -10,7 +10,9 @@ set -euo pipefail
 MINUTES=${1:?minutes for each target}
 shift
 TARGETS=("$@")
-[ ${#TARGETS[@]} -gt 0 ] || TARGETS=(ftp_line sftp_packet proxy_header archive workbook objects)
+[ ${#TARGETS[@]} -gt 0 ] || TARGETS=(
+    ftp_line sftp_packet proxy_header archive workbook objects records header directives names addresses manifest
+)
 filled cargo-fuzz-0.13.2 cargo install --quiet --root . --target-dir ./target cargo-fuzz@0.13.2
 export PATH=$CACHE/cargo-fuzz-0.13.2/bin:$PATH
 export CARGO_TARGET_DIR=${CARGO_TARGET_DIR:-$CACHE/target}/fuzz

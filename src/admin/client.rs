@@ -25,8 +25,9 @@ pub enum ClientError {
     NotAllowed { data_dir: PathBuf },
     #[error("talk to the daemon")]
     Io(#[source] io::Error),
-    #[error("the daemon answers {status}: {reason}")]
-    Refused { status: u16, reason: String },
+    /// What was asked cannot be done; the sentence is the daemon's.
+    #[error("{reason}")]
+    Refused { reason: String },
     #[error("the daemon's answer is cut or is not JSON over HTTP")]
     Unreadable,
 }
@@ -50,7 +51,7 @@ fn request(data_dir: &Path, method: &str, path: &str) -> Result<Value, ClientErr
         return Ok(body);
     }
     let reason = body["error"].as_str().unwrap_or("no reason given").to_owned();
-    Err(ClientError::Refused { status, reason })
+    Err(ClientError::Refused { reason })
 }
 
 fn connect_error(error: io::Error, data_dir: &Path) -> ClientError {

@@ -23,6 +23,9 @@ const JSON: HeaderValue = HeaderValue::from_static("application/json");
 const LIMIT_DEFAULT: usize = 50;
 const LIMIT_MAX: usize = 1000;
 const REASON_MAX_CHARS: usize = 200;
+/// What is said of a batch_id that nothing has.
+const NO_BATCH: &str = "there is no batch of this batch_id; the ACK and `batch list` give it";
+const USER_MAX_CHARS: usize = 64;
 
 type View<T> = Arc<dyn Fn() -> T + Send + Sync>;
 type BatchesView = Arc<dyn Fn(BatchQuery) -> Value + Send + Sync>;
@@ -81,6 +84,30 @@ pub struct BatchCommand {
     pub op: ControlOp,
     /// Why, for the log; empty where none is given.
     pub reason: String,
+    /// The user of the machine who asks; empty where none is given.
+    pub by: String,
+}
+
+impl BatchCommand {
+    /// Reads `reason=…&by=…`; the error is a sentence for the caller.
+    fn parse(batch: String, op: ControlOp, query: &str) -> Result<BatchCommand, String> {
+        let (mut reason, mut by) = (String::new(), String::new());
+        for (key, value) in pairs(query)? {
+            let (word, most) = match key {
+                "reason" => (&mut reason, REASON_MAX_CHARS),
+                "by" => (&mut by, USER_MAX_CHARS),
+                _ => return Err(format!("unknown query key {key:?}")),
+            };
+            if value.chars().count() > most {
+                return Err(format!("{key} has more than {most} characters"));
+            }
+            if value.contains(char::is_control) {
+                return Err(format!("{key} holds a control character or line end"));
+            }
+            *word = value;
+        }
+        Ok(BatchCommand { batch, op, reason, by })
+    }
 }
 
 /// What came of it.
@@ -200,11 +227,12 @@ async fn batches(State(views): State<Views>, RawQuery(query): RawQuery) -> Respo
 async fn batch(State(views): State<Views>, Path(id): Path<String>) -> Response {
     match blocking(move || (views.batch)(&id)).await {
         Some(batch) => answer(StatusCode::OK, &batch),
-        None => problem(StatusCode::NOT_FOUND, "no such batch"),
+        None => problem(StatusCode::NOT_FOUND, NO_BATCH),
     }
 }
 
-/// `pause`, `resume`, `cancel`, `approve`, `resend`, `resend_report`; the query may give a `reason`.
+/// `pause`, `resume`, `cancel`, `approve`, `resend`, `resend_report`; the query may give a `reason`, and
+/// `by` whom.
 async fn command(
     State(views): State<Views>,
     Path((batch, op)): Path<(String, String)>,
@@ -213,18 +241,13 @@ async fn command(
     let Some(op) = ControlOp::from_text(&op) else {
         return problem(StatusCode::NOT_FOUND, "no such operation");
     };
-    let query = query.unwrap_or_default();
-    let reason = match pairs(&query).as_deref() {
-        Ok([]) => String::new(),
-        Ok([("reason", reason)]) if reason.chars().count() <= REASON_MAX_CHARS => reason.clone(),
-        Ok([("reason", _)]) => return problem(StatusCode::BAD_REQUEST, "the reason is too long"),
-        Ok(_) => return problem(StatusCode::BAD_REQUEST, "nothing but a reason can be given"),
-        Err(error) => return problem(StatusCode::BAD_REQUEST, error),
+    let asked = match BatchCommand::parse(batch, op, &query.unwrap_or_default()) {
+        Ok(asked) => asked,
+        Err(reason) => return problem(StatusCode::BAD_REQUEST, &reason),
     };
-    let asked = BatchCommand { batch, op, reason };
     match blocking(move || (views.command)(&asked)).await {
         CommandAnswer::Done(done) => answer(StatusCode::OK, &done),
-        CommandAnswer::Unknown => problem(StatusCode::NOT_FOUND, "no such batch"),
+        CommandAnswer::Unknown => problem(StatusCode::NOT_FOUND, NO_BATCH),
         CommandAnswer::Refused(why) => problem(StatusCode::CONFLICT, &why),
     }
 }

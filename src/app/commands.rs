@@ -36,7 +36,10 @@ impl Controls {
     fn carry_out(&self, batch: BatchId, asked: &BatchCommand) -> Result<CommandAnswer, StoreError> {
         let Some(record) = self.store.batch(batch)? else { return Ok(CommandAnswer::Unknown) };
         let now = self.world.clock.now();
-        let by = Decider::Operator;
+        let by = match asked.by.as_str() {
+            "" => Decider::Operator,
+            user => Decider::OperatorUser(user.to_owned()),
+        };
         let mut commands = Commands::new(by.to_string(), now);
         let effect = match self.store.command(&mut commands, asked.op, batch, None)? {
             Ok(effect) => effect,
@@ -60,17 +63,18 @@ impl Controls {
         self.nudges.dispatch.notify_one();
         self.nudges.outbox.notify_one();
         self.doorbell.ring_for_released();
-        Ok(CommandAnswer::Done(done(&record, asked, effect)))
+        Ok(CommandAnswer::Done(done(&record, asked, effect, &by)))
     }
 }
 
-fn done(record: &BatchRecord, asked: &BatchCommand, effect: Effect) -> Value {
+fn done(record: &BatchRecord, asked: &BatchCommand, effect: Effect, by: &Decider) -> Value {
     json!({
         "batch_id": record.id.to_string(),
         "tenant": record.tenant.as_str(),
         "file": record.name(),
         "op": asked.op.as_str(),
         "changed": effect != Effect::Nothing,
+        "by": by.to_string(),
     })
 }
 
@@ -93,6 +97,7 @@ mod tests {
                 batch: batch.to_owned(),
                 op: ControlOp::Pause,
                 reason: String::new(),
+                by: String::new(),
             };
             assert!(matches!(controls.command(&asked), CommandAnswer::Unknown), "{batch}");
         }

@@ -46,8 +46,10 @@ pub struct HoldReason {
 pub enum Decider {
     /// One of the tenant's accounts, by a marker or control file.
     Account(String),
-    /// The operator, at the command line.
+    /// The operator: a file that came another road than the doors.
     Operator,
+    /// The operator at the command line, as this user of the machine.
+    OperatorUser(String),
     /// The file whose number was missing came.
     MissingNumber,
     /// A newer upload of the same name.
@@ -61,6 +63,7 @@ impl fmt::Display for Decider {
         match self {
             Decider::Account(name) => write!(f, "account {name}"),
             Decider::Operator => f.write_str("operator"),
+            Decider::OperatorUser(user) => write!(f, "operator:{user}"),
             Decider::MissingNumber => f.write_str("the missing number"),
             Decider::NewerFile => f.write_str("a newer file"),
             Decider::Nobody => f.write_str("hold_timeout"),

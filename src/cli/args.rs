@@ -85,12 +85,12 @@ enum BatchCommand {
         /// Only this tenant's.
         #[arg(long)]
         tenant: Option<String>,
-        /// Only those in this state: claimed, held, running, paused, closed, refused, duplicate, or as the
-        /// ACK says it.
-        #[arg(long)]
+        /// Only those in this state: claimed, held, released, running, paused, closed, refused, duplicate,
+        /// or as the ACK says it.
+        #[arg(long, value_parser = batch::state)]
         state: Option<String>,
         /// At most so many (1 to 1000).
-        #[arg(long, default_value_t = 50)]
+        #[arg(long, default_value_t = 50, value_parser = clap::value_parser!(u32).range(1..=1000))]
         limit: u32,
     },
     /// Show one batch.

@@ -1,14 +1,11 @@
 //! `ban`: which sources the running daemon keeps out, and letting them in again.
 
-use anyhow::Context;
 use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
 
 use super::args::Global;
-use super::check::load;
 use super::outcome::{Failure, print};
-use super::status::ask;
+use super::status::{ask, tell};
 use super::table::{columns, text_of};
-use crate::admin;
 
 pub(super) fn list(global: &Global) -> Result<(), Failure> {
     let answer = ask(global, "/bans")?;
@@ -26,9 +23,8 @@ pub(super) fn list(global: &Global) -> Result<(), Failure> {
 }
 
 pub(super) fn remove(global: &Global, address: &str) -> Result<(), Failure> {
-    let config = load(global)?;
     let path = format!("/bans/{}/remove", utf8_percent_encode(address, NON_ALPHANUMERIC));
-    let answer = admin::tell(&config.data_dir, &path).context("tell the daemon")?;
+    let answer = tell(global, &path)?;
     if global.json {
         return print(format_args!("{answer:#}"));
     }

@@ -3,17 +3,15 @@
 use std::fmt::Write as _;
 use std::time::Duration;
 
-use anyhow::Context;
 use clap::Args;
 use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
 
 use super::args::Global;
-use super::check::load;
-use super::outcome::{Failure, print};
-use super::status::ask;
+use super::outcome::{Failure, print, say};
+use super::status::{ask, tell};
 use super::table::{columns, pairs, text_of};
-use crate::admin;
-use crate::model::ControlOp;
+use crate::batch::BatchState;
+use crate::model::{ControlOp, FileState};
 
 /// How often `watch` looks.
 const LOOK: Duration = Duration::from_secs(1);
@@ -26,6 +24,17 @@ pub(super) struct Act {
     /// Why, for the log.
     #[arg(long, value_name = "TEXT")]
     reason: Option<String>,
+}
+
+/// A word for where batches stand.
+pub(super) fn state(text: &str) -> Result<String, String> {
+    let stages = BatchState::ALL.iter().map(|state| state.as_str()).chain(["paused"]);
+    let verdicts = FileState::ALL.iter().map(|state| state.as_str());
+    let words: Vec<&str> = stages.chain(verdicts).collect();
+    match words.iter().any(|word| word.eq_ignore_ascii_case(text)) {
+        true => Ok(text.to_owned()),
+        false => Err(format!("use one of {}", words.join(", "))),
+    }
 }
 
 pub(super) fn list(
@@ -63,6 +72,9 @@ pub(super) fn list(
         .flatten()
         .map(|batch| keys.iter().map(|key| text_of(&batch[*key])).collect())
         .collect();
+    if rows.is_empty() {
+        say(format_args!("no batch fits"));
+    }
     print(format_args!("{}", columns(&keys, &rows)))
 }
 
@@ -83,14 +95,15 @@ pub(super) fn show(global: &Global, batch_id: &str) -> Result<(), Failure> {
 
 /// Asks the running daemon to do something with one batch.
 pub(super) fn act(global: &Global, op: ControlOp, act: &Act) -> Result<(), Failure> {
-    let config = load(global)?;
     let id = utf8_percent_encode(&act.batch_id, NON_ALPHANUMERIC);
-    let mut path = format!("/batches/{id}/{op}");
+    let by = user();
+    let by = utf8_percent_encode(&by, NON_ALPHANUMERIC);
+    let mut path = format!("/batches/{id}/{op}?by={by}");
     if let Some(reason) = &act.reason {
         let reason = utf8_percent_encode(reason, NON_ALPHANUMERIC);
-        write!(path, "?reason={reason}").expect("writing to a string does not fail");
+        write!(path, "&reason={reason}").expect("writing to a string does not fail");
     }
-    let answer = admin::tell(&config.data_dir, &path).context("tell the daemon")?;
+    let answer = tell(global, &path)?;
     if global.json {
         return print(format_args!("{answer:#}"));
     }
@@ -99,13 +112,22 @@ pub(super) fn act(global: &Global, op: ControlOp, act: &Act) -> Result<(), Failu
     print(format_args!("{op} {file} (batch {batch}): {so}"))
 }
 
+/// Who asks, for the log and for `batch show`: the user behind sudo, else the one who is logged in.
+fn user() -> String {
+    #[allow(clippy::disallowed_methods, reason = "the one place that asks who sits there")]
+    let named = |name| std::env::var(name).ok().filter(|user: &String| !user.is_empty());
+    ["SUDO_USER", "USER", "LOGNAME"]
+        .into_iter()
+        .find_map(named)
+        .unwrap_or_else(|| format!("uid {}", rustix::process::getuid().as_raw()))
+}
+
 /// Prints a line whenever a batch has come on, until nothing of it is left to send.
 pub(super) fn watch(global: &Global, batch_id: &str) -> Result<(), Failure> {
-    let config = load(global)?;
     let path = format!("/batches/{}", utf8_percent_encode(batch_id, NON_ALPHANUMERIC));
     let mut last = String::new();
     loop {
-        let batch = admin::ask(&config.data_dir, &path).context("ask the daemon")?;
+        let batch = ask(global, &path)?;
         let line = match global.json {
             true => batch.to_string(),
             false => {

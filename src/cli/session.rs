@@ -1,16 +1,13 @@
 //! `session`: who is at the doors of the running daemon, and asking them to leave.
 
-use anyhow::Context;
 use clap::Args;
 use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
 use serde_json::Value;
 
 use super::args::Global;
-use super::check::load;
 use super::outcome::{Failure, print};
-use super::status::ask;
+use super::status::{ask, tell};
 use super::table::{columns, text_of};
-use crate::admin;
 
 /// Whose sessions are meant.
 #[derive(Debug, Clone, Args)]
@@ -62,9 +59,8 @@ pub(super) fn list(global: &Global, whose: &Whose) -> Result<(), Failure> {
 }
 
 pub(super) fn kill(global: &Global, id: Option<&str>, whose: &Whose) -> Result<(), Failure> {
-    let config = load(global)?;
     let path = format!("/sessions/kill?{}", whose.query(id));
-    let answer = admin::tell(&config.data_dir, &path).context("tell the daemon")?;
+    let answer = tell(global, &path)?;
     if global.json {
         return print(format_args!("{answer:#}"));
     }

@@ -1,13 +1,14 @@
 //! `status`: what the running daemon says of itself.
 
-use anyhow::Context;
+use std::path::PathBuf;
+
 use serde_json::Value;
 
 use super::args::Global;
-use super::check::load;
 use super::outcome::{Failure, print};
 use super::table::{pairs, text_of};
 use crate::admin;
+use crate::config;
 
 pub(super) fn status(global: &Global) -> Result<(), Failure> {
     let answer = ask(global, "/status")?;
@@ -34,6 +35,16 @@ pub(super) fn status(global: &Global) -> Result<(), Failure> {
 
 /// Asks the running daemon over its socket.
 pub(super) fn ask(global: &Global, path: &str) -> Result<Value, Failure> {
-    let config = load(global)?;
-    Ok(admin::ask(&config.data_dir, path).context("ask the daemon")?)
+    Ok(admin::ask(&data_dir(global)?, path).map_err(anyhow::Error::from)?)
+}
+
+/// Tells the running daemon to do something.
+pub(super) fn tell(global: &Global, path: &str) -> Result<Value, Failure> {
+    Ok(admin::tell(&data_dir(global)?, path).map_err(anyhow::Error::from)?)
+}
+
+/// Where the daemon of this configuration listens. What the configuration is warned about, `check` and the
+/// daemon have said.
+fn data_dir(global: &Global) -> Result<PathBuf, Failure> {
+    Ok(config::load(&global.config)?.data_dir)
 }

@@ -8,49 +8,61 @@ use jiff::Timestamp;
 use super::IntakeError;
 use super::claim::input_version;
 use super::concluding::Desk;
+use super::retries::Try;
 use super::settings::TenantSettings;
 use crate::batch::BatchEvent;
 use crate::codes::ReasonCode;
 use crate::model::{FileState, Lane};
 use crate::store::{Acceptance, BatchRecord, Facts};
 use crate::worker::blocking;
+use crate::world::World;
 
 /// One file that was read to its end, or could not be.
 pub(super) struct Done {
     pub(super) lane: Lane,
     pub(super) batch: BatchRecord,
     pub(super) result: Result<BatchRecord, IntakeError>,
-    /// How much nearer a failure brought the file to being given up.
-    pub(super) strikes: u32,
 }
 
-/// A file is answered `file.internal` after so many strikes: two panics, or a minute in which its
-/// bytes could not be read.
-pub(super) const STRIKES_MAX: u32 = 12;
+/// One file, about to be read.
+pub(super) struct Reading {
+    pub(super) desk: Desk,
+    pub(super) tenant: Arc<TenantSettings>,
+    pub(super) world: Arc<World>,
+    pub(super) record: BatchRecord,
+    pub(super) now: Timestamp,
+}
 
-/// Reads one claimed file, or answers one that was given up.
-pub(super) async fn read(
-    desk: Desk,
-    tenant: Arc<TenantSettings>,
-    record: BatchRecord,
-    now: Timestamp,
-    given_up: bool,
-) -> Done {
-    let (lane, batch) = (record.inbox_lane(), record.clone());
-    let result = blocking(move || {
-        if given_up {
-            return desk.refuse_internal(record);
+impl Reading {
+    /// Reads the claimed file, or answers one that is given up.
+    pub(super) async fn run(self, how: Try) -> Done {
+        let lane = self.record.inbox_lane();
+        let (batch, result) = blocking(move || self.try_once(how)).await;
+        Done { lane, batch, result }
+    }
+
+    /// The record as it is stored when the try begins, and what the try led to.
+    fn try_once(mut self, how: Try) -> (BatchRecord, Result<BatchRecord, IntakeError>) {
+        match how {
+            Try::Plain => {}
+            Try::Counted => {
+                // Whatever becomes of the process, the next one knows of this try.
+                match self.desk.store.set_tries(self.record.id, self.record.facts.tries + 1) {
+                    Ok(record) => self.record = record,
+                    Err(error) => return (self.record, Err(error.into())),
+                }
+            }
+            Try::GivenUp => {
+                let result = self.desk.refuse_internal(self.record.clone());
+                return (self.record, result);
+            }
         }
-        catch_unwind(AssertUnwindSafe(|| desk.read_unchanged(&tenant, record, now)))
-            .unwrap_or(Err(IntakeError::Panicked))
-    })
-    .await;
-    let strikes = match &result {
-        Err(IntakeError::Panicked) => STRIKES_MAX / 2,
-        Err(IntakeError::Input { .. }) => 1,
-        _ => 0,
-    };
-    Done { lane, batch, result, strikes }
+        let result = catch_unwind(AssertUnwindSafe(|| {
+            let accident = || self.world.mishaps.may_happen(&self.record.path);
+            self.desk.read_unchanged(&self.tenant, self.record.clone(), self.now, accident)
+        }));
+        (self.record, result.unwrap_or(Err(IntakeError::Panicked)))
+    }
 }
 
 impl Desk {
@@ -60,10 +72,14 @@ impl Desk {
         tenant: &TenantSettings,
         record: BatchRecord,
         now: Timestamp,
+        accident: impl Fn(),
     ) -> Result<BatchRecord, IntakeError> {
         let folder = self.spool.batch(record.id);
         let before = input_version(&folder.input())?;
-        let unchanged = || Ok(input_version(&folder.input())? == before);
+        let unchanged = || {
+            accident();
+            Ok(input_version(&folder.input())? == before)
+        };
         let record = self.conclude(tenant, record, now, &unchanged)?;
         if record.facts.state.is_some_and(|state| state != FileState::Rejected) {
             self.note_odd_size(tenant, &record, now)?;

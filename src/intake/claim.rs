@@ -11,6 +11,7 @@ use std::path::Path;
 use super::IntakeError;
 use super::concluding::Desk;
 use super::pairs::Sidecar;
+use crate::batch::BatchState;
 use crate::files::{RelPath, Root};
 use crate::model::{CutUpload, FileVersion};
 use crate::spool::BatchFolder;
@@ -132,6 +133,23 @@ impl Desk {
         gone(data.remove_file(&bytes)).map_err(failed)?;
         remove_label(&data, cut)?;
         Ok(self.store.forget_cut_upload(cut)?)
+    }
+
+    /// After a start: those whose file was taken; the other claims are taken back.
+    pub(super) fn resume_claims(
+        &self,
+        tenants: &Path,
+        records: Vec<BatchRecord>,
+    ) -> Result<Vec<BatchRecord>, IntakeError> {
+        let mut kept = Vec::new();
+        for record in records {
+            if record.state == BatchState::Released
+                || self.resume_claim(&tenants.join(record.tenant.as_str()), &record)?
+            {
+                kept.push(record);
+            }
+        }
+        Ok(kept)
     }
 
     /// After a start: true where the batch's file was taken, else the claim is taken back.

@@ -20,11 +20,11 @@ use crate::store::{Acceptance, BatchRecord, StoreError};
 /// What a marker's name says.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Marker<'a> {
-    op: ControlOp,
+    pub(super) op: ControlOp,
     /// The file it acts on.
-    name: &'a str,
+    pub(super) name: &'a str,
     /// The folder below the inbox in which the marker stands.
-    folder: &'a str,
+    pub(super) folder: &'a str,
 }
 
 /// Operations that a marker may ask for.

@@ -14,7 +14,7 @@ use tokio::sync::Notify;
 use tokio::time::Instant;
 
 use super::IntakeError;
-use super::attempt::{Done, STRIKES_MAX, read};
+use super::attempt::{Done, Reading};
 use super::concluding::Desk;
 use super::doorbell::Doorbell;
 use super::expected::SettledDays;
@@ -24,6 +24,7 @@ use super::late::Orphan;
 use super::marker::{acts_on_others, is_marker, let_markers_wait};
 use super::pairs::{Group, kind_of, pair_up};
 use super::ready::{Readiness, Sightings};
+use super::retries::Retries;
 use super::settings::{MinProof, ProfileSettings, Settings, TenantSettings};
 use super::watch::InboxWatch;
 use crate::batch::BatchState;
@@ -67,13 +68,13 @@ pub struct Intake {
     pub(super) waiting: VecDeque<(Timestamp, BatchRecord)>,
     /// Inboxes of which a file is being read: one at a time, so that "same again" is well defined.
     pub(super) busy: HashSet<Lane>,
-    reading: FuturesUnordered<BoxFuture<'static, Done>>,
+    pub(super) reading: FuturesUnordered<BoxFuture<'static, Done>>,
     /// Where the files stood that are being read.
     pub(super) being_read: HashMap<BatchId, (TenantId, String)>,
     /// Archives that are looked through before they are claimed: the tenant is busy meanwhile.
     pub(super) checking: FuturesUnordered<BoxFuture<'static, Checked>>,
     /// Of files that failed and are tried again.
-    strikes: HashMap<BatchId, u32>,
+    pub(super) retries: Retries,
     /// Expected files of which nothing is left to say today.
     pub(super) settled: SettledDays,
     finished: Vec<Done>,
@@ -129,7 +130,7 @@ impl Intake {
             reading: FuturesUnordered::new(),
             being_read: HashMap::new(),
             checking: FuturesUnordered::new(),
-            strikes: HashMap::new(),
+            retries: Retries::default(),
             settled: SettledDays::new(),
             finished: Vec::new(),
             untidy: BTreeSet::new(),
@@ -145,20 +146,18 @@ impl Intake {
     /// Batches that were claimed when the process ended are read from their beginning.
     async fn recover(&mut self) -> Result<(), IntakeError> {
         let (desk, tenants) = (self.desk.clone(), self.settings.data_dir.join("tenants"));
-        let claimed = blocking(move || -> Result<Vec<BatchRecord>, IntakeError> {
+        let unread = blocking(move || -> Result<Vec<BatchRecord>, IntakeError> {
             desk.sweep_row_ids()?;
-            let mut kept = Vec::new();
-            let open = desk.store.open_batches()?;
-            for record in open.into_iter().filter(|b| b.state == BatchState::Claimed) {
-                if desk.resume_claim(&tenants.join(record.tenant.as_str()), &record)? {
-                    kept.push(record);
-                }
-            }
-            Ok(kept)
+            let mut kept = desk.store.open_batches()?;
+            kept.retain(|b| matches!(b.state, BatchState::Claimed | BatchState::Released));
+            desk.resume_claims(&tenants, kept)
         })
         .await?;
         let now = self.world.clock.now();
-        self.waiting.extend(claimed.into_iter().map(|record| (now, record)));
+        unread.iter().for_each(|record| self.retries.suspect(record.id));
+        // Released ones are found with the held.
+        let claimed = unread.into_iter().filter(|record| record.state == BatchState::Claimed);
+        self.waiting.extend(claimed.map(|record| (now, record)));
         self.untidy.extend(self.settings.tenants.all().keys().cloned());
         self.recovered = true;
         Ok(())
@@ -441,14 +440,7 @@ impl Intake {
         let now = self.world.clock.now();
         let mut started = false;
         while self.reading.len() < self.settings.files_at_once {
-            // Files that are only tried out never take all the room.
-            let tests = self.busy.iter().filter(|(_, realm)| realm.is_test()).count();
-            let full = tests > 0 && tests + 1 >= self.settings.files_at_once;
-            let next = self.waiting.iter().position(|(at, record)| {
-                let lane = record.inbox_lane();
-                *at <= now && !self.busy.contains(&lane) && !(full && lane.1.is_test())
-            });
-            let Some((_, record)) = next.and_then(|at| self.waiting.remove(at)) else { break };
+            let Some(record) = self.next_to_read(now) else { break };
             let Some(tenant) = self.settings.tenants.of(&record.tenant) else {
                 // A tenant that left the configuration: its batch waits until it is back.
                 self.waiting.push_back((now + Duration::from_secs(60), record));
@@ -456,8 +448,10 @@ impl Intake {
             };
             self.busy.insert(record.inbox_lane());
             self.being_read.insert(record.id, (record.tenant.clone(), record.path.clone()));
-            let given_up = self.strikes.get(&record.id).is_some_and(|s| *s >= STRIKES_MAX);
-            self.reading.push(Box::pin(read(self.desk.clone(), tenant, record, now, given_up)));
+            let how = self.retries.begin(&record);
+            let (desk, world) = (self.desk.clone(), Arc::clone(&self.world));
+            let reading = Reading { desk, tenant, world, record, now };
+            self.reading.push(Box::pin(reading.run(how)));
             started = true;
         }
         started
@@ -474,7 +468,7 @@ impl Intake {
             Ok(record) => {
                 // It may be the number that a held file waits for.
                 self.look_at_holds |= record.facts.next_seq.is_some();
-                self.strikes.remove(&batch);
+                self.retries.done(batch);
                 self.count(&record);
                 self.untidy.insert(done.lane.0);
                 if record.facts.kind == Some(Kind::Control) {
@@ -486,7 +480,7 @@ impl Intake {
             }
             Err(error) if error.is_fatal() => return Err(error),
             Err(error) => {
-                *self.strikes.entry(batch).or_default() += done.strikes;
+                self.retries.failed(&done.batch, &error);
                 tracing::error!(tenant = %done.lane.0, %batch, error = &error as &dyn Error,
                     "file cannot be taken through; it is tried again");
                 self.waiting.push_back((now + REST, done.batch));
@@ -566,6 +560,10 @@ impl Worker for Intake {
         let started = self.start_reading();
         self.start_tidying();
         Ok(if claimed || started { Progress::Busy } else { Progress::Idle })
+    }
+
+    async fn stop(&mut self, _deadline: Instant) -> Result<(), Box<dyn Error + Send + Sync>> {
+        Ok(self.take_back_tries().await?)
     }
 
     async fn wait_for_work(&mut self) {

@@ -1,17 +1,25 @@
 //! A tenant and a batch for tests.
 
+#![allow(clippy::unwrap_used, reason = "what a test cannot make it cannot test")]
+
 use std::collections::BTreeMap;
 use std::time::Duration;
 
+#[cfg(test)]
 use jiff::Timestamp;
 use jiff::tz::TimeZone;
 
 use super::settings::{MinProof, ProfileSettings, RowIdScope, TenantSettings};
-use crate::batch::{BatchState, Guards, SequenceRule, Thresholds};
-use crate::model::{BatchId, Category, ChannelKind, MaxAge};
+#[cfg(test)]
+use crate::batch::BatchState;
+use crate::batch::{Guards, SequenceRule, Thresholds};
+#[cfg(test)]
+use crate::model::BatchId;
+use crate::model::{Category, ChannelKind, MaxAge};
 use crate::policy::{Consent, MARKETING_WINDOW};
 use crate::records::ReadSettings;
 use crate::report::Answer;
+#[cfg(test)]
 use crate::store::{BatchRecord, ControlRecord, Facts};
 
 /// A tenant with the built-in defaults, email and sms, and no template.
@@ -62,6 +70,7 @@ pub(super) fn tenant(id: &str) -> TenantSettings {
 }
 
 /// A batch whose file is about to be claimed.
+#[cfg(test)]
 pub(super) fn claimed() -> BatchRecord {
     BatchRecord {
         id: BatchId::from_u64(1),

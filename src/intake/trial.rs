@@ -52,5 +52,5 @@ pub fn try_out(
     let folder = spool.batch(record.id);
     folder.create()?;
     std::fs::copy(trial.file, folder.input()).map_err(|source| IntakeError::Input { source })?;
-    Desk { store, spool }.read_unchanged(tenant, record, trial.now)
+    Desk { store, spool }.read_unchanged(tenant, record, trial.now, || {})
 }

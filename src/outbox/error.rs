@@ -18,10 +18,21 @@ pub enum OutboxError {
     Files(#[from] io::Error),
     #[error("read the original again")]
     Original(#[from] ReadError),
+    /// A fault of this program.
+    #[error("writing the answer panicked")]
+    Panicked,
     #[error("unpack the original again")]
     Unpack(#[from] UnpackError),
     #[error("render what the batch would send")]
     Rehearsal(#[source] Box<dyn std::error::Error + Send + Sync>),
     #[error("tenant {0} is not configured")]
     UnknownTenant(TenantId),
+}
+
+impl OutboxError {
+    /// True where trying again leads to the same: the original cannot be read as it was, or this program
+    /// falls over it.
+    pub(super) fn is_lasting(&self) -> bool {
+        matches!(self, OutboxError::Panicked | OutboxError::Original(ReadError::Refused(_)))
+    }
 }

@@ -2,6 +2,7 @@
 
 use std::collections::HashSet;
 use std::error::Error;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 
 use async_trait::async_trait;
@@ -25,6 +26,9 @@ use crate::world::World;
 
 /// Publications looked at first; more only while those in front are held up.
 const LOOK: usize = 16;
+
+/// Answers without which a file is answered all the same: they are read out of the partner's own bytes.
+const DISPENSABLE: [Publication; 2] = [Publication::Errors, Publication::Rejected];
 
 /// The answers of one name keep their order: when one fails, those behind it wait too.
 type AnswerName = (TenantId, String);
@@ -50,7 +54,7 @@ impl Publisher {
         nudge: Arc<Notify>,
     ) -> Publisher {
         let next_tick = world.clock.instant();
-        let press = Press { store, spool, settings, metrics };
+        let press = Press { store, spool, settings, metrics, world: Arc::clone(&world) };
         let (progress, held_up) = (ProgressFiles::default(), Arc::default());
         Publisher { press, world, nudge, progress, held_up, next_tick }
     }
@@ -127,6 +131,7 @@ struct Press {
     spool: Spool,
     settings: Settings,
     metrics: Arc<Metrics>,
+    world: Arc<World>,
 }
 
 impl Press {
@@ -139,6 +144,14 @@ impl Press {
         match self.perform(record, publication) {
             Ok(()) => Ok(Step::Done),
             Err(OutboxError::Store(error)) => Err(error.into()),
+            // The ACK behind them is worth more than lines that cannot be written.
+            Err(error) if error.is_lasting() && DISPENSABLE.contains(&publication) => {
+                let error = &error as &dyn Error;
+                tracing::error!(%tenant, %batch, answer, error,
+                    "answer cannot be written; the file is answered without it");
+                self.store.published(batch, publication)?;
+                Ok(Step::Done)
+            }
             Err(error) => {
                 let error = &error as &dyn Error;
                 tracing::error!(%tenant, %batch, answer, error, "answer delayed, tried again later");
@@ -149,7 +162,11 @@ impl Press {
 
     fn perform(&self, record: BatchRecord, publication: Publication) -> Result<(), OutboxError> {
         let batch = OpenBatch::open(&self.store, &self.spool, &self.settings, record)?;
-        let is_put = batch.perform(publication)?;
+        let is_put = catch_unwind(AssertUnwindSafe(|| {
+            self.world.mishaps.may_happen(publication.as_str());
+            batch.perform(publication)
+        }))
+        .unwrap_or(Err(OutboxError::Panicked))?;
         self.store.published(batch.record.id, publication)?;
         if is_put {
             self.metrics.answers_published.of([publication.as_str()]).inc();

@@ -9,6 +9,8 @@ use crate::model::is_invisible;
 
 /// Longest address a mail server takes (RFC 5321, 4.5.3.1.3, less the angle brackets).
 const EMAIL_MAX_BYTES: usize = 254;
+/// Longest number with its country code, in digits (E.164, 6.1).
+const E164_MAX_DIGITS: usize = 15;
 /// Longer cells are no phone numbers; the parser is not asked.
 const PHONE_MAX_BYTES: usize = 64;
 
@@ -175,7 +177,11 @@ pub(super) fn phone(given: &str, region: Option<Region>, out: &mut String) -> Re
         message: ReasonCode::RowPhoneInvalid.meaning(),
         hint: ReasonCode::RowPhoneInvalid.advice(),
     };
-    let strange = |c: char| c.is_alphabetic() || matches!(c, '#' | '*' | ',' | ';' | '=' | '"');
+    // Letters, and what the parser takes for the beginning of an extension, which it drops.
+    let strange = |c: char| {
+        c.is_alphabetic()
+            || matches!(c, '#' | '*' | ',' | ';' | '=' | '"' | '~' | '\u{FF03}' | '\u{FF5E}')
+    };
     if text.len() > PHONE_MAX_BYTES || text.contains(strange) {
         return Err(invalid);
     }
@@ -191,7 +197,12 @@ pub(super) fn phone(given: &str, region: Option<Region>, out: &mut String) -> Re
         if !international && is_ambiguous(text, &number) {
             return Err(lost_plus());
         }
-        out.push_str(&PHONE_NUMBER_UTIL.format(&number, PhoneNumberFormat::E164));
+        let written = PHONE_NUMBER_UTIL.format(&number, PhoneNumberFormat::E164);
+        // The rules of some countries let longer numbers pass than there can be.
+        if written.len() > 1 + E164_MAX_DIGITS {
+            return Err(invalid);
+        }
+        out.push_str(&written);
         return Ok(());
     }
     Err(lost_digits(text, international, region).unwrap_or(invalid))
@@ -343,9 +354,13 @@ mod tests {
             ("0151 12345678", "", Err(RowPhoneNeedsCountry)),
             ("+49 151", "", Err(RowPhoneInvalid)),
             ("12", "DE", Err(RowPhoneInvalid)),
+            // Sixteen digits, which the rules for Germany let pass.
+            ("'23 123434675678", "DE", Err(RowPhoneInvalid)),
             ("1-800-FLOWERS", "US", Err(RowPhoneInvalid)),
             ("+4915112345678 ext 3", "", Err(RowPhoneInvalid)),
             ("no phone", "DE", Err(RowPhoneInvalid)),
+            ("02 1829 83~0", "IT", Err(RowPhoneInvalid)),
+            ("02 1829 83\u{FF5E}0", "IT", Err(RowPhoneInvalid)),
         ] {
             let mut out = String::new();
             let found = phone(given, region(country), &mut out);

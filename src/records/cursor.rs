@@ -152,23 +152,34 @@ impl<R: Read> Cursor<R> {
         loop {
             let window = self.source.window();
             let ended = self.source.ended();
-            let stop = window.iter().position(|b| matches!(b, b'\r' | b'\n' | 0));
+            let view = &window[..window.len().min(self.record_max)];
+            let stop = view.iter().position(|b| matches!(b, b'\r' | b'\n' | 0));
             match stop {
                 Some(at) if window[at] == 0 => return Err(self.not_text()),
                 Some(at) if window[at] == b'\n' => return Ok(Some(at + 1)),
                 Some(at) if window.get(at + 1) == Some(&b'\n') => return Ok(Some(at + 2)),
                 Some(at) if at + 1 < window.len() || ended => return Ok(Some(at + 1)),
                 None if ended && window.is_empty() => return Ok(None),
-                None if ended || window.len() > self.record_max => return Ok(Some(window.len())),
+                None if ended || view.len() == self.record_max => return Ok(Some(view.len())),
                 _ => self.more()?,
             }
         }
     }
 
-    /// Consumes a line that `line` found.
-    pub(super) fn pass_line(&mut self, length: usize) {
-        self.source.consume(length);
+    /// Consumes a line that `line` found, to its end where it is longer than a record.
+    pub(super) fn pass_line(&mut self, length: usize) -> Result<(), ReadError> {
+        let mut piece = length;
+        loop {
+            let is_whole = matches!(self.source.window()[..piece].last(), Some(b'\r' | b'\n'));
+            self.source.consume(piece);
+            if is_whole || piece < self.record_max {
+                break;
+            }
+            let Some(more) = self.line()? else { break };
+            piece = more;
+        }
         self.scanner.line += 1;
+        Ok(())
     }
 
     fn quote_open(&self, why: &str) -> ReadError {

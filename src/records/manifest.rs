@@ -14,6 +14,9 @@ use super::settings::ReadSettings;
 /// Largest manifest that is read, in bytes.
 pub const MANIFEST_MAX_BYTES: u64 = 64 << 10;
 
+/// Longest text about a manifest that cannot be read, in characters.
+const ERROR_MAX_CHARS: usize = 300;
+
 /// A manifest that fits its file's name. What it says of the file is checked when that was read.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Manifest {
@@ -53,7 +56,7 @@ impl Manifest {
             return Err(invalid("the manifest is no JSON object".to_owned()));
         }
         let raw: Raw = serde_json::from_slice(json).map_err(|error| {
-            let why = error.to_string().replace("u64", "a whole number");
+            let why = plain(&error).replace("u64", "a whole number");
             invalid(format!("the manifest cannot be read: {why}"))
         })?;
         if raw.file != file {
@@ -114,6 +117,12 @@ impl Manifest {
             _ => None,
         }
     }
+}
+
+/// What is wrong, on one line of a bounded length: it may repeat a name out of the manifest.
+fn plain(error: &serde_json::Error) -> String {
+    let plain = |c: char| if c.is_control() { ' ' } else { c };
+    error.to_string().chars().map(plain).take(ERROR_MAX_CHARS).collect()
 }
 
 impl<'de> Deserialize<'de> for RawDirectives {
@@ -208,11 +217,13 @@ mod tests {
             ("{\"file\":\"a.csv\",\"directives\":{\"a\":1,\"A\":1}}", "stands there twice"),
             ("{\"file\":\"a.csv\",\"directives\":{\"a\":[]}}", "no text, number"),
             ("{\"file\":\"a.csv\"} x", "cannot be read"),
+            ("{\"file\":\"a.csv\",\"a\\n\\u0000b\":1}", "unknown field `a  b`"),
             (&large, "larger than 65536 bytes"),
         ] {
             let problem = Manifest::parse(json.as_bytes(), "a.csv").unwrap_err();
             assert_eq!(problem.code, ReasonCode::FileManifestInvalid, "{json}");
             assert!(problem.message.contains(said), "{json}: {}", problem.message);
+            assert!(!problem.message.contains(char::is_control), "{:?}", problem.message);
         }
     }
 }

@@ -189,7 +189,7 @@ fn read_lines<R: Read>(
         } else {
             return Ok(sep);
         }
-        cursor.pass_line(length);
+        cursor.pass_line(length)?;
     }
 }
 

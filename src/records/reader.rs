@@ -104,8 +104,12 @@ pub struct RecordReader<R> {
 
 impl<R: Read> RecordReader<R> {
     pub fn new(input: R, settings: ReadSettings) -> RecordReader<R> {
+        RecordReader::of(Source::new(input), settings)
+    }
+
+    pub(super) fn of(source: Source<R>, settings: ReadSettings) -> RecordReader<R> {
         RecordReader {
-            cursor: Cursor::new(Source::new(input), settings.form, &settings.limits),
+            cursor: Cursor::new(source, settings.form, &settings.limits),
             settings,
             width: 0,
             width_max: 0,

@@ -160,8 +160,9 @@ impl<W: Write> Sheet<W> {
         // Without quotes a comma inside a cell could not be kept apart from a new delimiter.
         let comma = matches!(form, Form::Utf8) && preamble.quote.is_some();
         let is_ours = |cell: &&String| REJECT_COLUMNS.contains(&normalise_name(cell).as_str());
-        let replaced =
-            if preamble.redropped { preamble.cells.iter().take_while(is_ours).count() } else { 0 };
+        // Columns of these names further on are the partner's own.
+        let ours = preamble.cells.iter().take(REJECT_COLUMNS.len());
+        let replaced = if preamble.redropped { ours.take_while(is_ours).count() } else { 0 };
         Sheet {
             out,
             form,

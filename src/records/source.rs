@@ -20,6 +20,7 @@ const DOS_END: u8 = 0x1A;
 
 pub(super) struct Source<R> {
     input: R,
+    chunk_bytes: usize,
     encoding: TextEncoding,
     /// `None` while the window takes bytes as they come.
     decoder: Option<Decoding>,
@@ -43,6 +44,7 @@ impl<R: Read> Source<R> {
     pub(super) fn new(input: R) -> Source<R> {
         Source {
             input,
+            chunk_bytes: CHUNK_BYTES,
             encoding: TextEncoding::UTF_8,
             decoder: None,
             raw: Vec::new(),
@@ -57,6 +59,13 @@ impl<R: Read> Source<R> {
             bytes: 0,
             digest: Sha256::new(),
         }
+    }
+
+    /// Asks for so few bytes at once that their ends come to stand everywhere.
+    #[cfg(feature = "fuzzing")]
+    pub(super) fn in_chunks_of(mut self, bytes: usize) -> Source<R> {
+        self.chunk_bytes = bytes;
+        self
     }
 
     /// Reads the first chunk and settles the encoding: a byte order mark, else what the file's own
@@ -167,11 +176,14 @@ impl<R: Read> Source<R> {
     /// Reads up to a chunk: to the window's end, or to `raw` where a decoder stands between.
     fn read_chunk(&mut self) -> io::Result<()> {
         let target = if self.decoder.is_some() {
-            self.raw.resize(CHUNK_BYTES, 0);
+            self.raw.resize(self.chunk_bytes, 0);
             &mut self.raw[..]
         } else {
             make_room(&mut self.buffer, &mut self.start, &mut self.shown, &mut self.filled, 1);
-            &mut self.buffer[self.filled..]
+            let end = self.buffer.len();
+            #[cfg(feature = "fuzzing")]
+            let end = end.min(self.filled + self.chunk_bytes);
+            &mut self.buffer[self.filled..end]
         };
         let mut got = 0;
         while got < target.len() {

@@ -6,8 +6,8 @@ use crate::codes::ReasonCode;
 use crate::model::FileForm;
 
 use super::{
-    FileProblem, HeaderMode, ReadError, ReadSettings, Record, RecordReader, RejectedRow, Step,
-    TextEncoding, write_rejects,
+    FileProblem, HeaderMode, Limits, ReadError, ReadSettings, Record, RecordReader, RejectedRow,
+    Step, TextEncoding, write_rejects,
 };
 
 /// Gives one byte at a time, as the worst of networks would.
@@ -287,6 +287,16 @@ fn rejected_files_read_back_with_the_same_rows() {
 }
 
 #[test]
+fn a_column_of_the_partner_that_is_named_like_ours_comes_back_again_and_again() {
+    let bytes = b"_line,email,text\n7,a@x.example,Hello\n";
+    let first = rejected(bytes, &settings());
+    let second = rejected(&first, &settings());
+    for out in [first, second] {
+        assert!(story(&out[..], &settings())[1].ends_with("|7|a@x.example|Hello"));
+    }
+}
+
+#[test]
 fn rejected_rows_keep_their_bytes() {
     let latin = ReadSettings {
         encoding: TextEncoding::from_label("windows-1252"),
@@ -477,6 +487,20 @@ fn every_byte_of_a_single_byte_encoding_survives_the_way_through_unicode() {
             {
                 assert_eq!(encoding.encode(&text).0[..], bytes, "{label} {byte:#x}");
             }
+        }
+    }
+}
+
+#[test]
+fn a_line_above_the_header_may_be_longer_than_a_record() {
+    let limits = Limits { record_max_bytes: 1000, ..Limits::default() };
+    let settings = ReadSettings { skip_lines: 1, limits, ..settings() };
+    for length in [998, 999, 1000, 1001, 2000, 300_000] {
+        for end in ["\n", "\r\n", "\r"] {
+            let title = "x".repeat(length);
+            let text = format!("{title}{end}email,text{end}a@x.example,one{end}");
+            let expected = [HEADER, "3:1 a@x.example|one"];
+            assert_eq!(story(text.as_bytes(), &settings), expected, "{length} {end:?}");
         }
     }
 }

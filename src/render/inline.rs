@@ -27,18 +27,33 @@ const FILTERS: &[&str] = &[
     "upper",
 ];
 const STATEMENTS: &[&str] = &["if", "elif", "else", "endif"];
+/// The engine reads a tag, and a chain of `elif`, by calling itself: a cell full of minus signs would use up
+/// the stack, and the process would end. A tag of a row's own text has at most so many bytes,
+const TAG_MAX_BYTES: usize = 1000;
+/// and a text so many tags.
+const TAGS_MAX: usize = 500;
 const PROBLEM: &str =
     "a row's own text may use names, filters such as upper or default, and if, but nothing else";
 
 /// Refuses whatever is not on the lists.
 pub(super) fn check(text: &str) -> Result<(), TemplateError> {
-    let mut rest = text;
+    let (mut rest, mut tags) = (text, 0);
     while let Some(start) = next_tag(rest) {
         let tag = &rest[start..];
-        let line = text[..text.len() - tag.len()].matches('\n').count() + 1;
-        let end = end_of_tag(tag).ok_or(TemplateError::Unclosed { line })?;
+        let line = || text[..text.len() - tag.len()].matches('\n').count() + 1;
+        let end = end_of_tag(tag).ok_or_else(|| TemplateError::Unclosed { line: line() })?;
+        let refused = |problem: String| Err(TemplateError::Syntax { line: line(), problem });
+        tags += 1;
+        if end > TAG_MAX_BYTES {
+            return refused(format!(
+                "a tag in a row's own text has more than {TAG_MAX_BYTES} bytes"
+            ));
+        }
+        if tags > TAGS_MAX {
+            return refused(format!("a row's own text has more than {TAGS_MAX} tags"));
+        }
         if !harmless(&tag[..end]) {
-            return Err(TemplateError::Syntax { line, problem: PROBLEM.to_owned() });
+            return refused(PROBLEM.to_owned());
         }
         rest = &tag[end..];
     }
@@ -90,6 +105,7 @@ fn without_quoted(inside: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::render::{Template, TemplateSource};
 
     #[test]
     fn a_rows_own_text_may_name_choose_and_polish() {
@@ -123,5 +139,36 @@ mod tests {
             assert!(matches!(check(text), Err(TemplateError::Syntax { line: 1, .. })), "{text}");
         }
         assert_eq!(check("\n{{ a"), Err(TemplateError::Unclosed { line: 2 }));
+    }
+
+    /// A test's thread has the stack of the threads that read files: what is let through must fit.
+    #[test]
+    fn a_text_that_would_use_up_the_stack_is_refused() {
+        for (before, deep, behind) in [
+            ("{{ ", "-", "1 }}"),
+            ("{{ ", "- ", "1 }}"),
+            ("{{ ", "not ", "1 }}"),
+            ("{{ ", "1 if a else ", "1 }}"),
+            ("{{ 1", " == 1", " }}"),
+            ("{{ 1", " and 1", " }}"),
+            ("{{ 1", " in 1", " }}"),
+            ("{{ 1", "//1", " }}"),
+            ("{{ 1", "-1", " }}"),
+            ("{{ 1", " is odd", " }}"),
+            ("{{ a", "|upper", " }}"),
+            ("{% if a %}", "{% elif a %}", "{% endif %}"),
+            ("", "{{ a if a else 1 }}", ""),
+        ] {
+            let text = |times: usize| format!("{before}{}{behind}", deep.repeat(times));
+            let cell = text((60 << 10) / deep.len());
+            assert!(matches!(check(&cell), Err(TemplateError::Syntax { .. })), "{deep}");
+            let longest = (1..=TAG_MAX_BYTES).rev().map(text).find(|text| check(text).is_ok());
+            let longest = longest.unwrap();
+            let text = TemplateSource { text: longest, ..TemplateSource::default() };
+            // Whether it is a template or not: what counts is that an answer comes.
+            if let Ok(template) = Template::compile_inline(text) {
+                let _any = template.render(&|_| Some("1"));
+            }
+        }
     }
 }

@@ -251,6 +251,25 @@ impl Store {
         Ok(())
     }
 
+    /// Writes down how often reading a file was begun anew, before it is begun. Returns the record as it is
+    /// stored now; that of a file which is not being read any more stays as it is.
+    pub fn set_tries(&self, batch: BatchId, tries: u32) -> Result<BatchRecord, StoreError> {
+        let key = keys::batch(batch);
+        loop {
+            let before = self.engine.get(Space::Batches, &key)?.ok_or(StoreError::Conflict)?;
+            let mut record: BatchRecord = decode("batches", &before)?;
+            if !matches!(record.state, BatchState::Claimed | BatchState::Released) {
+                return Ok(record);
+            }
+            record.facts.tries = tries;
+            let put = Op::Put(Space::Batches, key.clone(), encode(&record));
+            match self.commit(vec![put], vec![Expect::Value(Space::Batches, key.clone(), before)]) {
+                Err(StoreError::Conflict) => {}
+                result => return result.map(|()| record),
+            }
+        }
+    }
+
     /// Moves a batch on and orders what must be published for it, in one commit. Returns the record as
     /// it is stored now.
     pub fn conclude(

@@ -278,6 +278,10 @@ pub struct Facts {
     /// The file's `#x_*` directives, in order.
     #[serde(default)]
     pub x: Vec<(String, String)>,
+    /// How often reading the file was begun anew because the program fell over while it read it. A file
+    /// that was read to its end has none.
+    #[serde(default)]
+    pub tries: u32,
 }
 
 impl Facts {

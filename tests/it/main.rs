@@ -15,6 +15,7 @@ mod hostile;
 mod intake_corpus;
 mod journeys;
 mod learn;
+mod mishaps;
 mod notices;
 mod old_stores;
 mod preview;

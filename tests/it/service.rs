@@ -145,6 +145,81 @@ fn systemd_hears_when_every_port_is_bound_and_when_the_end_begins() {
     assert!(log.contains("stopped"), "{log}");
 }
 
+/// A tenant whose first file of a profile waits.
+const HELD: &str = r#"
+[provider.sim]
+kind = "simulator"
+[tenant.acme]
+default_category = "transactional"
+quiet = "100ms"
+grace = "100ms"
+channel.email = ["sim"]
+sender.email = ["Acme <news@acme.example>"]
+[tenant.acme.profile.billing]
+match = "INV_*.csv"
+kind = "messages"
+first_file_held = true
+"#;
+
+#[test]
+fn a_batch_is_steered_at_the_command_line_and_every_refusal_says_why() {
+    let config = CONFIG.replace("[tenant.acme]", HELD);
+    let daemon = Daemon::start(&config);
+    daemon.hears("READY=1");
+    let run = |arguments: &[&str]| {
+        let output = Command::new(env!("CARGO_BIN_EXE_dropchute"))
+            .arg("--config")
+            .arg(daemon.folder.path().join("dropchute.toml"))
+            .args(arguments)
+            .env("SUDO_USER", "alice")
+            .output()
+            .unwrap();
+        let text = |bytes| String::from_utf8(bytes).unwrap().trim().to_owned();
+        (output.status.code(), text(output.stdout), text(output.stderr))
+    };
+    let path = daemon.folder.path().join("data/tenants/acme/inbox/INV_1.csv");
+    std::fs::write(path, "email,text\nann@example.org,Hello\n").unwrap();
+    let batch = || -> Option<serde_json::Value> {
+        let (_, listed, _) = run(&["batch", "list", "--state", "held", "--json"]);
+        let listed: serde_json::Value = serde_json::from_str(&listed).ok()?;
+        listed["batches"].get(0).cloned()
+    };
+    wait_until("the file is held", || batch().is_some());
+    let id = batch().unwrap()["batch_id"].as_str().unwrap().to_owned();
+    let long = "x".repeat(201);
+    for (arguments, code, said) in [
+        (vec!["batch", "pause", &id], 1, "error: INV_1.csv is held: nothing of it is sent before"),
+        (vec!["batch", "resend", &id], 1, "error: INV_1.csv has no row that ended failed"),
+        (vec!["batch", "approve", "nope"], 1, "error: there is no batch of this batch_id"),
+        (vec!["batch", "show", "0391hwja19ky6"], 1, "error: there is no batch of this batch_id"),
+        (vec!["batch", "watch", "nope"], 1, "error: there is no batch of this batch_id"),
+        (vec!["batch", "approve", &id, "--reason", &long], 1, "error: reason has more than 200"),
+        (vec!["batch", "approve", &id, "--reason", "a\nb"], 1, "error: reason holds a control"),
+        (vec!["batch", "approve"], 2, "error: the following required arguments"),
+        (vec!["batch", "list", "--state", "open"], 2, "error: invalid value 'open'"),
+        (vec!["batch", "list", "--limit", "0"], 2, "error: invalid value '0'"),
+        (vec!["batch", "list", "--tenant", "nobody"], 0, "no batch fits"),
+    ] {
+        let (ended, _, error) = run(&arguments);
+        assert_eq!(ended, Some(code), "{arguments:?}: {error}");
+        assert!(error.starts_with(said), "{arguments:?}: {error}");
+    }
+    let approved = run(&["batch", "approve", &id, "--reason", "checked"]);
+    assert_eq!(approved.0, Some(0), "{}", approved.2);
+    assert_eq!(approved.1, format!("approve INV_1.csv (batch {id}): done"));
+    let (ended, watched, _) = run(&["batch", "watch", &id]);
+    assert_eq!(ended, Some(0));
+    assert!(watched.contains("stage closed"), "{watched}");
+    let (_, again, _) = run(&["batch", "approve", &id]);
+    assert!(again.ends_with(": was so already"), "{again}");
+    let (_, shown, _) = run(&["batch", "show", &id]);
+    assert!(shown.contains("operator:alice"), "{shown}");
+    daemon.signal(rustix::process::Signal::TERM);
+    let (code, log) = daemon.end();
+    assert_eq!(code, Some(0), "{log}");
+    assert!(log.contains("operator:alice") && log.contains("checked"), "{log}");
+}
+
 /// A password over FTP in clear; the door's last line, empty where it does not even greet.
 fn guess(ftp: SocketAddr) -> String {
     let mut lines = BufReader::new(TcpStream::connect(ftp).unwrap());

@@ -59,7 +59,11 @@ pub(crate) struct Stage {
     pub(crate) folder: tempfile::TempDir,
     pub(crate) disk: SimulatedDisk,
     pub(crate) log: Log,
+    /// What goes wrong in every life in the middle of work on a file, which it is told.
+    pub(crate) mishap: Option<Mishap>,
 }
+
+pub(crate) type Mishap = Arc<dyn Fn(&str) + Send + Sync>;
 
 /// How a life went.
 #[derive(Debug, PartialEq)]
@@ -80,7 +84,7 @@ impl Stage {
         let folder = tempfile::tempdir().unwrap();
         let text = format!("format = 1\n{table}");
         std::fs::write(folder.path().join("dropchute.toml"), text).unwrap();
-        Stage { folder, disk: SimulatedDisk::default(), log: Log::default() }
+        Stage { folder, disk: SimulatedDisk::default(), log: Log::default(), mishap: None }
     }
 
     /// A folder of the tenant.
@@ -108,6 +112,9 @@ impl Stage {
         let config = config::load(&path).unwrap_or_else(|problems| panic!("{problems}"));
         runtime.block_on(async {
             let world = Arc::new(World::seeded(now, now.as_second() as u64));
+            if let Some(mishap) = self.mishap.clone() {
+                world.mishaps.arrange(move |file| mishap(file));
+            }
             let recorder = Recorder { log: self.log.clone(), world: Arc::clone(&world) };
             let subscriber = tracing_subscriber::registry().with(recorder);
             let _guard = tracing::subscriber::set_default(subscriber);

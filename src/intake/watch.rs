@@ -14,7 +14,7 @@ use crate::files::is_temporary_name;
 use crate::model::{Realm, TenantId};
 
 /// Signs that may wait; what does not fit is found by the rescan.
-const SIGNS_MAX: usize = 4096;
+const SIGNS_MAX: usize = 1 << 16;
 
 /// One sign about one path.
 #[derive(Debug)]
@@ -87,13 +87,11 @@ impl InboxWatch {
 fn pass_on(base: &Path, event: &Event, sender: &Sender<Seen>, doorbell: &Doorbell) {
     let signed = match event.kind {
         EventKind::Access(AccessKind::Close(AccessMode::Write)) => {
-            event.paths.first().map(|path| (path, Sign::Closed))
+            // What is never taken needs no sign of its end.
+            event.paths.first().filter(|path| !is_temporary(path)).map(|path| (path, Sign::Closed))
         }
         EventKind::Modify(ModifyKind::Name(RenameMode::Both)) => match &event.paths[..] {
-            [from, to] => {
-                let name = from.file_name().map(std::os::unix::ffi::OsStrExt::as_bytes);
-                name.is_some_and(is_temporary_name).then_some((to, Sign::Renamed))
-            }
+            [from, to] => is_temporary(from).then_some((to, Sign::Renamed)),
             _ => None,
         },
         EventKind::Access(_) => return,
@@ -110,6 +108,11 @@ fn pass_on(base: &Path, event: &Event, sender: &Sender<Seen>, doorbell: &Doorbel
         // A full queue loses only speed: the file then counts as ready after `quiet`.
         let _full = sender.try_send(Seen { tenant, path, sign });
     }
+}
+
+fn is_temporary(path: &Path) -> bool {
+    let name = path.file_name().map(std::os::unix::ffi::OsStrExt::as_bytes);
+    name.is_some_and(is_temporary_name)
 }
 
 /// The tenant and the path below its root.

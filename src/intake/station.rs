@@ -166,11 +166,13 @@ impl Intake {
     /// Takes up signs and rings; true where it is time to look through everything.
     fn note_signs(&mut self) -> bool {
         let now = self.world.clock.now();
+        self.look_at_holds |= self.doorbell.take_released() || self.holds_due <= now;
+        let rung = self.doorbell.take();
+        // After the rings: a sign is there before its ring, and a look that misses it waits for `quiet`.
         while let Ok(seen) = self.watch.signs.try_recv() {
             self.sightings.sign(&seen.tenant, &seen.path, seen.sign, now);
         }
-        self.look_at_holds |= self.doorbell.take_released() || self.holds_due <= now;
-        for lane in self.doorbell.take() {
+        for lane in rung {
             self.look_again(&lane, now);
         }
         let rescan = self.world.clock.instant() >= self.next_rescan;

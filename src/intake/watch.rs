@@ -97,16 +97,17 @@ fn pass_on(base: &Path, event: &Event, sender: &Sender<Seen>, doorbell: &Doorbel
         EventKind::Access(_) => return,
         _ => None,
     };
-    for path in &event.paths {
-        if let Some((tenant, path)) = inbox_path(base, path) {
-            doorbell.ring_at(&tenant, &path);
-        }
-    }
     if let Some((path, sign)) = signed
         && let Some((tenant, path)) = inbox_path(base, path)
     {
         // A full queue loses only speed: the file then counts as ready after `quiet`.
         let _full = sender.try_send(Seen { tenant, path, sign });
+    }
+    // Who hears the ring finds the sign.
+    for path in &event.paths {
+        if let Some((tenant, path)) = inbox_path(base, path) {
+            doorbell.ring_at(&tenant, &path);
+        }
     }
 }
 

@@ -22,6 +22,8 @@ pub(super) const REJECT_COLUMNS: [&str; 5] = ["_line", "_row", "_code", "_column
 pub(super) const REJECT_QUOTE: u8 = b'"';
 /// Records that are looked at where no header tells the delimiter.
 const RECORDS_LOOKED_AT: usize = 100;
+/// As far as these bytes go; however a file comes in, they are looked at.
+const BYTES_LOOKED_AT: usize = 64 << 10;
 
 /// The preamble of one file, the cursor standing behind it.
 #[derive(Default)]
@@ -347,7 +349,7 @@ fn detect_by_count<R: Read>(
     let (mut best, mut rival) = (Fitting::default(), None);
     let mut found = None;
     for delimiter in DELIMITERS {
-        let fitting = fitting(cursor, delimiter, quote, names);
+        let fitting = fitting(cursor, delimiter, quote, names)?;
         cursor.scanner.line = line;
         if fitting > best {
             (best, rival, found) = (fitting, None, Some(delimiter));
@@ -388,13 +390,20 @@ fn fitting<R: Read>(
     delimiter: u8,
     quote: Option<u8>,
     names: &[String],
-) -> Fitting {
+) -> Result<Fitting, ReadError> {
     let mut fitting = Fitting::default();
     let line = cursor.scanner.line;
     cursor.cut_by(delimiter, quote, line);
-    // The first record may be longer than the window; the others are looked at as far as that goes.
-    let Ok(Found::Record { .. }) = cursor.find() else { return fitting };
-    let (mut rest, last) = (cursor.source.window(), cursor.source.ended());
+    let Ok(Found::Record { length, .. }) = cursor.find() else { return Ok(fitting) };
+    let most = length.max(BYTES_LOOKED_AT);
+    let mut before = 0;
+    while (before..most).contains(&cursor.source.window().len()) {
+        before = cursor.source.window().len() + 1;
+        cursor.source.more()?;
+    }
+    let window = cursor.source.window();
+    let last = cursor.source.ended() && window.len() <= most;
+    let mut rest = &window[..window.len().min(most)];
     let mut scanner = Scanner::new(delimiter, quote, line);
     let named = names.iter().rposition(|name| !name.trim().is_empty()).map_or(0, |at| at + 1);
     for _ in 0..RECORDS_LOOKED_AT {
@@ -418,7 +427,7 @@ fn fitting<R: Read>(
             break;
         }
     }
-    fitting
+    Ok(fitting)
 }
 
 fn read_header<R: Read>(

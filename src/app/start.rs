@@ -234,7 +234,7 @@ impl App {
             options.watch,
         );
         let dispatch = Dispatch::new(
-            dispatch::Settings::new(self.replaceable.routes.clone(), wiring::boot_id()),
+            dispatch::Settings::new(self.replaceable.routes.clone(), wiring::boot_id(&self.config)),
             self.config.providers.clone(),
             both(),
             (Arc::clone(world), Arc::clone(metrics)),

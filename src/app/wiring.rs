@@ -49,7 +49,10 @@ pub(super) fn publish_specs(config: &Config) {
 }
 
 /// Tells this boot of the machine from any other: marks that were not synced do not survive one.
-pub(super) fn boot_id() -> String {
+pub(super) fn boot_id(config: &Config) -> String {
+    if let Some(id) = &config.boot_id {
+        return id.clone();
+    }
     let id = std::fs::read_to_string(Path::new("/proc/sys/kernel/random/boot_id"));
     id.map_or_else(|_| String::new(), |text| text.trim().to_owned())
 }

@@ -40,6 +40,8 @@ pub struct Config {
     pub limits: records::Limits,
     pub providers: Vec<ProviderSettings>,
     pub tenants: Vec<Tenant>,
+    /// What is taken for the id of this boot of the machine: crash tests play a reboot with it.
+    pub boot_id: Option<String>,
     /// What is odd but lets the program start.
     pub warnings: Vec<Problem>,
     /// Every key outside tenants with the value in force, to tell what a reload cannot change.
@@ -67,6 +69,9 @@ const RELOADED: [&str; 13] = [
     "limits.data_timeout",
     "limits.handles_max",
 ];
+/// Stands in the environment where a test of power cuts wants the next start to be a reboot: marks that
+/// were not synced then count as lost. Of no use to anybody else.
+const BOOT_ID: &str = "DROPCHUTE_BOOT_ID";
 /// The format this version reads.
 const FORMAT: u64 = 1;
 
@@ -93,6 +98,9 @@ pub(super) fn load_with(path: &Path, credentials: Option<PathBuf>) -> Result<Con
     let config = read(&sources, &tables, &places, &findings);
     stop_on_problems(&findings, &sources)?;
     let mut config = config.expect("what could not be read was reported");
+    #[allow(clippy::disallowed_methods, reason = "crash tests play a reboot of the machine there")]
+    let boot_id = std::env::var(BOOT_ID).ok();
+    config.boot_id = boot_id;
     config.warnings = in_order(findings.warnings.take(), &sources);
     let keys = findings.keys.into_inner().into_iter();
     config.server_keys = keys
@@ -237,6 +245,7 @@ fn read<'a>(
         limits,
         providers,
         tenants,
+        boot_id: None,
         warnings: Vec::new(),
         server_keys: BTreeMap::new(),
     })

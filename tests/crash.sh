@@ -59,7 +59,8 @@ concurrency = $FOLDER_CONCURRENCY
 kind = "simulator"
 [tenant.acme.account.erp]
 ssh_keys = ["$(cut -d' ' -f1,2 "$WORK/id_ed25519.pub")"]
-protocols = ["sftp"]
+${PASSWORD:+password_hash = "$(hash_of "$PASSWORD")"}
+protocols = ["sftp"${PASSWORD:+, "ftp"}]
 [tenant.acme.sender]
 email = ["Acme <news@acme.example>"]
 sms = ["ACME"]

@@ -7,6 +7,7 @@ use std::io::{self, BufWriter, Write};
 
 use super::folder::BatchFolder;
 use super::log::SpoolError;
+use crate::disk::Space;
 
 const BUFFER_BYTES: usize = 256 << 10;
 /// The room on the disk is looked at each time so much more was written.
@@ -58,8 +59,7 @@ impl Write for Roomy {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
         if self.unchecked_bytes >= SPACE_CHECK_BYTES {
             self.unchecked_bytes = 0;
-            let disk = rustix::fs::fstatvfs(&self.file)?;
-            if (disk.f_bavail as f64) < disk.f_blocks as f64 * self.reserve {
+            if Space::around(&self.file)?.is_below(self.reserve) {
                 return Err(io::Error::new(
                     io::ErrorKind::StorageFull,
                     "the disk is below its reserve",

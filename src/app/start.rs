@@ -29,17 +29,19 @@ use crate::worker::{Worker, blocking, in_place};
 use crate::world::World;
 
 /// How the program is run.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone)]
 pub struct Options {
     /// Watch inboxes for files that come another road than the doors.
     pub watch: bool,
     /// How often inboxes are looked through all the same.
     pub rescan: Duration,
+    /// Tells this boot of the machine from any other.
+    pub boot_id: String,
 }
 
 impl Default for Options {
     fn default() -> Options {
-        Options { watch: true, rescan: Duration::from_secs(15) }
+        Options { watch: true, rescan: Duration::from_secs(15), boot_id: wiring::boot_id() }
     }
 }
 
@@ -163,7 +165,7 @@ impl App {
             stages: STAGES.map(|names| (names, CancellationToken::new())),
         };
         let nudges = Nudges::default();
-        let stations = app.stations(&ground, &nudges, options)?;
+        let stations = app.stations(&ground, &nudges, &options)?;
         let admin_address = app.admin_address.map(|address| ("admin", address));
         for (door, address) in app.addresses.iter().copied().chain(admin_address) {
             tracing::info!(door, %address, "listening");
@@ -216,7 +218,7 @@ impl App {
         &self,
         ground: &Ground,
         nudges: &Nudges,
-        options: Options,
+        options: &Options,
     ) -> Result<[Station; 3], AppError> {
         let Ground { store, spool, world, metrics } = ground;
         let both = || (store.clone(), spool.clone());
@@ -234,7 +236,7 @@ impl App {
             options.watch,
         );
         let dispatch = Dispatch::new(
-            dispatch::Settings::new(self.replaceable.routes.clone(), wiring::boot_id()),
+            dispatch::Settings::new(self.replaceable.routes.clone(), options.boot_id.clone()),
             self.config.providers.clone(),
             both(),
             (Arc::clone(world), Arc::clone(metrics)),

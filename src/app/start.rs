@@ -35,13 +35,13 @@ pub struct Options {
     pub watch: bool,
     /// How often inboxes are looked through all the same.
     pub rescan: Duration,
-    /// Tells this boot of the machine from any other.
-    pub boot_id: String,
+    /// Tells this boot of the machine from any other; none where the machine is to be asked.
+    pub boot_id: Option<String>,
 }
 
 impl Default for Options {
     fn default() -> Options {
-        Options { watch: true, rescan: Duration::from_secs(15), boot_id: wiring::boot_id() }
+        Options { watch: true, rescan: Duration::from_secs(15), boot_id: None }
     }
 }
 
@@ -236,7 +236,10 @@ impl App {
             options.watch,
         );
         let dispatch = Dispatch::new(
-            dispatch::Settings::new(self.replaceable.routes.clone(), options.boot_id.clone()),
+            dispatch::Settings::new(
+                self.replaceable.routes.clone(),
+                wiring::boot_id(&self.config, options, world),
+            ),
             self.config.providers.clone(),
             both(),
             (Arc::clone(world), Arc::clone(metrics)),

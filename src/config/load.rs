@@ -42,7 +42,7 @@ pub struct Config {
     pub limits: records::Limits,
     pub providers: Vec<ProviderSettings>,
     pub tenants: Vec<Tenant>,
-    /// What is taken for the id of this boot of the machine: crash tests play a reboot with it.
+    /// What the environment says is the id of this boot of the machine.
     pub boot_id: Option<String>,
     /// What is odd but lets the program start.
     pub warnings: Vec<Problem>,
@@ -71,8 +71,8 @@ const RELOADED: [&str; 13] = [
     "limits.data_timeout",
     "limits.handles_max",
 ];
-/// Stands in the environment where a test of power cuts wants the next start to be a reboot: marks that
-/// were not synced then count as lost. Of no use to anybody else.
+/// The environment says here which boot of the machine this is: the unit, since its box hides the kernel's
+/// own word, and tests of power cuts, which play a reboot.
 const BOOT_ID: &str = "DROPCHUTE_BOOT_ID";
 /// The format this version reads.
 const FORMAT: u64 = 1;
@@ -100,7 +100,7 @@ pub(super) fn load_with(path: &Path, credentials: Option<PathBuf>) -> Result<Con
     let config = read(&sources, &tables, &places, &findings);
     stop_on_problems(&findings, &sources)?;
     let mut config = config.expect("what could not be read was reported");
-    #[allow(clippy::disallowed_methods, reason = "crash tests play a reboot of the machine there")]
+    #[allow(clippy::disallowed_methods, reason = "the service manager says it there")]
     let boot_id = std::env::var(BOOT_ID).ok();
     config.boot_id = boot_id;
     config.warnings = in_order(findings.warnings.take(), &sources);

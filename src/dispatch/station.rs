@@ -41,6 +41,8 @@ pub(super) struct Entry {
     /// An order is being followed: nothing else happens to the batch meanwhile.
     pub(super) ordered: bool,
     paused: bool,
+    /// Its tenant is suspended.
+    suspended: bool,
     reopened_at: Option<Timestamp>,
 }
 
@@ -54,6 +56,7 @@ impl Entry {
             halt,
             ordered: false,
             paused: false,
+            suspended: false,
             reopened_at: None,
         };
         let live = Arc::clone(&entry.live);
@@ -65,6 +68,19 @@ impl Entry {
     pub(super) fn heed(&mut self, record: &BatchRecord) {
         self.paused = record.control.paused;
         self.reopened_at = record.control.reopened_at;
+    }
+
+    /// Takes over whether its tenant is suspended. Tasks that began before end at once; from then on the
+    /// batch is looked at as a paused one.
+    fn suspend(&mut self, suspended: bool, stopping: &CancellationToken) {
+        if suspended && !self.suspended {
+            self.halt.cancel();
+        }
+        self.suspended = suspended;
+        if self.halt.is_cancelled() && self.active.is_empty() && !self.ordered {
+            self.halt = stopping.child_token();
+            self.next_due = None;
+        }
     }
 
     /// True where a chunk may begin; of a paused batch, too: its rows run out of time meanwhile.
@@ -93,6 +109,8 @@ pub struct Dispatch {
     pub(super) batches: BTreeMap<BatchId, Entry>,
     /// Of these no row is open, but they cannot be closed yet.
     lingering: BTreeSet<BatchId>,
+    /// Lanes of tenants that are suspended, or were a moment ago.
+    suspended: BTreeSet<Lane>,
     /// Lanes with batches, the one served longest ago first; each with its batches likewise.
     pub(super) rota: VecDeque<(Lane, VecDeque<BatchId>)>,
     pub(super) tasks: JoinSet<Ended>,
@@ -123,7 +141,8 @@ impl Dispatch {
             let id = provider.id.clone();
             let channel = Channel::new(provider, Arc::clone(&world))
                 .map_err(|source| DispatchError::Provider { provider: id.clone(), source })?;
-            built.insert(id, Arc::new(Provider::new(channel, Arc::clone(&world))));
+            let paused = settings.paused.clone();
+            built.insert(id, Arc::new(Provider::new(channel, paused, Arc::clone(&world))));
         }
         Ok(Dispatch {
             settings,
@@ -135,6 +154,7 @@ impl Dispatch {
             opening: Opening::default(),
             batches: BTreeMap::new(),
             lingering: BTreeSet::new(),
+            suspended: BTreeSet::new(),
             rota: VecDeque::new(),
             tasks: JoinSet::new(),
             ended: Vec::new(),
@@ -229,6 +249,7 @@ impl Dispatch {
     async fn begin(&mut self) -> Result<bool, DispatchError> {
         self.discover().await?;
         let heeded = self.heed().await?;
+        self.heed_suspensions();
         for batch in self.lingering.clone() {
             self.close_if_done(batch).await?;
         }
@@ -249,6 +270,27 @@ impl Dispatch {
         Ok(started)
     }
 
+    /// Sees which tenants are suspended, before anything of theirs begins.
+    fn heed_suspensions(&mut self) {
+        for (lane, batches) in &self.rota {
+            let suspended = self.settings.routes.of(&lane.0).is_some_and(|route| route.suspended);
+            if !suspended && !self.suspended.contains(lane) {
+                continue;
+            }
+            let mut is_still = true;
+            for batch in batches {
+                if let Some(entry) = self.batches.get_mut(batch) {
+                    entry.suspend(suspended, &self.stopping);
+                    is_still &= !entry.halt.is_cancelled();
+                }
+            }
+            match suspended || !is_still {
+                true => self.suspended.insert(lane.clone()),
+                false => self.suspended.remove(lane),
+            };
+        }
+    }
+
     fn start_one(
         &mut self,
         (tenant, _): &Lane,
@@ -256,9 +298,7 @@ impl Dispatch {
     ) -> Result<bool, DispatchError> {
         let busy: usize =
             batches.iter().filter_map(|b| self.batches.get(b)).map(|e| e.active.len()).sum();
-        let Some(route) = self.settings.routes.of(tenant).filter(|route| !route.suspended) else {
-            return Ok(false);
-        };
+        let Some(route) = self.settings.routes.of(tenant) else { return Ok(false) };
         if busy >= self.settings.chunks_per_tenant {
             return Ok(false);
         }
@@ -281,7 +321,7 @@ impl Dispatch {
                 boot_id: self.settings.boot_id.clone(),
                 disk: self.settings.disk.clone(),
                 stopping: entry.halt.clone(),
-                paused: entry.paused,
+                paused: entry.paused || entry.suspended,
                 reopened_at: entry.reopened_at,
             };
             self.tasks.spawn(async move { Ended::Chunk(batch, number, task.run().await) });
@@ -368,8 +408,8 @@ impl Worker for Dispatch {
     }
 }
 
-/// Wake-ups are at least this far apart: what is due and cannot start, because its tenant is suspended
-/// or at a limit, must not keep a processor busy.
+/// Wake-ups are at least this far apart: what is due and cannot start, because its tenant is at
+/// a limit, must not keep a processor busy.
 const MOMENT: Duration = Duration::from_millis(50);
 /// How soon a batch is looked at again that cannot be closed yet.
 const LINGER: Duration = Duration::from_secs(1);

@@ -57,10 +57,12 @@ pub(super) enum Space {
     Orders,
     Campaigns,
     Open,
+    Halts,
+    Settlements,
 }
 
 impl Space {
-    pub(super) const ALL: [Space; 21] = [
+    pub(super) const ALL: [Space; 23] = [
         Space::Meta,
         Space::Batches,
         Space::Chunks,
@@ -82,6 +84,8 @@ impl Space {
         Space::Orders,
         Space::Campaigns,
         Space::Open,
+        Space::Halts,
+        Space::Settlements,
     ];
 
     pub(super) const fn as_str(self) -> &'static str {
@@ -107,6 +111,8 @@ impl Space {
             Space::Orders => "orders",
             Space::Campaigns => "campaigns",
             Space::Open => "open",
+            Space::Halts => "halts",
+            Space::Settlements => "settlements",
         }
     }
 }

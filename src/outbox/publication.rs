@@ -395,7 +395,12 @@ impl OpenBatch {
         let mut ours = Vec::new();
         let fill = |out: &mut dyn Write| out.write_all(&beginning);
         self.progress_style().write(Answer::Progress, &mut ours, fill)?;
-        Ok(if there.starts_with(&ours) { ProgressOwner::Us } else { ProgressOwner::Other })
+        // Progress is not synced: after a power cut a file may be there of which no byte is.
+        let is_torn = there.iter().all(|byte| *byte == 0);
+        Ok(match is_torn || there.starts_with(&ours) {
+            true => ProgressOwner::Us,
+            false => ProgressOwner::Other,
+        })
     }
 
     pub(super) fn publish_progress(&self, progress: &Progress<'_>) -> Result<(), OutboxError> {

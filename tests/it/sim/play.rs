@@ -165,8 +165,10 @@ impl Theatre {
                 }
                 if to_rest && steps.is_empty() {
                     look = (look * 2).min(Duration::from_secs(60));
+                    // Of what is held or paused, too, an end is waited for: it runs out of time.
                     let any_held = !life.store.holds().unwrap().is_empty();
-                    if !any_held && life.left(false).is_empty() {
+                    let any_open = !life.store.open_batches().unwrap().is_empty();
+                    if !any_held && !any_open && life.left(false).is_empty() {
                         break End::Rest;
                     }
                 }

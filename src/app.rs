@@ -7,8 +7,10 @@
 
 mod bans;
 mod commands;
+mod disk;
 mod drive;
 mod error;
+mod halts;
 mod preview;
 mod run;
 mod sessions;

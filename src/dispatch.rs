@@ -13,6 +13,7 @@ mod exits;
 mod heed;
 mod live;
 mod message;
+mod opening;
 mod order;
 mod provider;
 mod question;
@@ -22,6 +23,6 @@ mod station;
 mod trial;
 
 pub use error::DispatchError;
-pub use settings::{Route, RouteTemplate, Routes, Settings};
+pub use settings::{PausedProviders, Route, RouteTemplate, Routes, Settings};
 pub use station::Dispatch;
 pub use trial::{Rehearsal, TrialMessage, first_messages};

@@ -14,6 +14,7 @@ mod cut_uploads;
 mod dump;
 mod engine;
 mod guard;
+mod halts;
 mod holds;
 mod intake;
 mod keys;
@@ -35,6 +36,7 @@ pub use commands::Commands;
 pub use dump::DumpError;
 pub use engine::{Health, StoreError};
 pub use guard::{AccountSources, SourceRecord};
+pub use halts::{HaltRecord, Halted};
 pub use intake::Acceptance;
 pub use orders::{OrderAct, OrderRecord};
 pub use records::{
@@ -51,6 +53,7 @@ use std::sync::Arc;
 
 use engine::{Engine, Expect, Op};
 
+use crate::disk::Disk;
 use crate::world::World;
 
 /// The handle that all stations share; cheap to clone.
@@ -58,6 +61,7 @@ use crate::world::World;
 pub struct Store {
     engine: Arc<dyn Engine>,
     observer: Option<Observer>,
+    disk: Disk,
 }
 
 /// Told how many seconds each durable commit took.
@@ -82,7 +86,7 @@ impl Store {
     }
 
     fn of(engine: Arc<dyn Engine>) -> Result<Store, StoreError> {
-        let store = Store { engine, observer: None };
+        let store = Store { engine, observer: None, disk: Disk::boundless() };
         store.check_version()?;
         Ok(store)
     }
@@ -97,8 +101,17 @@ impl Store {
         self
     }
 
+    /// The same store, which begins no commit for which this disk may have no room: sled, out of room in
+    /// the middle of one, would have to be opened anew.
+    pub fn on_disk(self, disk: Disk) -> Store {
+        Store { disk, ..self }
+    }
+
     /// Every change goes through here.
     fn commit(&self, ops: Vec<Op>, expected: Vec<Expect>) -> Result<(), StoreError> {
+        if !self.disk.has_room_for_commit() {
+            return Err(StoreError::Full);
+        }
         let Some(Observer(observe, world)) = &self.observer else {
             return self.engine.commit(ops, expected);
         };

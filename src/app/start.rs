@@ -10,13 +10,16 @@ use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
 use super::commands::Controls;
+use super::disk::DiskKeeper;
 use super::drive::drive;
 use super::error::AppError;
+use super::halts::Halting;
 use super::views::Sights;
 use super::wiring;
 use crate::admin::{self, Admin};
 use crate::config::{Config, restart_needed};
-use crate::dispatch::{self, Dispatch, Rehearsal, Routes};
+use crate::disk::Disk;
+use crate::dispatch::{self, Dispatch, PausedProviders, Rehearsal, Routes};
 use crate::files::{Journal, JournalEntry, TenantTree};
 use crate::intake::{self, Doorbell, Intake, Nudges, Tenants};
 use crate::model::TenantId;
@@ -35,13 +38,13 @@ pub struct Options {
     pub watch: bool,
     /// How often inboxes are looked through all the same.
     pub rescan: Duration,
-    /// Tells this boot of the machine from any other.
-    pub boot_id: String,
+    /// Tells this boot of the machine from any other; none where the machine is to be asked.
+    pub boot_id: Option<String>,
 }
 
 impl Default for Options {
     fn default() -> Options {
-        Options { watch: true, rescan: Duration::from_secs(15), boot_id: wiring::boot_id() }
+        Options { watch: true, rescan: Duration::from_secs(15), boot_id: None }
     }
 }
 
@@ -51,7 +54,7 @@ type AnswerTable = Arc<RwLock<Arc<HashMap<TenantId, TenantAnswers>>>>;
 
 /// The parts that a new configuration is laid into.
 #[derive(Clone)]
-struct Replaceable {
+pub(super) struct Replaceable {
     accounts: Accounts,
     guard: Guard,
     tenants: Tenants,
@@ -68,6 +71,7 @@ pub struct App {
     addresses: Vec<(&'static str, SocketAddr)>,
     admin_address: Option<SocketAddr>,
     replaceable: Replaceable,
+    halting: Arc<Halting>,
     doors: DoorControl,
     pub(super) store: Store,
     pub(super) tasks: JoinSet<TaskResult>,
@@ -85,6 +89,7 @@ impl std::fmt::Debug for App {
 
 /// What everything stands on.
 struct Ground {
+    disk: Disk,
     store: Store,
     spool: Spool,
     world: Arc<World>,
@@ -94,15 +99,16 @@ struct Ground {
 impl Ground {
     async fn lay(config: &Config, store: Store, world: Arc<World>) -> Result<Ground, AppError> {
         prepare_folders(config)?;
+        let disk = disk_of(config);
         let data_dir = config.data_dir.clone();
         let spool = blocking(move || Spool::open(&data_dir)).await?;
         let spool = spool.with_reserve(config.disk_reserve);
         let metrics = Arc::new(Metrics::new(env!("CARGO_PKG_VERSION")));
-        let store = store.observed(Arc::clone(&world), {
+        let store = store.on_disk(disk.clone()).observed(Arc::clone(&world), {
             let metrics = Arc::clone(&metrics);
             move |seconds| metrics.commit_seconds.observe(seconds)
         });
-        Ok(Ground { store, spool, world, metrics })
+        Ok(Ground { disk, store, spool, world, metrics })
     }
 }
 
@@ -114,7 +120,7 @@ const DOORS: usize = 0;
 const INTAKE: usize = 1;
 const DISPATCH: usize = 2;
 const ANSWERS: usize = 3;
-const STAGES: [&[&str]; 4] = [&["doors"], &["intake"], &["dispatch"], &["outbox", "admin"]];
+const STAGES: [&[&str]; 4] = [&["doors"], &["intake"], &["dispatch"], &["outbox", "admin", "disk"]];
 
 impl App {
     /// Builds everything and binds every port, then starts. On return all ports are open.
@@ -124,8 +130,7 @@ impl App {
         options: Options,
     ) -> Result<App, AppError> {
         make_data_dir(&config)?;
-        let folder = config.data_dir.join("store");
-        let store = blocking(move || Store::open(&folder)).await?;
+        let store = open_store(&config).await?;
         App::start_on(store, config, world, options).await
     }
 
@@ -137,9 +142,15 @@ impl App {
         options: Options,
     ) -> Result<App, AppError> {
         let ground = Ground::lay(&config, store, world).await?;
-        in_place(|| wiring::publish_specs(&config));
         let guard = open_guard(&config, &ground)?;
-        let replaceable = Replaceable::of(&config, guard);
+        let (replaceable, nudges) = (Replaceable::of(&config, guard), Nudges::default());
+        let paused = PausedProviders::default();
+        let halting = in_place(|| {
+            let (config, about) =
+                (config.clone(), (ground.store.clone(), Arc::clone(&ground.world)));
+            let dispatch = Arc::clone(&nudges.dispatch);
+            Halting::open(config, about, replaceable.clone(), paused.clone(), dispatch)
+        })?;
         let doors = Doors::bind(
             config.transfer.clone(),
             replaceable.accounts.clone(),
@@ -158,14 +169,14 @@ impl App {
             started_with: config.clone(),
             config,
             replaceable,
+            halting: Arc::new(halting),
             doors: doors.control(),
             store: ground.store.clone(),
             tasks: JoinSet::new(),
             running: HashMap::new(),
             stages: STAGES.map(|names| (names, CancellationToken::new())),
         };
-        let nudges = Nudges::default();
-        let stations = app.stations(&ground, &nudges, &options)?;
+        let stations = app.stations(&ground, &nudges, paused, &options)?;
         let admin_address = app.admin_address.map(|address| ("admin", address));
         for (door, address) in app.addresses.iter().copied().chain(admin_address) {
             tracing::info!(door, %address, "listening");
@@ -205,10 +216,11 @@ impl App {
             doors: doors.control(),
             guard: self.replaceable.guard.clone(),
             data_dir: self.config.data_dir.clone(),
-            disk_reserve: self.config.disk_reserve,
+            disk: ground.disk.clone(),
             addresses: self.addresses.clone(),
             started_at: ground.world.clock.now(),
             controls: Arc::new(controls),
+            halting: Arc::clone(&self.halting),
             shown: Mutex::new(None),
         }
     }
@@ -218,9 +230,10 @@ impl App {
         &self,
         ground: &Ground,
         nudges: &Nudges,
+        paused: PausedProviders,
         options: &Options,
-    ) -> Result<[Station; 3], AppError> {
-        let Ground { store, spool, world, metrics } = ground;
+    ) -> Result<[Station; 4], AppError> {
+        let Ground { disk, store, spool, world, metrics } = ground;
         let both = || (store.clone(), spool.clone());
         let intake = Intake::new(
             intake::Settings {
@@ -228,6 +241,7 @@ impl App {
                 tenants: self.replaceable.tenants.clone(),
                 rescan: options.rescan,
                 files_at_once: 2,
+                disk: disk.clone(),
             },
             both(),
             (Arc::clone(world), Arc::clone(metrics)),
@@ -235,8 +249,13 @@ impl App {
             nudges.clone(),
             options.watch,
         );
+        let routes = self.replaceable.routes.clone();
         let dispatch = Dispatch::new(
-            dispatch::Settings::new(self.replaceable.routes.clone(), options.boot_id.clone()),
+            dispatch::Settings {
+                disk: disk.clone(),
+                paused,
+                ..dispatch::Settings::new(routes, wiring::boot_id(&self.config, options, world))
+            },
             self.config.providers.clone(),
             both(),
             (Arc::clone(world), Arc::clone(metrics)),
@@ -259,10 +278,18 @@ impl App {
             (Arc::clone(world), Arc::clone(metrics)),
             Arc::clone(&nudges.outbox) as Arc<Notify>,
         );
+        let doorbell = Arc::clone(&self.replaceable.doorbell);
+        let keeper = DiskKeeper::new(
+            disk.clone(),
+            (Arc::clone(world), Arc::clone(metrics)),
+            nudges.clone(),
+            doorbell,
+        );
         Ok([
             (INTAKE, Box::new(intake)),
             (DISPATCH, Box::new(dispatch)),
             (ANSWERS, Box::new(publisher)),
+            (ANSWERS, Box::new(keeper)),
         ])
     }
 
@@ -291,8 +318,7 @@ impl App {
         let needing_restart = restart_needed(&self.started_with, &config);
         config.data_dir.clone_from(&self.config.data_dir);
         in_place(|| prepare_folders(&config))?;
-        self.replaceable.lay(&config);
-        in_place(|| wiring::publish_specs(&config));
+        in_place(|| self.halting.take(config.clone()))?;
         self.doors.lay(&config.transfer);
         self.config = config;
         Ok(needing_restart)
@@ -301,19 +327,17 @@ impl App {
 
 impl Replaceable {
     fn of(config: &Config, guard: Guard) -> Replaceable {
-        let replaceable = Replaceable {
+        Replaceable {
             accounts: Accounts::new(config.transfer.limits.password_checks_max),
             guard,
             tenants: Tenants::default(),
             routes: Routes::default(),
             answers: AnswerTable::default(),
             doorbell: Arc::default(),
-        };
-        replaceable.lay(config);
-        replaceable
+        }
     }
 
-    fn lay(&self, config: &Config) {
+    pub(super) fn lay(&self, config: &Config) {
         // From the end of a file's journey to its beginning: what comes in by new words finds a way
         // out that knows them.
         *self.answers.write().unwrap_or_else(PoisonError::into_inner) =
@@ -333,6 +357,23 @@ impl Replaceable {
 fn open_guard(config: &Config, ground: &Ground) -> Result<Guard, AppError> {
     let (store, world) = (ground.store.clone(), Arc::clone(&ground.world));
     Ok(Guard::open(config.transfer.guard.clone(), store, world)?)
+}
+
+fn disk_of(config: &Config) -> Disk {
+    Disk::below(&config.data_dir, config.disk_reserve, config.ballast)
+}
+
+/// The store does not open on a full disk: there the ballast goes first.
+async fn open_store(config: &Config) -> Result<Store, AppError> {
+    let (folder, disk) = (config.data_dir.join("store"), disk_of(config));
+    let store = blocking(move || {
+        disk.has_room_for_commit();
+        match Store::open(&folder) {
+            Err(_) if disk.let_ballast_go() => Store::open(&folder),
+            result => result,
+        }
+    });
+    Ok(store.await?)
 }
 
 fn make_data_dir(config: &Config) -> Result<(), AppError> {

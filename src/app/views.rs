@@ -7,10 +7,12 @@ use jiff::Timestamp;
 use serde_json::{Value, json};
 
 use super::commands::Controls;
+use super::halts::Halting;
 use super::{bans, sessions};
 use crate::admin::{BatchQuery, Views};
 use crate::batch::BatchState;
 use crate::codes::ReasonCode;
+use crate::disk::{Disk, Room};
 use crate::files::{Entry, EntryKind, RelPath, Root};
 use crate::model::{BatchId, FileState, Kind, Proof, Realm};
 use crate::store::{BatchRecord, Store};
@@ -27,10 +29,11 @@ pub(super) struct Sights {
     pub(super) doors: DoorControl,
     pub(super) guard: Guard,
     pub(super) data_dir: PathBuf,
-    pub(super) disk_reserve: f64,
+    pub(super) disk: Disk,
     pub(super) addresses: Vec<(&'static str, std::net::SocketAddr)>,
     pub(super) started_at: Timestamp,
     pub(super) controls: Arc<Controls>,
+    pub(super) halting: Arc<Halting>,
     /// What the doors had counted when metrics were shown last.
     pub(super) shown: Mutex<Option<CountersSnapshot>>,
 }
@@ -43,6 +46,8 @@ impl Sights {
         let sights = Arc::new(self);
         let (a, b, c, d, e) =
             (sights.clone(), sights.clone(), sights.clone(), sights.clone(), sights.clone());
+        let h = sights.clone();
+        let (i, j) = (sights.halting.clone(), sights.halting.clone());
         let (f, g) = (sights.doors.clone(), sights.doors.clone());
         let controls = Arc::clone(&sights.controls);
         let (listed, pardoning) = (sights.guard.clone(), sights.guard.clone());
@@ -52,6 +57,9 @@ impl Sights {
             status: Arc::new(move || c.status()),
             batches: Arc::new(move |query| d.batches(&query)),
             batch: Arc::new(move |id| e.batch(id)),
+            tenants: Arc::new(move || h.tenants()),
+            providers: Arc::new(move || i.providers()),
+            halt: Arc::new(move |asked| j.command(asked)),
             command: Arc::new(move |asked| controls.command(asked)),
             bans: Arc::new(move || bans::list(&listed)),
             remove_bans: Arc::new(move |address| bans::remove(&pardoning, address)),
@@ -69,11 +77,12 @@ impl Sights {
         if health.blobs > 0 {
             reasons.push(format!("the store has {} unsynced blob files", health.blobs));
         }
-        match Root::open(&self.data_dir).and_then(|root| root.space()) {
-            Ok((free, size)) if (free as f64) < size as f64 * self.disk_reserve => {
-                reasons.push("the disk is below its reserve".to_owned());
+        match self.disk.look() {
+            Ok((Room::None, _)) => {
+                reasons.push("the disk is nearly full, nothing is sent".to_owned());
             }
-            Ok(_) => {}
+            Ok((Room::Little, _)) => reasons.push("the disk is below its reserve".to_owned()),
+            Ok((Room::Plenty, _)) => {}
             Err(error) => reasons.push(format!("the data folder cannot be read: {error}")),
         }
         match self.closed_outboxes() {
@@ -120,8 +129,10 @@ impl Sights {
         }
         metrics.doors.bans.set(i64::try_from(self.guard.bans()).unwrap_or(i64::MAX));
         metrics.store_blobs.set(i64::try_from(self.store.health().blobs).unwrap_or(i64::MAX));
-        if let Ok((free, _)) = Root::open(&self.data_dir).and_then(|root| root.space()) {
-            metrics.disk_free_bytes.set(i64::try_from(free).unwrap_or(i64::MAX));
+        if let Ok((room, space)) = self.disk.look() {
+            metrics.disk_room.set(room as i64);
+            metrics.disk_free_bytes.set(i64::try_from(space.free).unwrap_or(i64::MAX));
+            metrics.disk_free_inodes.set(i64::try_from(space.free_files).unwrap_or(i64::MAX));
         }
         metrics.render()
     }
@@ -135,6 +146,8 @@ impl Sights {
             .map(|(door, address)| json!({ "door": door, "address": address.to_string() }))
             .collect();
         let now = self.world.clock.now();
+        let (suspended, paused) = self.halting.holding();
+        let disk = self.disk.look().ok();
         json!({
             "version": env!("CARGO_PKG_VERSION"),
             "pid": std::process::id(),
@@ -143,13 +156,22 @@ impl Sights {
             "ready": self.readiness().is_empty(),
             "not_ready": self.readiness(),
             "listeners": listeners,
+            "disk_room": disk.map(|(room, _)| room.as_str()),
+            "disk_free_bytes": disk.map(|(_, space)| space.free),
             "sessions": self.doors.sessions_by_protocol().values().sum::<usize>(),
             "uploads": counters.total(|tally| tally.uploads),
             "logins_failed": counters.logins_failed(),
             "bans": self.guard.bans(),
             "batches_open": open(Realm::Real),
             "tests_open": open(Realm::Test),
+            "tenants_suspended": suspended,
+            "providers_paused": paused,
         })
+    }
+
+    fn tenants(&self) -> Value {
+        let open = self.store.open_batches().unwrap_or_default();
+        self.halting.tenants(|tenant| open.iter().filter(|batch| batch.tenant == *tenant).count())
     }
 
     fn batches(&self, query: &BatchQuery) -> Value {

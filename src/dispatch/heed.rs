@@ -74,10 +74,10 @@ impl Dispatch {
             _ => store.end_order(batch, &order).map(|_| None),
         })
         .await?;
-        if let Some(record) = running {
-            self.open(record).await?;
-        }
-        Ok(true)
+        // What is to be opened first wakes the station when it is.
+        let is_over = running.is_none();
+        running.into_iter().for_each(|record| self.open(record));
+        Ok(is_over)
     }
 
     /// An order was followed: the batch goes on as its record says now.

@@ -1,7 +1,8 @@
 //! The file of records: `length u32 | crc32 u32 | kind u8 | body`, little-endian, appended only.
 //!
-//! A writer that saw any error is finished: what reached the disk is then unknown, and only a scan on
-//! the next start may say. A failed fdatasync is never tried again.
+//! A writer that saw an error is finished: what reached the disk is then unknown, and only a scan on the next
+//! start may say. Only where there was no room for a record, and what there was of it could be cut off,
+//! does the writer go on. A failed fdatasync is never tried again.
 
 use std::fs::{File, OpenOptions};
 use std::io::{self, Read, Seek, SeekFrom};
@@ -20,6 +21,9 @@ pub enum SpoolError {
     Io { act: &'static str, path: PathBuf, source: io::Error },
     #[error("read {}: damaged record at byte {offset}", path.display())]
     Damaged { path: PathBuf, offset: u64 },
+    /// The record was not written, and nothing of it is left: it can be tried again.
+    #[error("write {}: the disk is full", path.display())]
+    Full { path: PathBuf },
     #[error("write {}: an earlier write failed", path.display())]
     Broken { path: PathBuf },
     #[error(transparent)]
@@ -31,6 +35,10 @@ impl SpoolError {
         let path = path.to_owned();
         move |source| SpoolError::Io { act, path, source }
     }
+}
+
+fn is_full(error: &io::Error) -> bool {
+    matches!(error.kind(), io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded)
 }
 
 /// Where a record stands: its first byte and the length of its body.
@@ -102,6 +110,9 @@ impl LogWriter {
         let offset = end.ok_or_else(|| SpoolError::Broken { path: self.path.clone() })?;
         let allowed = faults::before(FileAct::Write(self.file.as_fd()));
         if let Err(source) = allowed.and_then(|()| self.file.write_all_at(&record, offset)) {
+            if is_full(&source) && self.file.set_len(offset).is_ok() {
+                return Err(SpoolError::Full { path: self.path.clone() });
+            }
             *end = None;
             return Err(SpoolError::Io { act: "write", path: self.path.clone(), source });
         }

@@ -8,6 +8,9 @@ pub enum StoreError {
     /// What the caller expected to find is not there (any more); nothing was changed.
     #[error("stored value is not the expected one")]
     Conflict,
+    /// There is no room on the disk for a commit; nothing was changed, and later it may be.
+    #[error("the disk is too full for a commit")]
+    Full,
     /// A value, a key or a commit is over its limit: a fault of ours, found before any write.
     #[error("commit is too large: {0}")]
     TooLarge(&'static str),
@@ -54,10 +57,12 @@ pub(super) enum Space {
     Orders,
     Campaigns,
     Open,
+    Halts,
+    Settlements,
 }
 
 impl Space {
-    pub(super) const ALL: [Space; 21] = [
+    pub(super) const ALL: [Space; 23] = [
         Space::Meta,
         Space::Batches,
         Space::Chunks,
@@ -79,6 +84,8 @@ impl Space {
         Space::Orders,
         Space::Campaigns,
         Space::Open,
+        Space::Halts,
+        Space::Settlements,
     ];
 
     pub(super) const fn as_str(self) -> &'static str {
@@ -104,6 +111,8 @@ impl Space {
             Space::Orders => "orders",
             Space::Campaigns => "campaigns",
             Space::Open => "open",
+            Space::Halts => "halts",
+            Space::Settlements => "settlements",
         }
     }
 }

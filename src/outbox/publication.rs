@@ -395,10 +395,11 @@ impl OpenBatch {
         let mut ours = Vec::new();
         let fill = |out: &mut dyn Write| out.write_all(&beginning);
         self.progress_style().write(Answer::Progress, &mut ours, fill)?;
-        // Progress is not synced: after a power cut a file may be there of which no byte is.
-        let is_torn = there.iter().all(|byte| *byte == 0);
-        Ok(match is_torn || there.starts_with(&ours) {
+        // Progress is not synced: a power cut may leave it short, or as zeros.
+        let is_torn = there.len() < ours.len() || there.starts_with(&[0, 0]);
+        Ok(match there.starts_with(&ours) {
             true => ProgressOwner::Us,
+            false if is_torn => ProgressOwner::Nobody,
             false => ProgressOwner::Other,
         })
     }

@@ -264,6 +264,8 @@ pub(super) fn put_in_place(file: &File, temporary: &Path, path: &Path) -> Result
 
 #[cfg(test)]
 mod tests {
+    use std::io::Write;
+
     use super::*;
 
     fn bodies(path: &Path) -> (Vec<(u8, Vec<u8>)>, u64) {
@@ -294,6 +296,35 @@ mod tests {
         }
         LogWriter::resume(&path, whole.offset).unwrap().append(4, b"after").unwrap();
         assert_eq!(bodies(&path).0.last().unwrap(), &(4, b"after".to_vec()));
+    }
+
+    #[test]
+    fn a_record_without_room_leaves_nothing_and_a_failed_sync_is_the_end() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("log");
+        let writer = LogWriter::create(&path).unwrap();
+        let fails = |kind: io::ErrorKind| {
+            faults::arrange(move |act| match act {
+                FileAct::Write(_) | FileAct::Sync(_) => Err(kind.into()),
+                _ => Ok(()),
+            })
+        };
+        writer.append(1, b"before").unwrap();
+        let full = fails(io::ErrorKind::StorageFull);
+        // What a write may have left of it.
+        OpenOptions::new().append(true).open(&path).and_then(|mut f| f.write_all(b"torn")).unwrap();
+        assert!(matches!(writer.append(2, b"no room"), Err(SpoolError::Full { .. })));
+        drop(full);
+        writer.append(3, b"after").unwrap();
+        writer.sync().unwrap();
+        let records = [(1, b"before".to_vec()), (3, b"after".to_vec())];
+        assert_eq!(bodies(&path), (records.to_vec(), std::fs::metadata(&path).unwrap().len()));
+        writer.append(4, b"not synced").unwrap();
+        let full = fails(io::ErrorKind::StorageFull);
+        assert!(matches!(writer.sync(), Err(SpoolError::Io { act: "sync", .. })));
+        drop(full);
+        assert!(matches!(writer.sync(), Err(SpoolError::Broken { .. })), "it is not tried again");
+        assert!(matches!(writer.append(5, b""), Err(SpoolError::Broken { .. })));
     }
 
     #[test]

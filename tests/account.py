@@ -17,6 +17,7 @@ options = argparse.ArgumentParser()
 options.add_argument("work")
 options.add_argument("--wire", type=int, help="messages that may be on the wire at one crash")
 options.add_argument("--crashes", type=int, default=0, help="crashes that there were")
+options.add_argument("--in-recovery", type=int, default=0, help="of these, starts that were cut short")
 options.add_argument("--title", default="")
 options.add_argument("--quiet", action="store_true", help="say nothing where all is well")
 options = options.parse_args()
@@ -101,6 +102,9 @@ for log in glob.glob(f"{work}/serve.*.log"):
         named[batch] += int(n)
     if here and log.split(".")[-2] in calm:
         problems.append(f"{here} rows unknown after a SIGTERM: {log}")
+# A crash during recovery may come between its work and its words.
+unnamed = [f"{n - named[batch]} of {batch}" for batch, n in batches.items() if n > named[batch]]
+if len(unnamed) > options.in_recovery: problems.append(f"rows unknown that no start named: {unnamed}")
 all_unknown = sum(map(len, unknown.values()))
 if lost: problems.append(f"{lost} rows reported sent never arrived")
 if unreported: problems.append(f"{unreported} messages arrived of rows not reported sent or unknown")
@@ -108,7 +112,6 @@ if any(doubled.values()): problems.append(f"sent twice: {doubled}")
 if options.wire is not None:
     if most > options.wire: problems.append(f"{most} rows unknown after one crash, but only {options.wire} can be on the wire")
     if all_unknown > options.crashes * options.wire: problems.append(f"{all_unknown} rows unknown after {options.crashes} crashes")
-    # A crash during recovery may come between its work and its words.
     if named.total() > all_unknown: problems.append(f"{named.total()} unknown rows were logged, {all_unknown} reported")
 if not options.crashes and all_unknown: problems.append(f"{all_unknown} rows unknown without a crash")
 files = len(glob.glob(f"{work}/in/*.csv"))

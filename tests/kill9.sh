@@ -61,6 +61,6 @@ wait_for_clients
 eventually 300 "all files are answered" all_answered
 collect
 stop_serve 3000
-account --wire "$WIRE" --crashes "$KILLS" --title "cycles $CYCLES ($KILLS SIGKILL, $((CYCLES - KILLS)) SIGTERM)  " ||
+account --wire "$WIRE" --crashes "$KILLS" --in-recovery $((CYCLES / 3 + 1)) --title "cycles $CYCLES ($KILLS SIGKILL, $((CYCLES - KILLS)) SIGTERM)  " ||
     fail "the account does not balance"
 say "stopped in $STOP_MS ms, with messages under way in at most $SLOWEST_STOP_MS ms; kill9.sh: all held in $SECONDS s"

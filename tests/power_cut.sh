@@ -137,8 +137,8 @@ while ((cut < CUTS)); do
     stop_serve 5000
     unmount_disk
     FILES=()
-    account --quiet --crashes "$cut" || fail "$kind, disk $disk: the account does not balance"
+    account --quiet --crashes "$cut" --in-recovery "$RECOVERIES" || fail "$kind, disk $disk: the account does not balance"
     say "ok   $kind, disk $disk: all held after $cut cuts"
 done
-account --crashes "$CUTS" --title "cuts $CUTS on $disk disks of ${FILE_SYSTEMS[*]} ($RECOVERIES during recovery)  "
+account --crashes "$CUTS" --in-recovery "$RECOVERIES" --title "cuts $CUTS on $disk disks of ${FILE_SYSTEMS[*]} ($RECOVERIES during recovery)  "
 say "power_cut.sh: all held in $SECONDS s"

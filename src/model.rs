@@ -14,6 +14,7 @@ mod place;
 mod realm;
 mod target;
 mod upload;
+mod urgency;
 mod words;
 
 pub use age::MaxAge;
@@ -26,6 +27,7 @@ pub use place::{country_in, place_in, zones_of};
 pub use realm::{Lane, Realm};
 pub use target::Target;
 pub use upload::{CutUpload, FileVersion, UploadEvidence};
+pub use urgency::Urgency;
 pub use words::{
     Category, ChannelKind, ControlOp, FileForm, FileState, Kind, Proof, Status, Stream,
 };

@@ -30,17 +30,19 @@ use crate::worker::{Worker, blocking, in_place};
 use crate::world::World;
 
 /// How the program is run.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone)]
 pub struct Options {
     /// Watch inboxes for files that come another road than the doors.
     pub watch: bool,
     /// How often inboxes are looked through all the same.
     pub rescan: Duration,
+    /// Tells this boot of the machine from any other; none where the machine is to be asked.
+    pub boot_id: Option<String>,
 }
 
 impl Default for Options {
     fn default() -> Options {
-        Options { watch: true, rescan: Duration::from_secs(15) }
+        Options { watch: true, rescan: Duration::from_secs(15), boot_id: None }
     }
 }
 
@@ -171,7 +173,7 @@ impl App {
             running: HashMap::new(),
             stages: STAGES.map(|names| (names, CancellationToken::new())),
         };
-        let stations = app.stations(&ground, &nudges, paused, options)?;
+        let stations = app.stations(&ground, &nudges, paused, &options)?;
         let admin_address = app.admin_address.map(|address| ("admin", address));
         for (door, address) in app.addresses.iter().copied().chain(admin_address) {
             tracing::info!(door, %address, "listening");
@@ -226,7 +228,7 @@ impl App {
         ground: &Ground,
         nudges: &Nudges,
         paused: PausedProviders,
-        options: Options,
+        options: &Options,
     ) -> Result<[Station; 3], AppError> {
         let Ground { store, spool, world, metrics } = ground;
         let both = || (store.clone(), spool.clone());
@@ -245,7 +247,10 @@ impl App {
         );
         let routes = self.replaceable.routes.clone();
         let dispatch = Dispatch::new(
-            dispatch::Settings { paused, ..dispatch::Settings::new(routes, wiring::boot_id()) },
+            dispatch::Settings {
+                paused,
+                ..dispatch::Settings::new(routes, wiring::boot_id(&self.config, options, world))
+            },
             self.config.providers.clone(),
             both(),
             (Arc::clone(world), Arc::clone(metrics)),

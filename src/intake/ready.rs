@@ -10,6 +10,9 @@ use super::settings::{MinProof, ProfileSettings};
 use crate::codes::ReasonCode;
 use crate::model::{BatchId, FileVersion, Lane, Proof, Realm, TenantId};
 
+/// A clock that was put back by less is waited for.
+const PUT_BACK_MIN: Duration = Duration::from_secs(60);
+
 /// What the watcher saw of a path.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Sign {
@@ -327,9 +330,10 @@ fn not_proved(profile: &ProfileSettings) -> (ReasonCode, String) {
     (code, format!("within {:#} {missing}", span(profile.pair_timeout)))
 }
 
-/// What was seen lies ahead: the clock was put back since. By the clock it would be waited for as long.
+/// What was seen lies ahead: the clock was put back since. By the clock it would be waited for as long. A
+/// little is waited out.
 fn was_put_back(seen: Timestamp, now: Timestamp) -> bool {
-    seen > now
+    seen > later(now, PUT_BACK_MIN)
 }
 
 fn later(at: Timestamp, wait: Duration) -> Timestamp {

@@ -21,7 +21,8 @@ pub fn country_in(place: &str) -> Option<&str> {
 
 /// The zones of a country whose clocks may differ from now on.
 pub fn zones_of(country: &str) -> impl Iterator<Item = &'static str> {
-    let mut lines = COUNTRIES.lines().map(|line| line.split(' '));
+    let lines = COUNTRIES.lines().filter(|line| !line.starts_with('#'));
+    let mut lines = lines.map(|line| line.split(' '));
     let line = lines.find(|line| line.clone().next() == Some(country));
     line.into_iter().flatten().skip(1)
 }

@@ -13,6 +13,7 @@ use super::commands::Controls;
 use super::drive::drive;
 use super::error::AppError;
 use super::halts::Halting;
+use super::unknown::Unknowns;
 use super::views::Sights;
 use super::wiring;
 use crate::admin::{self, Admin};
@@ -218,6 +219,11 @@ impl App {
             started_at: ground.world.clock.now(),
             controls: Arc::new(controls),
             halting: Arc::clone(&self.halting),
+            unknowns: Unknowns {
+                store: ground.store.clone(),
+                spool: ground.spool.clone(),
+                world: Arc::clone(&ground.world),
+            },
             shown: Mutex::new(None),
         }
     }

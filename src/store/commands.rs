@@ -132,9 +132,13 @@ impl Store {
             }
             Effect::Reopen => {
                 reopen(touched, at)?;
+                touched.record.control.resends += 1;
                 touched.order(OrderAct::Resend, row, &by, at);
             }
-            Effect::Resend => touched.order(OrderAct::Resend, row, &by, at),
+            Effect::Resend => {
+                touched.record.control.resends += 1;
+                touched.order(OrderAct::Resend, row, &by, at);
+            }
             Effect::Retry => touched.order(OrderAct::Retry, row, &by, at),
             Effect::Report => report(touched),
         }

@@ -30,9 +30,9 @@ async fn tell(stage: &Stage, path: &str) -> Result<Value, String> {
     told.await.unwrap().map_err(|error| error.to_string())
 }
 
-async fn ask(stage: &Stage, path: &'static str) -> Value {
-    let data_dir = stage.folder.path().join("data");
-    tokio::task::spawn_blocking(move || admin::ask(&data_dir, path)).await.unwrap().unwrap()
+async fn ask(stage: &Stage, path: &str) -> Value {
+    let (data_dir, path) = (stage.folder.path().join("data"), path.to_owned());
+    tokio::task::spawn_blocking(move || admin::ask(&data_dir, &path)).await.unwrap().unwrap()
 }
 
 /// A column of an answer.
@@ -255,4 +255,99 @@ fn a_retry_tries_at_once_what_waits_for_its_next_try_and_nothing_else() {
     assert_eq!(sent.len(), 3, "{at:?}");
     assert_eq!(at[2], "2026-11-23T10:00:00Z", "the second row waited for its own time");
     assert_eq!(column(&stage, "a.csv.result.csv", "attempts"), ["2", "1"]);
+}
+
+/// The first ends unknown, the second is refused.
+const DOUBT: &str = "row_id,phone,text,x_order\nr1,01701230108,One,O-1\n\
+    r2,01701230101,Two,O-2\nr3,01702230108,Three,O-3\n";
+
+fn receipts(stage: &Stage) -> Vec<BTreeMap<String, String>> {
+    let answers = files_below(&stage.tenant("outbox"));
+    let files = answers.iter().filter(|(name, _)| name.starts_with("receipts_"));
+    let lines = files.flat_map(|(_, bytes)| {
+        let mut reader = csv::Reader::from_reader(bytes.as_slice());
+        let names = reader.headers().unwrap().clone();
+        let line = |line: csv::StringRecord| {
+            names.iter().zip(&line).map(|(n, v)| (n.to_owned(), v.to_owned())).collect()
+        };
+        reader.records().map(|record| line(record.unwrap())).collect::<Vec<_>>()
+    });
+    lines.collect()
+}
+
+#[test]
+fn what_is_said_of_unknown_rows_changes_no_answer_and_spares_them_a_resend() {
+    let stage = Stage::new("");
+    let answers = |stage: &Stage| files_below(&stage.tenant("outbox/messages"));
+    let (now, batch) = stage.live(START.parse().unwrap(), async |life| {
+        put(&life, "messages/a.csv", DOUBT);
+        assert_eq!(life.rest(PATIENCE).await, End::Rest);
+        let before = answers(&stage);
+        let list = ask(&stage, "/unknown?tenant=acme").await;
+        let rows: Vec<u64> = list["rows"]
+            .as_array()
+            .unwrap()
+            .iter()
+            .map(|row| row["row"].as_u64().unwrap())
+            .collect();
+        assert_eq!(rows, [1, 3]);
+        assert_eq!(ask(&stage, "/unknown?tenant=other").await["rows"], serde_json::json!([]));
+        let batch = list["rows"][0]["batch_id"].as_str().unwrap().to_owned();
+        let settle = format!("/unknown/{batch}/settle?by=ann&reason=asked");
+        let refused = tell(&stage, &format!("{settle}&row=2&as=sent")).await.unwrap_err();
+        assert!(refused.starts_with("row 2 of a.csv did not end unknown"), "{refused}");
+        let one = format!("{settle}&row=1&as=delivered");
+        let (first, second) = tokio::join!(tell(&stage, &one), tell(&stage, &one));
+        let rows = [first.unwrap(), second.unwrap()].map(|done| done["rows"].as_u64().unwrap());
+        assert!(rows.contains(&1), "{rows:?}");
+        let left = ask(&stage, "/unknown").await;
+        assert_eq!(left["rows"].as_array().unwrap().len(), 1);
+        assert_eq!(life.rest(PATIENCE).await, End::Rest);
+        assert_eq!(answers(&stage), before, "no published file changes");
+        let now = life.world.clock.now();
+        life.stop().await;
+        (now, batch)
+    });
+    let lines = receipts(&stage);
+    let line = &lines[0];
+    let told =
+        ["row_id", "status", "final", "code", "x_order", "file"].map(|name| line[name].as_str());
+    assert_eq!(told, ["r1", "delivered", "yes", "", "O-1", "a.csv"]);
+    stage.live(now, async |life| {
+        let settled = ask(&stage, "/unknown?settled=yes").await["rows"][0].clone();
+        let told =
+            ["row_id", "settled_as", "by", "reason"].map(|key| settled[key].as_str().unwrap());
+        assert_eq!(told, ["r1", "delivered", "operator:ann", "asked"], "it outlives a restart");
+        tell(&stage, &format!("/batches/{batch}/resend")).await.unwrap();
+        let refused = tell(&stage, &format!("/unknown/{batch}/settle?all=yes&as=sent")).await;
+        assert!(refused.unwrap_err().starts_with("a.csv is still being sent"));
+        assert_eq!(life.rest(PATIENCE).await, End::Rest);
+        let shown = ask(&stage, &format!("/batches/{batch}")).await;
+        assert_eq!((&shown["resends"], &shown["resent_rows"]), (&1.into(), &2.into()));
+        life.stop().await;
+    });
+    assert_eq!(stage.log.sent().len(), 5, "the row that arrived was not sent again");
+    let status = column(&stage, "a.csv.result.csv", "status");
+    assert_eq!(status, ["delivered", "failed", "unknown"]);
+}
+
+#[test]
+fn all_rows_of_a_batch_are_settled_together_and_then_there_is_nothing_to_resend() {
+    let stage = Stage::new("");
+    stage.live(START.parse().unwrap(), async |life| {
+        put(&life, "messages/a.csv", "phone,text\n01701230108,One\n01702230108,Two\n");
+        assert_eq!(life.rest(PATIENCE).await, End::Rest);
+        let list = ask(&stage, "/unknown").await;
+        let batch = list["rows"][0]["batch_id"].as_str().unwrap().to_owned();
+        let settle = format!("/unknown/{batch}/settle?all=yes&as=");
+        assert_eq!(tell(&stage, &format!("{settle}sent")).await.unwrap()["rows"], 2);
+        assert_eq!(tell(&stage, &format!("{settle}sent")).await.unwrap()["rows"], 0);
+        let refused = tell(&stage, &format!("/batches/{batch}/resend")).await.unwrap_err();
+        assert!(refused.contains("has no row that ended"), "{refused}");
+        assert_eq!(life.rest(PATIENCE).await, End::Rest);
+        life.stop().await;
+    });
+    let seen: Vec<_> =
+        receipts(&stage).iter().map(|line| (line["seq"].clone(), line["status"].clone())).collect();
+    assert_eq!(seen, [("1".to_owned(), "sent".to_owned()), ("2".to_owned(), "sent".to_owned())]);
 }

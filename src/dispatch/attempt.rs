@@ -149,7 +149,14 @@ impl Sending {
             return Ok(None);
         }
         row.message.attempt = row.attempts + 1;
-        self.live.mark_started(self.chunk, self.window, row.index, provider.id())?;
+        match self.live.mark_started(self.chunk, self.window, row.index, provider.id()) {
+            Err(error) if error.is_for_room() => {
+                // What cannot be recorded is not begun.
+                ready.release();
+                return Ok(None);
+            }
+            marked => marked?,
+        }
         // Boxed, since it is large and few rows of a window are this far at the same time.
         Ok(Some(Box::pin(ready.send(&row.message)).await))
     }

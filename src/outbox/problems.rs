@@ -2,11 +2,10 @@
 
 use std::path::Path;
 
-use crate::codes::ReasonCode;
+use crate::codes::{ReasonCode, Severity};
 use crate::spool::{LogReader, SpoolError, StoredProblem};
 
 use super::OutboxError;
-use super::rows::open_log;
 
 /// Reads problems in ascending order of rows and can look one ahead.
 pub(super) struct Problems {
@@ -17,7 +16,7 @@ pub(super) struct Problems {
 
 impl Problems {
     pub(super) fn open(path: &Path) -> Result<Problems, OutboxError> {
-        Ok(Problems { log: open_log(path)?, body: Vec::new(), ahead: None })
+        Ok(Problems { log: LogReader::open_if_there(path)?, body: Vec::new(), ahead: None })
     }
 
     /// The next problem of a row up to and including this one.
@@ -40,4 +39,9 @@ impl Problems {
 /// The problem's code. Codes are never removed, so that one we do not know cannot be ours.
 pub(super) fn code_of(problem: &StoredProblem) -> ReasonCode {
     ReasonCode::from_text(&problem.code).unwrap_or(ReasonCode::FileInternal)
+}
+
+/// How much a problem matters.
+pub(super) fn severity_of(problem: &StoredProblem) -> Severity {
+    if problem.is_warning { Severity::Warning } else { code_of(problem).severity() }
 }

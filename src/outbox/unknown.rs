@@ -6,11 +6,11 @@ use jiff::Timestamp;
 
 use super::OutboxError;
 use super::result::with_line;
-use super::rows::{BatchRows, open_log};
+use super::rows::BatchRows;
 use crate::codes::ReasonCode;
 use crate::model::{Status, message_id_for};
 use crate::report::ResultFile;
-use crate::spool::{OutcomeLog, RowOutcome, RowState, Spool, StoredRow};
+use crate::spool::{LogReader, OutcomeLog, RowOutcome, RowState, Spool, StoredRow};
 use crate::store::{BatchRecord, SettledRow, Settlement, Store, StreamText};
 
 /// Longest cell of a line that else would not fit into a stored record, in bytes.
@@ -72,7 +72,7 @@ pub fn each_unknown(
     let folder = spool.batch(record.id);
     let rows = BatchRows::open(store, record.id, &folder)?;
     let path = folder.outcomes();
-    let Some(reader) = open_log(&path)? else { return Ok(()) };
+    let Some(reader) = LogReader::open_if_there(&path)? else { return Ok(()) };
     let log = OutcomeLog::scan(&path, &Default::default())?;
     let settled = store.settlements(record.id)?;
     let mut go_on = true;

@@ -8,13 +8,16 @@ use crate::model::ChannelKind;
 /// Longest country code.
 const CODE_MAX_DIGITS: usize = 3;
 
-/// That of the number the message goes to, else the one that the row names, as two capital letters; empty
-/// where neither tells.
+/// That of the first number on the row's chain of channels, else the one that the row names, as two capital
+/// letters; empty where neither tells.
 pub fn country_of(message: &MessageRow) -> String {
+    let further = message.further.iter().map(|step| (step.channel, &step.to));
     let by_phone =
-        matches!(message.channel, ChannelKind::Sms | ChannelKind::Whatsapp | ChannelKind::Viber);
-    let number = if by_phone { country_of_number(&message.to) } else { None };
-    number.unwrap_or_else(|| message.country.clone())
+        |channel| matches!(channel, ChannelKind::Sms | ChannelKind::Whatsapp | ChannelKind::Viber);
+    let mut numbers = [(message.channel, &message.to)].into_iter().chain(further);
+    let number = numbers.find(|(channel, _)| by_phone(*channel));
+    let country = number.and_then(|(_, number)| country_of_number(number));
+    country.unwrap_or_else(|| message.country.clone())
 }
 
 /// `None` for numbers that belong to no country, such as +800.

@@ -25,6 +25,7 @@ mod redrop;
 mod sandbox;
 mod service;
 mod sidecars;
+mod sim;
 mod spec;
 mod stage;
 mod steering;

@@ -94,9 +94,9 @@ enum Unsynced {
 impl Unsynced {
     fn folder(&self) -> Option<&Path> {
         match self {
-            Unsynced::Created(path) | Unsynced::Renamed(_, path, _) | Unsynced::Removed(path, _) => {
-                path.parent()
-            }
+            Unsynced::Created(path)
+            | Unsynced::Renamed(_, path, _)
+            | Unsynced::Removed(path, _) => path.parent(),
         }
     }
 
@@ -104,9 +104,8 @@ impl Unsynced {
         // Where something went on with the name meanwhile there is nothing to take back.
         let _nothing_there = match self {
             Unsynced::Created(path) => fs::remove_file(path),
-            Unsynced::Renamed(from, to, replaced) => fs::rename(&to, from).and_then(|()| {
-                replaced.map_or(Ok(()), |replaced| fs::hard_link(replaced, &to))
-            }),
+            Unsynced::Renamed(from, to, replaced) => fs::rename(&to, from)
+                .and_then(|()| replaced.map_or(Ok(()), |replaced| fs::hard_link(replaced, &to))),
             Unsynced::Removed(path, kept) => fs::hard_link(kept, path),
         };
     }
@@ -205,7 +204,8 @@ impl Disk {
                     && facts.len() > *synced
                 {
                     let left = dice.random_range(*synced..=facts.len());
-                    let _read_only = File::options().write(true).open(&path).map(|f| f.set_len(left));
+                    let _read_only =
+                        File::options().write(true).open(&path).map(|f| f.set_len(left));
                 }
             }
         }

@@ -117,8 +117,7 @@ impl<'t> Court<'t> {
     }
 
     fn answers_agree(&mut self) {
-        let acks: Vec<Cells> =
-            self.house.acks.iter().flat_map(|ack| &ack.rows).cloned().collect();
+        let acks: Vec<Cells> = self.house.acks.iter().flat_map(|ack| &ack.rows).cloned().collect();
         for ack in acks {
             let name = format!("{} {}", ack["file"], ack["batch_id"]);
             if ack["state"] == "HELD" {
@@ -337,7 +336,8 @@ impl<'t> Court<'t> {
             }
             let marker = ack["file"].strip_prefix(name).and_then(|rest| rest.strip_prefix('.'));
             for op in ops {
-                let by_file = || self.control_text(&ack["batch_id"]).contains(&format!("{op},file:{name}\n"));
+                let by_file =
+                    || self.control_text(&ack["batch_id"]).contains(&format!("{op},file:{name}\n"));
                 if marker == Some(op) || ack["kind"] == "control" && by_file() {
                     asked.push((at, *op));
                 }
@@ -365,7 +365,10 @@ impl<'t> Court<'t> {
                 let was_taken = !["rejected", "duplicate"].contains(&row["status"].as_str());
                 let key = (original.tenant.clone(), row["row_id"].clone());
                 if was_taken && !row["row_id"].is_empty() && !used.insert(key) {
-                    found.push(format!("row_id {} of {} is used twice", row["row_id"], original.name));
+                    found.push(format!(
+                        "row_id {} of {} is used twice",
+                        row["row_id"], original.name
+                    ));
                 }
             }
         }

@@ -16,10 +16,13 @@ mod message;
 mod order;
 mod provider;
 mod question;
+mod ramps;
 mod recover;
 mod settings;
 mod station;
+mod traffic;
 mod trial;
+mod turnstile;
 
 pub use error::DispatchError;
 pub use settings::{Route, RouteTemplate, Routes, Settings};

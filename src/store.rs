@@ -23,6 +23,7 @@ mod old_records;
 mod open;
 mod orders;
 mod publications;
+mod ramps;
 mod records;
 mod row_ids;
 mod series;
@@ -37,6 +38,7 @@ pub use engine::{Health, StoreError};
 pub use guard::{AccountSources, SourceRecord};
 pub use intake::Acceptance;
 pub use orders::{OrderAct, OrderRecord};
+pub use ramps::RampRecord;
 pub use records::{
     BatchRecord, ChunkRecord, ControlRecord, Facts, HoldRecord, Tally, WindowRecord,
 };

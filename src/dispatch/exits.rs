@@ -3,12 +3,11 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use super::provider::Provider;
+use super::provider::{Ground, Provider};
 use super::settings::Route;
 use crate::channel::Channel;
 use crate::model::{ChannelKind, Realm};
 use crate::store::BatchRecord;
-use crate::world::World;
 
 /// The providers of the configuration, by id.
 pub(super) type Providers = Arc<BTreeMap<String, Arc<Provider>>>;
@@ -22,11 +21,11 @@ pub(super) enum Exits {
 }
 
 impl Exits {
-    pub(super) fn of(record: &BatchRecord, providers: &Providers, world: &Arc<World>) -> Exits {
+    pub(super) fn of(record: &BatchRecord, providers: &Providers, ground: &Ground) -> Exits {
         match record.realm() {
             Realm::Real => Exits::Providers(Arc::clone(providers)),
             Realm::Test => {
-                Exits::Simulator(Arc::new(Provider::new(Channel::simulator(), Arc::clone(world))))
+                Exits::Simulator(Arc::new(Provider::new(Channel::simulator(), ground)))
             }
         }
     }

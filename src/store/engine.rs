@@ -54,10 +54,11 @@ pub(super) enum Space {
     Orders,
     Campaigns,
     Open,
+    Ramps,
 }
 
 impl Space {
-    pub(super) const ALL: [Space; 21] = [
+    pub(super) const ALL: [Space; 22] = [
         Space::Meta,
         Space::Batches,
         Space::Chunks,
@@ -79,6 +80,7 @@ impl Space {
         Space::Orders,
         Space::Campaigns,
         Space::Open,
+        Space::Ramps,
     ];
 
     pub(super) const fn as_str(self) -> &'static str {
@@ -104,6 +106,7 @@ impl Space {
             Space::Orders => "orders",
             Space::Campaigns => "campaigns",
             Space::Open => "open",
+            Space::Ramps => "ramps",
         }
     }
 }

@@ -60,6 +60,10 @@ mod checker;
 
 mod recipient;
 
+mod chain;
+
+mod content;
+
 mod control;
 
 mod rejects;
@@ -102,7 +106,7 @@ pub use given::{Misgiven, check_column, check_given};
 pub use layout::{Column, Layout};
 pub use learn::{NoProposal, Proposal, learn};
 pub use manifest::{MANIFEST_MAX_BYTES, Manifest};
-pub use message::{MessageRow, TenantContext};
+pub use message::{FurtherStep, MessageRow, TenantContext};
 pub use nearest::nearest;
 pub use preamble::own_directive;
 pub use problem::{FileProblem, ReadError, RowError};

@@ -28,5 +28,5 @@ pub use log::{LogReader, LogWriter, Position, SpoolError};
 pub use outcome::{OutcomeRecord, RowOutcome};
 pub use outcome_log::OutcomeLog;
 pub use problem::StoredProblem;
-pub use row::{ChunkBuilder, RowHead, RowState, StoredRow};
+pub use row::{ChunkBuilder, RowHead, RowState, StoredRow, StoredStep};
 pub use streamed::StreamedLog;

@@ -273,6 +273,11 @@ pub fn memory_mb(process: &str, line: &str) -> f64 {
     kib * 1024.0 / 1e6
 }
 
+/// From now on the highest memory of this process is counted anew.
+pub fn forget_peak_memory() {
+    std::fs::write("/proc/self/clear_refs", "5").unwrap();
+}
+
 /// What else the machine was doing, for the reader of the figures.
 pub fn print_machine() {
     let load = std::fs::read_to_string("/proc/loadavg").unwrap_or_default();

@@ -3,6 +3,8 @@
 use std::io::{BufRead, BufReader, Write};
 use std::net::TcpListener;
 use std::process::{Child, Command, Stdio};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use tokio::io::{AsyncBufReadExt, AsyncWriteExt};
@@ -76,8 +78,16 @@ pub fn serve(kind: &str) {
         println!("{}", listener.local_addr().unwrap().port());
         std::io::stdout().flush().unwrap();
         if kind == "http" {
-            let answer = || async { r#"{"status":"ok","id":"m-1"}"# };
-            axum::serve(listener, axum::Router::new().fallback(answer)).await.unwrap();
+            let count = Arc::new(AtomicU64::new(0));
+            let counted = Arc::clone(&count);
+            let told = move || async move { counted.load(Ordering::Relaxed).to_string() };
+            let answer = move || async move {
+                count.fetch_add(1, Ordering::Relaxed);
+                r#"{"status":"ok","id":"m-1"}"#
+            };
+            let router =
+                axum::Router::new().route("/count", axum::routing::get(told)).fallback(answer);
+            axum::serve(listener, router).await.unwrap();
             return;
         }
         loop {

@@ -74,9 +74,11 @@ fn in_json(preview: &Preview) -> Value {
         .answers
         .iter()
         .map(|(name, bytes)| (name.clone(), Value::from(String::from_utf8_lossy(bytes))));
-    let message = |TrialMessage { row, message }: &TrialMessage| match message {
+    let message = |TrialMessage { row, step, priority, message }: &TrialMessage| match message {
         Ok(message) => json!({
             "row": row,
+            "step": step,
+            "priority": priority,
             "channel": message.channel.as_str(),
             "to": message.to,
             "sender": message.sender,
@@ -84,7 +86,7 @@ fn in_json(preview: &Preview) -> Value {
             "text": message.text,
             "html": message.html,
         }),
-        Err(code) => json!({ "row": row, "code": code.as_str() }),
+        Err(code) => json!({ "row": row, "step": step, "code": code.as_str() }),
     };
     json!({
         "state": facts.state.map_or("", FileState::as_str),
@@ -121,19 +123,23 @@ fn text(file: &str, preview: &Preview) -> String {
         let lines: Vec<String> = text.lines().map(shown).collect();
         parts.push(format!("--- {name}\n{}", lines.join("\n")));
     }
-    for TrialMessage { row, message } in &preview.messages {
+    for TrialMessage { row, step, message, .. } in &preview.messages {
+        let place = match step {
+            0 => format!("row {row}"),
+            _ => format!("row {row}, else"),
+        };
         parts.push(match message {
-            Ok(message) => rendered(*row, message),
-            Err(code) => format!("--- row {row}: {code}: {}", code.meaning()),
+            Ok(message) => rendered(&place, message),
+            Err(code) => format!("--- {place}: {code}: {}", code.meaning()),
         });
     }
     parts.join("\n\n")
 }
 
-fn rendered(row: u64, message: &OutgoingMessage) -> String {
+fn rendered(place: &str, message: &OutgoingMessage) -> String {
     let OutgoingMessage { channel, to, sender, subject, text, html, .. } = message;
     let from = if sender.is_empty() { String::new() } else { format!(" from {}", shown(sender)) };
-    let mut lines = vec![format!("--- row {row}: {channel} to {}{from}", shown(to))];
+    let mut lines = vec![format!("--- {place}: {channel} to {}{from}", shown(to))];
     if !subject.is_empty() {
         lines.push(format!("Subject: {}", shown(subject)));
     }

@@ -14,10 +14,13 @@ use crate::spool::{
 };
 use crate::store::{BatchRecord, ChunkRecord, Store};
 
-/// The message of an accepted row, or why it has none.
+/// The message of an accepted row on one step of its chain, or why it has none.
 #[derive(Debug, Clone)]
 pub struct TrialMessage {
     pub row: u64,
+    /// 0 for the row's own channel, then those that are tried behind it.
+    pub step: u8,
+    pub priority: u8,
     pub message: Result<OutgoingMessage, ReasonCode>,
 }
 
@@ -32,12 +35,19 @@ pub fn first_messages(
     let mut messages = Vec::new();
     let rows = Rows::open(&spool.batch(record.id))?;
     let mut composer = Composer::new(record, &rows.head, route);
-    rows.each_accepted(store, record, &mut |row, channel| {
-        if messages.len() == most {
+    let mut count = 0;
+    rows.each_accepted(store, record, &mut |row, _| {
+        if count == most {
             return ControlFlow::Break(());
         }
-        let message = composer.compose(row, channel, 1).map_err(|Unrenderable(code)| code);
-        messages.push(TrialMessage { row: row.row, message });
+        count += 1;
+        for step in 0..=row.fallback.len() as u8 {
+            let on_step = row.on_step(step);
+            let Some(channel) = on_step.channel else { continue };
+            let message = composer.compose(&on_step, channel, 1);
+            let message = message.map_err(|Unrenderable(code)| code);
+            messages.push(TrialMessage { row: row.row, step, priority: row.priority, message });
+        }
         ControlFlow::Continue(())
     })?;
     Ok(messages)

@@ -50,6 +50,7 @@ impl BodyCheck {
             column: None,
             column_name: column.to_owned(),
             code,
+            severity: code.severity(),
             message,
             value: String::new(),
             hint: code.advice().to_owned(),

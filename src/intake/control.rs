@@ -238,7 +238,7 @@ impl Rows<'_> {
         for error in errors {
             self.writer.row_problem(error, x.iter().map(|x| (*x).to_owned()).collect())?;
         }
-        let error = errors.iter().find(|error| error.severity() == Severity::Error);
+        let error = errors.iter().find(|error| error.severity == Severity::Error);
         let state = match error {
             Some(error) => RowState::Rejected(error.code),
             None => RowState::Accepted,

@@ -18,10 +18,10 @@ use crate::codes::{ReasonCode, Severity};
 use crate::model::{Category, ChannelKind, FileForm};
 use crate::policy::{Question, Verdict, Window, decide};
 use crate::records::{
-    Dedupe, Directives, Facts, FileProblem, Manifest, MessageChecker, MessageRow, Opened,
-    ReadError, Record, RecordReader, RowError, Step, own_directive,
+    Dedupe, Directives, Facts, FileProblem, FurtherStep, Manifest, MessageChecker, MessageRow,
+    Opened, ReadError, Record, RecordReader, RowError, Step, own_directive,
 };
-use crate::spool::{BatchFolder, IdSorter, RowHead, RowState, StoredRow};
+use crate::spool::{BatchFolder, IdSorter, RowHead, RowState, StoredRow, StoredStep};
 use crate::store::BatchRecord;
 
 /// What a pass over the file gave.
@@ -229,7 +229,7 @@ impl Rows<'_> {
             self.writer.row_problem(error, x)?;
         }
         let x: Vec<&str> = layout.x_values(record).collect();
-        if let Some(error) = errors.iter().find(|e| e.severity() == Severity::Error) {
+        if let Some(error) = errors.iter().find(|e| e.severity == Severity::Error) {
             self.counts.rejected += 1;
             self.first_error = self.first_error.or(Some(error.code));
             let to_given = if message.row == record.row() { message.to_given.as_str() } else { "" };
@@ -249,11 +249,11 @@ impl Rows<'_> {
         self.accepted(message, x, variables)
     }
 
-    fn accepted(
+    fn accepted<'a>(
         &mut self,
-        message: &MessageRow,
-        x: Vec<&str>,
-        variables: Vec<&str>,
+        message: &'a MessageRow,
+        x: Vec<&'a str>,
+        variables: Vec<&'a str>,
     ) -> Result<(), IntakeError> {
         let (tenant, now) = (self.pass.tenant, self.pass.now);
         let window = message
@@ -264,12 +264,23 @@ impl Rows<'_> {
         let expires_at = message
             .expires_at
             .unwrap_or_else(|| tenant.max_age.expiry(message.category, message.channel, due));
-        let (sender, _) = sender_of(tenant, message.channel, &message.sender);
+        let sender = sender_on(tenant, message, message.channel);
         self.digest(message, &variables)?;
-        let template = message.template_at.and_then(|at| tenant.templates.get(at));
         // The language of the template that was chosen: dispatch finds the same one by it.
-        let lang = template.map_or("", |t| t.lang.as_str());
-        let lang = if lang.is_empty() { &message.lang } else { lang };
+        let lang_of = |template_at: Option<usize>| {
+            let template = template_at.and_then(|at| tenant.templates.get(at));
+            let lang = template.map_or("", |t| t.lang.as_str());
+            if lang.is_empty() { message.lang.as_str() } else { lang }
+        };
+        let further = |step: &'a FurtherStep| StoredStep {
+            channel: step.channel,
+            category: step.category,
+            receipt_within_s: step.receipt_within_s,
+            to: &step.to,
+            to_given: &step.to_given,
+            sender: sender_on(tenant, message, step.channel),
+            lang: lang_of(step.template_at),
+        };
         let row = StoredRow {
             row: message.row,
             line: message.line,
@@ -283,7 +294,7 @@ impl Rows<'_> {
             sender,
             reply_to: &message.reply_to,
             template: &message.template,
-            lang,
+            lang: lang_of(message.template_at),
             subject: &message.subject,
             text: &message.text,
             html: &message.html,
@@ -293,6 +304,9 @@ impl Rows<'_> {
             send_at: message.send_at,
             expires_at: Some(expires_at),
             expiry_given: message.expires_at.is_some(),
+            priority: message.priority,
+            receipt_within_s: message.receipt_within_s,
+            fallback: message.further.iter().map(further).collect(),
             parts: 0,
             x,
             variables,
@@ -330,8 +344,21 @@ impl Rows<'_> {
     }
 }
 
-/// What policy says of an accepted row at this moment.
+/// What policy says of an accepted row at this moment: on the first channel of its chain that it may
+/// go out on.
 pub(super) fn decide_now(tenant: &TenantSettings, row: &StoredRow<'_>, now: Timestamp) -> Verdict {
+    let first = decide_step(tenant, row, now);
+    let further = (1..=row.fallback.len() as u8).map(|step| row.on_step(step));
+    match first {
+        Verdict::Suppress(_) => further
+            .map(|row| decide_step(tenant, &row, now))
+            .find(|verdict| !matches!(verdict, Verdict::Suppress(_)))
+            .unwrap_or(first),
+        _ => first,
+    }
+}
+
+fn decide_step(tenant: &TenantSettings, row: &StoredRow<'_>, now: Timestamp) -> Verdict {
     let category = row.category.unwrap_or(Category::Marketing);
     let channel = row.channel.unwrap_or(ChannelKind::Email);
     let (_, sender_allowed) = sender_of(tenant, channel, row.sender);
@@ -347,6 +374,21 @@ pub(super) fn decide_now(tenant: &TenantSettings, row: &StoredRow<'_>, now: Time
         },
         now,
     )
+}
+
+/// The sender a message goes out with on a channel of its chain. One that the row gives for another
+/// channel of it says nothing about this one.
+fn sender_on<'a>(
+    tenant: &'a TenantSettings,
+    message: &'a MessageRow,
+    channel: ChannelKind,
+) -> &'a str {
+    let (sender, is_allowed) = sender_of(tenant, channel, &message.sender);
+    let mut others = [message.channel].into_iter().chain(message.further.iter().map(|s| s.channel));
+    let is_for_another = !is_allowed
+        && !message.further.is_empty()
+        && others.any(|other| sender_of(tenant, other, &message.sender).1);
+    if is_for_another { sender_of(tenant, channel, "").0 } else { sender }
 }
 
 /// The sender a row goes out with, and whether the tenant may use it. Channels other than email may go

@@ -141,9 +141,10 @@ impl RowWriter {
             message: error.message.clone(),
             value: error.value.clone(),
             hint: error.hint.clone(),
+            is_warning: error.severity != error.code.severity(),
             x,
         })?;
-        self.warnings += u64::from(error.severity() == crate::codes::Severity::Warning);
+        self.warnings += u64::from(error.severity == crate::codes::Severity::Warning);
         Ok(())
     }
 
@@ -158,6 +159,7 @@ impl RowWriter {
             message: problem.message.clone(),
             value: problem.value.clone(),
             hint: problem.hint.clone(),
+            is_warning: false,
             x: Vec::new(),
         })?;
         self.warnings += u64::from(problem.severity() == crate::codes::Severity::Warning);

@@ -4,7 +4,7 @@ use std::io::Write;
 
 use super::OutboxError;
 use super::earlier::EarlierRows;
-use super::problems::{Problems, code_of};
+use super::problems::{Problems, code_of, severity_of};
 use super::publication::OpenBatch;
 use super::rows::BatchRows;
 use crate::codes::ReasonCode;
@@ -57,6 +57,7 @@ fn write_problem(file: &mut ErrorsFile<'_>, problem: &StoredProblem) -> Result<(
         column: problem.column,
         column_name: &problem.column_name,
         code: code_of(problem),
+        severity: severity_of(problem),
         message: &problem.message,
         value: &problem.value,
         hint: &problem.hint,
@@ -81,6 +82,7 @@ fn write_duplicate(
         column: 0,
         column_name,
         code,
+        severity: code.severity(),
         message: "",
         value,
         hint,

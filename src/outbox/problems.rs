@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use crate::codes::ReasonCode;
+use crate::codes::{ReasonCode, Severity};
 use crate::spool::{LogReader, SpoolError, StoredProblem};
 
 use super::OutboxError;
@@ -40,4 +40,9 @@ impl Problems {
 /// The problem's code. Codes are never removed, so that one we do not know cannot be ours.
 pub(super) fn code_of(problem: &StoredProblem) -> ReasonCode {
     ReasonCode::from_text(&problem.code).unwrap_or(ReasonCode::FileInternal)
+}
+
+/// How much a problem matters.
+pub(super) fn severity_of(problem: &StoredProblem) -> Severity {
+    if problem.is_warning { Severity::Warning } else { code_of(problem).severity() }
 }

@@ -5,7 +5,7 @@ use std::fs::File;
 use std::io::{BufReader, Read, Seek, Write};
 
 use super::OutboxError;
-use super::problems::{Problems, code_of};
+use super::problems::{Problems, code_of, severity_of};
 use super::publication::OpenBatch;
 use super::rows::BatchRows;
 use crate::codes::{ReasonCode, Severity};
@@ -143,7 +143,7 @@ impl RejectedRows<'_> {
         let mut is_described = false;
         while let Some(problem) = self.problems.next_up_to(row.row)? {
             let problem_code = code_of(&problem);
-            let is_error = problem_code.severity() == Severity::Error;
+            let is_error = severity_of(&problem) == Severity::Error;
             if problem.row == row.row && is_error && !is_described {
                 is_described = true;
                 rejected.code = problem_code;

@@ -48,6 +48,7 @@ fn address_problem() -> StoredProblem {
         message: "no @ in it".to_owned(),
         value: "nobody".to_owned(),
         hint: "write name@domain".to_owned(),
+        is_warning: false,
         x: vec!["k2".to_owned()],
     }
 }

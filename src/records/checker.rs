@@ -4,7 +4,7 @@ use jiff::Timestamp;
 use jiff::tz::TimeZone;
 use rlibphonenumber::Region;
 
-use crate::codes::ReasonCode;
+use crate::codes::{ReasonCode, Severity};
 use crate::model::{Category, ChannelKind, MaxAge, normalise_name};
 
 use super::address;
@@ -14,7 +14,7 @@ use super::message::{MessageRow, TenantContext};
 use super::moment::{self, Zones};
 use super::nearest::{did_you_mean, nearest};
 use super::own::unwrapped;
-use super::problem::{FileProblem, RowError, cut_value, either};
+use super::problem::{FileProblem, RowError, cut_value};
 use super::recipient;
 use super::record::Record;
 use super::settings::ReadSettings;
@@ -46,7 +46,7 @@ struct Origin {
 
 /// Checks the rows of one file.
 pub struct MessageChecker {
-    layout: Layout,
+    pub(super) layout: Layout,
     origins: Vec<Origin>,
     /// Columns without a meaning yet that this file gives.
     unbuilt: Vec<Column>,
@@ -54,8 +54,8 @@ pub struct MessageChecker {
     region: Option<Region>,
     timezone: TimeZone,
     pub(super) channels: Vec<ChannelKind>,
-    default_category: Option<Category>,
-    templates: Templates,
+    pub(super) default_category: Option<Category>,
+    pub(super) templates: Templates,
     max_age: MaxAge,
     now: Timestamp,
     date_format: Option<String>,
@@ -150,14 +150,14 @@ impl MessageChecker {
         needed.filter(|variable| !has(variable)).map(unmet).collect()
     }
 
-    /// Checks one row; returns whether it is good. All its problems are added to `errors`, one each.
+    /// Checks one row; returns whether it is good. All its problems are added to `errors`, which is empty
+    /// before, one each.
     pub fn check(
         &self,
         record: &Record,
         message: &mut MessageRow,
         errors: &mut Vec<RowError>,
     ) -> bool {
-        let before = errors.len();
         message.clear();
         message.row = record.row;
         message.line = record.line;
@@ -169,7 +169,8 @@ impl MessageChecker {
         let channel = recipient::choose(&mut row, region, message);
         row.content(channel, message);
         row.times(channel, message);
-        errors.len() == before
+        row.priority(message);
+        !errors.iter().any(|error| error.severity == Severity::Error)
     }
 }
 
@@ -185,8 +186,8 @@ fn region(country: &str) -> Option<Region> {
 /// One row under check.
 pub(super) struct RowCheck<'a> {
     pub(super) checker: &'a MessageChecker,
-    record: &'a Record,
-    errors: &'a mut Vec<RowError>,
+    pub(super) record: &'a Record,
+    pub(super) errors: &'a mut Vec<RowError>,
 }
 
 impl<'a> RowCheck<'a> {
@@ -209,7 +210,7 @@ impl<'a> RowCheck<'a> {
     }
 
     /// True where the row's own cell gives the value.
-    fn is_own(&self, column: Column) -> bool {
+    pub(super) fn is_own(&self, column: Column) -> bool {
         let origin = &self.checker.origins[column as usize];
         let cell = origin.position.and_then(|at| self.record.get(at)).unwrap_or_default();
         origin.fixed.is_none() && !cell.trim().is_empty()
@@ -234,6 +235,15 @@ impl<'a> RowCheck<'a> {
         self.push(at, name, value, code, message.into(), hint.into());
     }
 
+    /// Notes what does not keep the row from being sent.
+    pub(super) fn warn(&mut self, column: Column, code: ReasonCode, message: String, hint: &str) {
+        let before = self.errors.len();
+        self.fault(column, code, message, hint);
+        for warning in &mut self.errors[before..] {
+            warning.severity = Severity::Warning;
+        }
+    }
+
     /// Notes a problem with the advice that goes with its code.
     pub(super) fn plain_fault(
         &mut self,
@@ -254,7 +264,7 @@ impl<'a> RowCheck<'a> {
         self.push(None, String::new(), String::new(), code, message.into(), hint.into());
     }
 
-    fn push(
+    pub(super) fn push(
         &mut self,
         at: Option<usize>,
         column_name: String,
@@ -270,6 +280,7 @@ impl<'a> RowCheck<'a> {
             column: at.map(|at| at + 1),
             column_name,
             code,
+            severity: code.severity(),
             message,
             value,
             hint,
@@ -366,106 +377,6 @@ impl<'a> RowCheck<'a> {
             return self.checker.region;
         }
         region(&message.country)
-    }
-
-    /// Template or text, language and category.
-    fn content(&mut self, channel: Option<ChannelKind>, message: &mut MessageRow) {
-        message.text.push_str(self.value(Column::Text));
-        message.html.push_str(self.value(Column::Html));
-        let has_text = !message.text.is_empty();
-        let has_body = has_text || !message.html.is_empty();
-        self.lang(message);
-        if has_body && !message.template.is_empty() {
-            let own_body = self.is_own(Column::Text) || self.is_own(Column::Html);
-            match (own_body, self.is_own(Column::Template)) {
-                // The row outranks what directive or profile say for all rows.
-                (true, false) => message.template.clear(),
-                (false, true) => {
-                    message.text.clear();
-                    message.html.clear();
-                }
-                _ => self.fault(
-                    Column::Template,
-                    ReasonCode::RowValueNotAllowed,
-                    "the row gives a template and a text of its own",
-                    "keep one of the two",
-                ),
-            }
-        }
-        if !message.template.is_empty() {
-            self.template(channel, message);
-        } else if !has_body {
-            let code = ReasonCode::RowBodyEmpty;
-            self.row_fault(code, "the row has neither template nor text", code.advice());
-        } else if !has_text && channel.is_some_and(|channel| channel != ChannelKind::Email) {
-            let text = "html is for email only, and the row has no text";
-            self.row_fault(ReasonCode::RowBodyEmpty, text, "fill the column text");
-        }
-        self.category(message);
-    }
-
-    fn template(&mut self, channel: Option<ChannelKind>, message: &mut MessageRow) {
-        let templates = &self.checker.templates;
-        let name = message.template.as_str();
-        let found = channel.and_then(|channel| templates.find(name, channel, &message.lang));
-        let Some(at) = found else {
-            let others = either(templates.named(name).map(|template| template.channel.as_str()));
-            let (text, hint) = match channel {
-                _ if others.is_empty() => {
-                    (format!("there is no template {:?}", cut_value(name)), templates.hint(name))
-                }
-                Some(channel) => (
-                    format!("the template {:?} is not for {channel}", cut_value(name)),
-                    format!("it exists for {others}"),
-                ),
-                None => return,
-            };
-            return self.fault(Column::Template, ReasonCode::RowTemplateUnknown, text, hint);
-        };
-        message.template_at = Some(at);
-        let layout = &self.checker.layout;
-        for variable in templates.missing(at, layout, self.record) {
-            let text = format!("the template {name} needs a value for {variable}");
-            let hint = format!("fill the column {}", Layout::columns_for(variable));
-            self.push(
-                None,
-                variable.to_owned(),
-                String::new(),
-                ReasonCode::RowVariableMissing,
-                text,
-                hint,
-            );
-        }
-    }
-
-    fn lang(&mut self, message: &mut MessageRow) {
-        let given = self.value(Column::Lang);
-        message.lang.push_str(given);
-        if !given.is_empty() && !is_lang(given) {
-            let text = format!("the language tag {:?} is not readable", cut_value(given));
-            self.plain_fault(Column::Lang, ReasonCode::RowLangUnknown, text);
-        }
-    }
-
-    fn category(&mut self, message: &mut MessageRow) {
-        let given = self.value(Column::Category);
-        let own = Category::parse(given);
-        if own.is_none() && !given.is_empty() {
-            let words = || Category::ALL.iter().map(|category| category.as_str());
-            let text = format!("there is no category {:?}", cut_value(given));
-            let hint = match nearest(given, words()) {
-                Some(known) => did_you_mean(known),
-                None => format!("use {}", either(words())),
-            };
-            self.fault(Column::Category, ReasonCode::RowValueNotAllowed, text, hint);
-        }
-        let template = message.template_at.and_then(|at| self.checker.templates.get(at).category);
-        message.category = match (own, template) {
-            (Some(own), Some(template)) => own.stricter(template),
-            (one, other) => {
-                one.or(other).or(self.checker.default_category).unwrap_or(Category::Marketing)
-            }
-        };
     }
 
     /// Zone, window, due time and expiry.

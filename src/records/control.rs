@@ -148,6 +148,7 @@ impl ControlChecker {
             column: at.map(|at| at + 1),
             column_name: cut_value(at.map_or(column.as_str(), |at| self.layout.name_at(at))),
             code,
+            severity: code.severity(),
             message,
             value: cut_value(self.value(column, record)),
             hint: code.advice().to_owned(),

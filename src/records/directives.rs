@@ -3,13 +3,14 @@
 use crate::codes::ReasonCode;
 use crate::model::{Category, ChannelKind, normalise_name};
 
+use super::chain;
 use super::encoding::TextEncoding;
 use super::moment::{self, Zones};
 use super::nearest::{did_you_mean, nearest};
 use super::problem::{FileProblem, cut_value, either};
 
 /// Every directive there is, beside `x_*`.
-const NAMES: [&str; 20] = [
+const NAMES: [&str; 21] = [
     "rows",
     "profile",
     "ref",
@@ -19,6 +20,7 @@ const NAMES: [&str; 20] = [
     "campaign",
     "template",
     "channel",
+    "fallback",
     "category",
     "send_at",
     "tz",
@@ -165,9 +167,8 @@ impl Directives {
 /// Words are compared in lower case; names and texts stay as they are.
 fn normal_value(line: &DirectiveLine) -> String {
     match line.key.as_str() {
-        "mode" | "channel" | "category" | "tz_mode" | "dedupe" | "allow_duplicate" | "test" => {
-            line.value.to_ascii_lowercase()
-        }
+        "mode" | "channel" | "fallback" | "category" | "tz_mode" | "dedupe" | "allow_duplicate"
+        | "test" => line.value.to_ascii_lowercase(),
         _ => line.value.clone(),
     }
 }
@@ -263,6 +264,7 @@ pub(super) fn allowed(key: &str, value: &str, zones: &Zones) -> Result<(), Strin
             ChannelKind::from_text(value).is_some(),
             &format!("use {}", either(ChannelKind::ALL.iter().map(|c| c.as_str()))),
         ),
+        "fallback" => when(chain::parse(value).is_some(), chain::CHAIN_HINT),
         "category" => when(
             Category::parse(value).is_some(),
             &format!("use {}", either(Category::ALL.iter().map(|c| c.as_str()))),
@@ -326,6 +328,7 @@ mod tests {
             ("#send_at=tomorrow", ReasonCode::HeaderDirectiveInvalid, "2026"),
             ("#reject_threshold=2", ReasonCode::HeaderDirectiveInvalid, "0 to 1"),
             ("#category=ads", ReasonCode::HeaderDirectiveInvalid, "marketing"),
+            ("#fallback=sms>fax", ReasonCode::HeaderDirectiveInvalid, "whatsapp:10m>sms>email"),
             ("#campaign=", ReasonCode::HeaderDirectiveInvalid, "value"),
             ("#encoding=utf-16le", ReasonCode::HeaderDirectiveConflict, "keep one"),
             ("#campaign=a\n#campaign=b", ReasonCode::HeaderDirectiveConflict, "keep one"),

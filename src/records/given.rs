@@ -79,13 +79,16 @@ pub fn check_given(
     let when = |good: bool, code: ReasonCode| if good { Ok(()) } else { Err(code.advice().into()) };
     let checked = match column {
         Column::Channel => directives::allowed(&name, &lower, &Zones::new()),
-        Column::Category | Column::Tz | Column::Window => {
+        Column::Category | Column::Fallback | Column::Tz | Column::Window => {
             directives::allowed(&name, value, &Zones::new())
         }
         Column::SendAt | Column::ExpiresAt => when(
             moment::instant(value, date_format, &TimeZone::UTC).is_some(),
             ReasonCode::RowTimeInvalid,
         ),
+        Column::Priority => {
+            when(matches!(value.parse::<u8>(), Ok(1..=9)), ReasonCode::RowNumberInvalid)
+        }
         Column::Country => when(is_country(value), ReasonCode::RowCountryUnknown),
         Column::Lang => when(is_lang(value), ReasonCode::RowLangUnknown),
         Column::ReplyTo => when(address::is_mailbox(value), ReasonCode::RowEmailInvalid),
@@ -130,7 +133,9 @@ mod tests {
         }
         for (name, value, part) in [
             ("categroy", "transactional", "did you mean `category`?"),
-            ("priority", "5", "the column priority, which this version does not have"),
+            ("media", "a.jpg", "the column media, which this version does not have"),
+            ("priority", "10", "priority that a row could have"),
+            ("fallback", "sms>fax", "whatsapp:10m>sms>email"),
             ("_note", "x", "nobody reads"),
             ("category", "ads", "use marketing"),
             ("channel", "fax", "use email"),

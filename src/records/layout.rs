@@ -119,10 +119,8 @@ impl Column {
 }
 
 /// Named by the contract, refused until they are built.
-pub(super) const UNBUILT: [Column; 12] = [
+pub(super) const UNBUILT: [Column; 10] = [
     Column::ContactId,
-    Column::Fallback,
-    Column::Priority,
     Column::Media,
     Column::InReplyTo,
     Column::ConsentChannel,

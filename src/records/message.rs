@@ -23,6 +23,18 @@ pub struct TenantContext {
     pub now: Timestamp,
 }
 
+/// Another channel that a row goes out on, where those before it did not reach the recipient.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct FurtherStep {
+    pub channel: ChannelKind,
+    /// As in the row.
+    pub receipt_within_s: u32,
+    pub to: String,
+    pub to_given: String,
+    pub template_at: Option<usize>,
+    pub category: Category,
+}
+
 /// One checked message, reused for all rows. Empty text means not given.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct MessageRow {
@@ -54,7 +66,16 @@ pub struct MessageRow {
     /// Two capital letters; empty if the row names none.
     pub country: String,
     pub campaign: String,
+    /// From 1, the first to go out, to 9.
+    pub priority: u8,
+    /// Seconds within which a receipt must come, else the next step begins; 0 where none is waited for.
+    pub receipt_within_s: u32,
+    /// The steps of the row's chain behind the first, which is the row itself.
+    pub further: Vec<FurtherStep>,
 }
+
+/// The priority of a row that says none.
+pub(super) const PRIORITY_USUAL: u8 = 5;
 
 impl Default for MessageRow {
     fn default() -> MessageRow {
@@ -80,6 +101,9 @@ impl Default for MessageRow {
             window: None,
             country: String::new(),
             campaign: String::new(),
+            priority: PRIORITY_USUAL,
+            receipt_within_s: 0,
+            further: Vec::new(),
         }
     }
 }
@@ -107,5 +131,8 @@ impl MessageRow {
         self.send_at = None;
         self.expires_at = None;
         self.window = None;
+        self.priority = PRIORITY_USUAL;
+        self.receipt_within_s = 0;
+        self.further.clear();
     }
 }

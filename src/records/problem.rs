@@ -79,18 +79,14 @@ pub struct RowError {
     /// The column as the file names it.
     pub column_name: String,
     pub code: ReasonCode,
+    /// Mostly the code's own; what does not keep a row from being sent is a warning.
+    pub severity: Severity,
     /// What is wrong, as a sentence.
     pub message: String,
     /// The value at fault, cut to 80 characters.
     pub value: String,
     /// What to do, as a sentence.
     pub hint: String,
-}
-
-impl RowError {
-    pub fn severity(&self) -> Severity {
-        self.code.severity()
-    }
 }
 
 /// Why no more records come.

@@ -424,6 +424,7 @@ impl<R: Read> RecordReader<R> {
                 .map(|n| cut_value(n))
                 .unwrap_or_default(),
             code,
+            severity: code.severity(),
             message,
             value: at.map(cell).unwrap_or_default(),
             hint: code.advice().to_owned(),

@@ -6,6 +6,7 @@ use crate::codes::ReasonCode;
 use crate::model::ChannelKind;
 
 use super::address;
+use super::chain;
 use super::checker::RowCheck;
 use super::layout::Column;
 use super::message::MessageRow;
@@ -34,14 +35,37 @@ pub(super) fn choose(
     region: Option<Region>,
     message: &mut MessageRow,
 ) -> Option<ChannelKind> {
+    match chain::of(row) {
+        Ok(Some(steps)) => return chain::choose(row, &steps, region, message),
+        Ok(None) => {}
+        Err(chain::Unreadable) => return None,
+    }
     let channel =
         if row.value(Column::Channel).is_empty() { by_address(row)? } else { by_name(row)? };
     message.channel = channel;
-    if let Some(column) = address_column(row, channel) {
-        message.to_given.push_str(row.value(column));
-        normalise(row, channel, column, region, message);
-    }
+    address(row, channel, true, region, (&mut message.to, &mut message.to_given));
     Some(channel)
+}
+
+/// The address of a row on a channel, as it is sent to and as it was given; notes why there is none.
+/// `takes_to`: the column `to` may give it.
+pub(super) fn address(
+    row: &mut RowCheck<'_>,
+    channel: ChannelKind,
+    takes_to: bool,
+    region: Option<Region>,
+    (to, to_given): (&mut String, &mut String),
+) {
+    if let Some(column) = address_column(row, channel, takes_to) {
+        to_given.push_str(row.value(column));
+        normalise(row, channel, column, region, to);
+    }
+}
+
+/// True where the row names an address for a channel, be it good or not.
+pub(super) fn has_address(row: &RowCheck<'_>, channel: ChannelKind, takes_to: bool) -> bool {
+    let is_given = |column: &Column| !row.value(*column).is_empty();
+    columns_of(channel).iter().any(is_given) || takes_to && is_given(&Column::To)
 }
 
 fn by_name(row: &mut RowCheck<'_>) -> Option<ChannelKind> {
@@ -95,7 +119,7 @@ fn by_address(row: &mut RowCheck<'_>) -> Option<ChannelKind> {
     None
 }
 
-fn available(row: &RowCheck<'_>) -> String {
+pub(super) fn available(row: &RowCheck<'_>) -> String {
     match row.checker.channels.as_slice() {
         [] => "ask the operator for a provider".to_owned(),
         channels => format!("use {}", either(channels.iter().map(|channel| channel.as_str()))),
@@ -103,10 +127,10 @@ fn available(row: &RowCheck<'_>) -> String {
 }
 
 /// The column that holds the address for the channel; `to` serves every channel.
-fn address_column(row: &mut RowCheck<'_>, channel: ChannelKind) -> Option<Column> {
+fn address_column(row: &mut RowCheck<'_>, channel: ChannelKind, takes_to: bool) -> Option<Column> {
     let is_given = |column: &Column| !row.value(*column).is_empty();
     let own = columns_of(channel).iter().copied().find(is_given);
-    match (own, is_given(&Column::To)) {
+    match (own, takes_to && is_given(&Column::To)) {
         (Some(own), true) if row.value(own) != row.value(Column::To) => {
             let text = format!("to and {} differ", own.as_str());
             row.fault(Column::To, ReasonCode::RowAddressConflict, text, "keep one of the two");
@@ -137,10 +161,10 @@ fn normalise(
     channel: ChannelKind,
     column: Column,
     region: Option<Region>,
-    message: &mut MessageRow,
+    to: &mut String,
 ) {
     let given = row.value(column);
-    let by_phone = matches!(channel, ChannelKind::Sms | ChannelKind::Whatsapp | ChannelKind::Viber);
+    let by_phone = chain::is_by_phone(channel);
     let looks_phone = given.strip_prefix('+').unwrap_or(given).bytes().all(|b| b.is_ascii_digit());
     let unfit = (by_phone && given.contains('@'))
         || (channel == ChannelKind::Email && looks_phone && column == Column::To);
@@ -149,10 +173,10 @@ fn normalise(
         return row.plain_fault(column, ReasonCode::RowAddressUnfitForChannel, text);
     }
     let checked = match channel {
-        ChannelKind::Email => address::email(given, &mut message.to),
-        _ if by_phone => address::phone(given, region, &mut message.to),
+        ChannelKind::Email => address::email(given, to),
+        _ if by_phone => address::phone(given, region, to),
         ChannelKind::Telegram if is_chat(given) => {
-            message.to.push_str(given);
+            to.push_str(given);
             return;
         }
         ChannelKind::Telegram => {
@@ -161,7 +185,7 @@ fn normalise(
             return row.fault(column, ReasonCode::RowValueNotAllowed, text, hint);
         }
         _ => {
-            message.to.push_str(given);
+            to.push_str(given);
             if given.len() > OTHER_MAX_BYTES || given.contains(char::is_control) {
                 let text = "the address is too long or holds a control character";
                 row.plain_fault(column, ReasonCode::RowAddressUnfitForChannel, text);
@@ -170,7 +194,7 @@ fn normalise(
         }
     };
     if let Err(fault) = checked {
-        message.to.clear();
+        to.clear();
         row.fault(column, fault.code, fault.message, fault.hint);
     }
 }

@@ -22,6 +22,7 @@ pub struct ErrorLine<'a> {
     pub column: u64,
     pub column_name: &'a str,
     pub code: ReasonCode,
+    pub severity: Severity,
     /// Empty where the code's own meaning says enough.
     pub message: &'a str,
     pub value: &'a str,
@@ -82,7 +83,7 @@ impl<'a> ErrorsFile<'a> {
             .text(error.row_id)
             .known(error.column)
             .text(error.column_name)
-            .text(error.code.severity().as_str())
+            .text(error.severity.as_str())
             .text(error.code.as_str())
             .text(if error.message.is_empty() { meaning } else { error.message })
             .text(cut(error.value))
@@ -134,6 +135,7 @@ mod tests {
             column: 2,
             column_name: "phone",
             code: ReasonCode::RowPhoneInvalid,
+            severity: Severity::Error,
             message: "not a number",
             value: "",
             hint: "",
@@ -151,7 +153,8 @@ mod tests {
         let value = "ü".repeat(81);
         file.write(&ErrorLine { value: &value, ..error(3) }, &["v"]).unwrap();
         let whole = ErrorLine { line: 0, row: 0, column: 0, row_id: "", message: "", ..error(0) };
-        let whole = ErrorLine { column_name: "", code: ReasonCode::HeaderOptoutMissing, ..whole };
+        let (code, severity) = (ReasonCode::HeaderOptoutMissing, Severity::Warning);
+        let whole = ErrorLine { column_name: "", code, severity, ..whole };
         file.write(&whole, &[""; 0]).unwrap();
         file.finish(0).unwrap();
         let text = String::from_utf8(out).unwrap();

@@ -51,6 +51,13 @@ const MESSAGES: &[About] = &[
         "email",
     ),
     about(
+        Column::Fallback,
+        "no",
+        "channels in their order, each with a time for its receipt if it has one",
+        "what is tried where the channels before it failed or gave no receipt in time",
+        "whatsapp:10m>sms>email",
+    ),
+    about(
         Column::To,
         ADDRESS,
         "as its channel has it; channel must be given",
@@ -122,6 +129,7 @@ const MESSAGES: &[About] = &[
         "Europe/Berlin",
     ),
     about(Column::Window, "no", "09:00-20:00", "hours in which it may go out", "09:00-20:00"),
+    about(Column::Priority, "no", "1 to 9", "1 goes out first, 9 last; 5 where none is given", "5"),
     about(Column::Country, "no", "two letters", "the country of a phone number without one", "DE"),
     about(Column::Campaign, "no", SHORT, "comes back in the answers", "november"),
 ];

@@ -21,6 +21,9 @@ pub struct StoredProblem {
     pub value: String,
     #[serde(default, skip_serializing_if = "String::is_empty")]
     pub hint: String,
+    /// Only a warning, whatever its code is elsewhere.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub is_warning: bool,
     /// The row's `x_*` cells.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub x: Vec<String>,

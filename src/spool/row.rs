@@ -69,12 +69,32 @@ pub struct StoredRow<'a> {
     pub expires_at: Option<jiff::Timestamp>,
     /// The file said `expires_at`: it holds for a resend, too. False in rows of the first version.
     pub expiry_given: bool,
+    /// From 1, the first to go out, to 9. Rows of the first version have the usual one.
+    pub priority: u8,
+    /// Seconds within which a receipt must come, else the next step of `fallback` begins; 0 where the
+    /// row is done with once a provider took it.
+    pub receipt_within_s: u32,
+    /// What is tried after the row's own channel, in this order.
+    pub fallback: Vec<StoredStep<'a>>,
     /// Parts the provider will count; 0 where that means nothing.
     pub parts: u16,
     /// In the order of `RowHead::x_columns`; fewer where the row was too short to have them.
     pub x: Vec<&'a str>,
     /// In the order of `RowHead::variables`.
     pub variables: Vec<&'a str>,
+}
+
+/// Another channel that a row goes out on where those before it did not reach the recipient.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct StoredStep<'a> {
+    pub channel: ChannelKind,
+    pub category: Category,
+    /// As in the row.
+    pub receipt_within_s: u32,
+    pub to: &'a str,
+    pub to_given: &'a str,
+    pub sender: &'a str,
+    pub lang: &'a str,
 }
 
 impl Default for StoredRow<'_> {
@@ -102,6 +122,9 @@ impl Default for StoredRow<'_> {
             send_at: None,
             expires_at: None,
             expiry_given: false,
+            priority: PRIORITY_USUAL,
+            receipt_within_s: 0,
+            fallback: Vec::new(),
             parts: 0,
             x: Vec::new(),
             variables: Vec::new(),
@@ -112,8 +135,16 @@ impl Default for StoredRow<'_> {
 const NONE: u8 = 0xff;
 /// Stands above the number of parts, where rows of the first version have nothing.
 const EXPIRY_GIVEN: u64 = 1 << 16;
+/// Bits above, in which the priority stands; 0 is the usual one.
+const PRIORITY_SHIFT: u32 = 17;
+/// A fallback chain stands behind the variables.
+const HAS_FALLBACK: u64 = 1 << 21;
+/// The priority of a row that says none.
+const PRIORITY_USUAL: u8 = 5;
 /// Texts that every row has.
 const TEXTS: usize = 13;
+/// Texts that every further step has.
+const STEP_TEXTS: usize = 4;
 
 /// Where the texts of a row stand in the bytes of its chunk, for the row behind it.
 #[derive(Debug, Default)]
@@ -121,6 +152,7 @@ struct Places {
     texts: Vec<Range<usize>>,
     x: Vec<Range<usize>>,
     variables: Vec<Range<usize>>,
+    steps: Vec<Range<usize>>,
 }
 
 impl Places {
@@ -199,12 +231,48 @@ impl<'a> StoredRow<'a> {
         put_u64(out, u64::from(to));
         put_time(out, self.send_at);
         put_time(out, self.expires_at);
-        let given = if self.expiry_given { EXPIRY_GIVEN } else { 0 };
-        put_u64(out, u64::from(self.parts) | given);
+        put_u64(out, u64::from(self.parts) | self.flags());
         for (list, before) in [(&self.x, &mut before.x), (&self.variables, &mut before.variables)] {
             put_u64(out, list.len() as u64);
             Places::put(before, out, list);
         }
+        if !self.fallback.is_empty() {
+            put_u64(out, u64::from(self.receipt_within_s));
+            put_u64(out, self.fallback.len() as u64);
+            for step in &self.fallback {
+                out.extend([step.channel.index(), step.category.index()]);
+                put_u64(out, u64::from(step.receipt_within_s));
+            }
+            Places::put(&mut before.steps, out, &self.step_texts());
+        } else {
+            before.steps.clear();
+        }
+    }
+
+    fn flags(&self) -> u64 {
+        let priority = if self.priority == PRIORITY_USUAL { 0 } else { u64::from(self.priority) };
+        let given = if self.expiry_given { EXPIRY_GIVEN } else { 0 };
+        let fallback = if self.fallback.is_empty() { 0 } else { HAS_FALLBACK };
+        (priority << PRIORITY_SHIFT) | given | fallback
+    }
+
+    /// The row as it goes out on a step of its chain; on the first one it is itself.
+    pub fn on_step(&self, step: u8) -> StoredRow<'a> {
+        let mut row = self.clone();
+        let further = usize::from(step).checked_sub(1).and_then(|at| self.fallback.get(at));
+        if let Some(step) = further {
+            row.channel = Some(step.channel);
+            row.category = Some(step.category);
+            row.receipt_within_s = step.receipt_within_s;
+            (row.to, row.to_given) = (step.to, step.to_given);
+            (row.sender, row.lang) = (step.sender, step.lang);
+        }
+        row
+    }
+
+    fn step_texts(&self) -> Vec<&'a str> {
+        let texts = |step: &StoredStep<'a>| [step.to, step.to_given, step.sender, step.lang];
+        self.fallback.iter().flat_map(texts).collect()
     }
 
     fn texts(&self) -> [&'a str; TEXTS] {
@@ -244,25 +312,21 @@ impl<'a> StoredRow<'a> {
                 }
             }
         }
+        #[rustfmt::skip]
         let [
-            row_id,
-            contact_id,
-            to,
-            to_given,
-            sender,
-            reply_to,
-            template,
-            lang,
-            subject,
-            text,
-            html,
-            campaign,
-            tz,
+            row_id, contact_id, to, to_given, sender, reply_to, template, lang, subject, text, html,
+            campaign, tz,
         ] = texts;
         let (from, until) = (bytes.u64()? as u16, bytes.u64()? as u16);
         let window = if from == 0 { None } else { Some((from - 1, until.saturating_sub(1))) };
         let (send_at, expires_at) = (bytes.time()?, bytes.time()?);
         let parts_and_flags = bytes.u64()?;
+        let x = list_of(bytes, before.map(|row| &row.x), form)?;
+        let variables = list_of(bytes, before.map(|row| &row.variables), form)?;
+        let (receipt_within_s, fallback) = match parts_and_flags & HAS_FALLBACK {
+            0 => (0, Vec::new()),
+            _ => fallback_of(bytes, before)?,
+        };
         Ok(StoredRow {
             row,
             line,
@@ -286,11 +350,48 @@ impl<'a> StoredRow<'a> {
             send_at,
             expires_at,
             expiry_given: parts_and_flags & EXPIRY_GIVEN != 0,
+            priority: match (parts_and_flags >> PRIORITY_SHIFT) as u8 & 0xf {
+                0 => PRIORITY_USUAL,
+                priority => priority,
+            },
+            receipt_within_s,
+            fallback,
             parts: parts_and_flags as u16,
-            x: list_of(bytes, before.map(|row| &row.x), form)?,
-            variables: list_of(bytes, before.map(|row| &row.variables), form)?,
+            x,
+            variables,
         })
     }
+}
+
+fn fallback_of<'a>(
+    bytes: &mut Bytes<'a>,
+    before: Option<&StoredRow<'a>>,
+) -> Result<(u32, Vec<StoredStep<'a>>), Undecodable> {
+    let seconds = |bytes: &mut Bytes<'a>| u32::try_from(bytes.u64()?).map_err(|_| Undecodable);
+    let first = seconds(bytes)?;
+    let count = usize::try_from(bytes.u64()?).map_err(|_| Undecodable)?;
+    if count > bytes.0.len() {
+        return Err(Undecodable);
+    }
+    let mut steps = Vec::with_capacity(count);
+    for _ in 0..count {
+        steps.push(StoredStep {
+            channel: ChannelKind::from_index(bytes.u8()?).ok_or(Undecodable)?,
+            category: Category::from_index(bytes.u8()?).ok_or(Undecodable)?,
+            receipt_within_s: seconds(bytes)?,
+            to: "",
+            to_given: "",
+            sender: "",
+            lang: "",
+        });
+    }
+    let mut texts = vec![""; count * STEP_TEXTS];
+    take_texts(bytes, &before.map_or_else(Vec::new, StoredRow::step_texts), &mut texts)?;
+    for (step, texts) in steps.iter_mut().zip(texts.chunks_exact(STEP_TEXTS)) {
+        (step.to, step.to_given) = (texts[0], texts[1]);
+        (step.sender, step.lang) = (texts[2], texts[3]);
+    }
+    Ok((first, steps))
 }
 
 fn state_of(bytes: &mut Bytes<'_>) -> Result<RowState, Undecodable> {
@@ -396,6 +497,11 @@ pub(super) fn chunk_rows(body: &[u8]) -> Result<Vec<StoredRow<'_>>, Undecodable>
 mod tests {
     use super::*;
 
+    fn step(to: &'static str, lang: &'static str) -> StoredStep<'static> {
+        let (channel, category) = (ChannelKind::Email, Category::Authentication);
+        StoredStep { channel, category, receipt_within_s: 90, to, to_given: to, sender: "A", lang }
+    }
+
     #[test]
     fn rows_read_back_as_they_were_stored() {
         let full = StoredRow {
@@ -411,6 +517,9 @@ mod tests {
             send_at: Some("2026-11-22T10:00:00.5Z".parse().unwrap()),
             expires_at: Some("2026-11-22T12:00:00Z".parse().unwrap()),
             expiry_given: true,
+            priority: 9,
+            receipt_within_s: 600,
+            fallback: vec![step("+4915112345678", ""), step("a@example.com", "en")],
             parts: 2,
             x: vec!["a", ""],
             variables: vec!["Jane"],
@@ -460,6 +569,33 @@ mod tests {
             assert_eq!(chunk_rows(body).unwrap(), rows, "chunk {again}");
             assert!(body.len() < 3 * text.len(), "{} bytes", body.len());
         }
+    }
+
+    #[test]
+    fn chains_are_stored_beside_rows_that_have_none_or_others() {
+        let row = |row, fallback: &[StoredStep<'static>]| StoredRow {
+            row,
+            to: "+491701",
+            priority: 1 + row as u8,
+            fallback: fallback.to_vec(),
+            ..StoredRow::default()
+        };
+        let (one, other) = (step("a@example.com", "en"), step("b@example.com", "en"));
+        let rows = [
+            row(1, &[one]),
+            row(2, &[one, other]),
+            row(3, &[]),
+            row(4, &[one]),
+            row(5, &[other]),
+            row(6, &[]),
+        ];
+        let mut builder = ChunkBuilder::default();
+        rows.iter().for_each(|row| builder.push(row));
+        let (body, ..) = builder.take().unwrap();
+        assert_eq!(chunk_rows(body).unwrap(), rows);
+        let on = |at: u8| (rows[1].on_step(at).to, rows[1].on_step(at).receipt_within_s);
+        assert_eq!(on(0), ("+491701", 0));
+        assert_eq!((on(1), on(2)), (("a@example.com", 90), ("b@example.com", 90)));
     }
 
     /// As the first version wrote them: every text with its length, and no zero in front.

@@ -15,7 +15,6 @@ const NEVER_GIVEN: &[(&str, &str)] = &[
     ("file.signature_invalid", "PGP is not built"),
     ("file.shrink_guard", "#mode=full is not built"),
     ("header.optout_missing", "one-click unsubscribe is not built"),
-    ("row.number_invalid", "no column that is built holds a number"),
     ("row.media_missing", "the column media is not built"),
     ("row.contact_unknown", "contacts are not built"),
     ("row.contact_ambiguous", "contacts are not built"),

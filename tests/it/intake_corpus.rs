@@ -348,7 +348,10 @@ impl Case {
             return assert!(line["message"].contains("more"), "{place}: {line:?}");
         };
         assert!(!line["message"].is_empty() && !line["hint"].is_empty(), "{place}: {line:?}");
-        assert_eq!(line["severity"], code.severity().as_str(), "{place}: {line:?}");
+        // A step of a chain that has no address is left out: the row is sent all the same.
+        let is_left_out = code == ReasonCode::RowAddressMissing && !line["column"].is_empty();
+        let severity = if is_left_out { Severity::Warning } else { code.severity() };
+        assert_eq!(line["severity"], severity.as_str(), "{place}: {line:?}");
         if code.as_str().starts_with("row.") {
             let number = |column: &str| line[column].parse::<u64>().unwrap();
             assert!(number("line") > 0 && number("row") > 0, "{place}: {line:?}");

@@ -83,7 +83,12 @@ impl Channel {
         let settings = ProviderSettings::new("simulator", kind);
         let capacity = settings.concurrency;
         let permits = Semaphore::new(capacity);
-        Channel { settings, capacity, permits, driver: Driver::Simulator(Simulator::new(simulator)) }
+        Channel {
+            settings,
+            capacity,
+            permits,
+            driver: Driver::Simulator(Simulator::new(simulator)),
+        }
     }
 
     pub fn settings(&self) -> &ProviderSettings {

@@ -177,7 +177,7 @@ impl ChunkTask {
                     match composer.compose(row, channel, attempts + 1) {
                         Ok(message) => plan.outbound.push(Outbound {
                             index,
-                            urgency: Urgency::new(message.category, Urgency::PRIORITY),
+                            urgency: Urgency::new(message.category, row.priority),
                             cost: u32::from(row.parts.max(1)),
                             message,
                             attempts,

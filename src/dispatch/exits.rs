@@ -24,9 +24,7 @@ impl Exits {
     pub(super) fn of(record: &BatchRecord, providers: &Providers, ground: &Ground) -> Exits {
         match record.realm() {
             Realm::Real => Exits::Providers(Arc::clone(providers)),
-            Realm::Test => {
-                Exits::Simulator(Arc::new(Provider::new(Channel::simulator(), ground)))
-            }
+            Realm::Test => Exits::Simulator(Arc::new(Provider::new(Channel::simulator(), ground))),
         }
     }
 

@@ -96,8 +96,7 @@ impl Ramps {
         let (store, provider, name) =
             (self.store.clone(), self.provider.clone(), sender.to_owned());
         let record = blocking(move || store.ramp(&provider, &name)).await?;
-        let record =
-            record.unwrap_or(RampRecord { started_at: now, day: 0, committed: 0 });
+        let record = record.unwrap_or(RampRecord { started_at: now, day: 0, committed: 0 });
         let used = record.committed;
         self.lock().entry(sender.to_owned()).or_insert(Sender { record, used });
         Ok(())

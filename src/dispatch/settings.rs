@@ -5,7 +5,9 @@ use std::sync::{Arc, PoisonError, RwLock};
 
 use jiff::tz::TimeZone;
 
+use super::slots::Slots;
 use crate::model::{ChannelKind, TenantId};
+use crate::pacing::Rate;
 use crate::policy::Consent;
 use crate::render::Template;
 
@@ -15,10 +17,7 @@ pub struct Settings {
     pub routes: Routes,
     /// Rows recorded as claimed at once.
     pub window_rows: usize,
-    /// Chunks of one batch, of one tenant, and of all under way at the same time.
-    pub chunks_per_batch: usize,
-    pub chunks_per_tenant: usize,
-    pub chunks_at_once: usize,
+    pub(super) slots: Slots,
     /// Tells this boot of the machine from any other.
     pub boot_id: String,
 }
@@ -28,9 +27,7 @@ impl Settings {
         Settings {
             routes,
             window_rows: 256,
-            chunks_per_batch: 3,
-            chunks_per_tenant: 8,
-            chunks_at_once: 64,
+            slots: Slots { at_once: 64, per_tenant: 8, per_batch: 3 },
             boot_id,
         }
     }
@@ -66,6 +63,12 @@ pub struct Route {
     pub consent: Consent,
     /// A suspended tenant's rows stay queued.
     pub suspended: bool,
+    /// Its share beside other tenants' at a provider that is at its limit.
+    pub weight: u32,
+    /// Messages per time over all providers; none where only theirs hold.
+    pub rate: Option<Rate>,
+    /// So many messages of a file refused in a row for one reason pause it; 0 never does.
+    pub pause_after_equal_refusals: u32,
     /// Provider ids by channel, in order of failover.
     pub channels: BTreeMap<ChannelKind, Vec<String>>,
     /// Senders the tenant may use, by channel.

@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::error::Error;
+use std::ops::RangeInclusive;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -15,13 +16,16 @@ use tokio_util::sync::CancellationToken;
 use super::chunk::ChunkTask;
 use super::error::DispatchError;
 use super::exits::{Exits, Providers};
+use super::lanes::Lanes;
 use super::live::LiveBatch;
-use super::provider::Provider;
+use super::provider::{Ground, Provider};
 use super::recover::recover;
 use super::settings::Settings;
+use super::slots::Busy;
+use super::traffic::Traffic;
 use crate::batch::BatchState;
 use crate::channel::{Channel, ProviderSettings};
-use crate::model::{BatchId, Lane, Realm};
+use crate::model::{BatchId, Lane, Realm, TenantId, Urgency};
 use crate::spool::Spool;
 use crate::store::{BatchRecord, ChunkRecord, Store, StoreError};
 use crate::telemetry::Metrics;
@@ -32,8 +36,11 @@ use crate::world::World;
 pub(super) struct Entry {
     pub(super) live: Arc<LiveBatch>,
     exits: Exits,
-    /// Chunks that have a task.
-    pub(super) active: BTreeSet<u32>,
+    pub(super) traffic: Arc<Traffic>,
+    /// How urgent each chunk is, where they differ.
+    urgencies: Vec<u8>,
+    /// Chunks that have a task, with their class.
+    pub(super) active: BTreeMap<u32, usize>,
     /// When its next idle chunk is due; `None` where that must be asked of the store.
     pub(super) next_due: Option<Timestamp>,
     /// Cancelled: no new attempt of the batch begins.
@@ -45,11 +52,19 @@ pub(super) struct Entry {
 }
 
 impl Entry {
-    fn new(live: Arc<LiveBatch>, exits: Exits, halt: CancellationToken) -> Entry {
+    fn new(
+        live: Arc<LiveBatch>,
+        exits: Exits,
+        traffic: Arc<Traffic>,
+        urgencies: Vec<u8>,
+        halt: CancellationToken,
+    ) -> Entry {
         let mut entry = Entry {
             live,
             exits,
-            active: BTreeSet::new(),
+            traffic,
+            urgencies,
+            active: BTreeMap::new(),
             next_due: None,
             halt,
             ordered: false,
@@ -64,7 +79,34 @@ impl Entry {
     /// Takes over what was asked of the batch.
     pub(super) fn heed(&mut self, record: &BatchRecord) {
         self.paused = record.control.paused;
+        if !self.paused {
+            self.traffic.go_on();
+        }
         self.reopened_at = record.control.reopened_at;
+    }
+
+    pub(super) fn is_paused(&self) -> bool {
+        self.paused
+    }
+
+    /// The batch is being paused: what is on the wire ends, and nothing else begins before that is stored.
+    pub(super) fn stop_for_pause(&mut self) {
+        self.paused = true;
+        self.halt.cancel();
+    }
+
+    /// The classes of what it may have to send, from the first to the last.
+    fn classes(&self) -> RangeInclusive<usize> {
+        let class = |number: u8| Urgency::from_u8(number).unwrap_or(Urgency::USUAL).class();
+        let usual = Urgency::USUAL.as_u8();
+        let (first, last) = self.live.record.facts.urgencies.unwrap_or((usual, usual));
+        class(first)..=class(last)
+    }
+
+    fn urgency(&self, chunk: u32) -> Urgency {
+        let of_batch = self.live.record.facts.urgencies.map(|(first, _)| first);
+        let own = self.urgencies.get(chunk as usize).copied().or(of_batch);
+        own.and_then(Urgency::from_u8).unwrap_or(Urgency::USUAL)
     }
 
     /// True where a chunk may begin; of a paused batch, too: its rows run out of time meanwhile.
@@ -82,21 +124,25 @@ pub(super) enum Ended {
 
 /// The station.
 pub struct Dispatch {
-    settings: Settings,
+    pub(super) settings: Settings,
     pub(super) store: Store,
     spool: Spool,
     pub(super) world: Arc<World>,
     pub(super) metrics: Arc<Metrics>,
-    providers: Providers,
+    pub(super) providers: Providers,
+    ground: Ground,
+    lanes: Lanes,
+    /// What tenants were told of their providers' troubles, and since when these last.
+    pub(super) told: BTreeMap<(TenantId, String), Timestamp>,
     pub(super) batches: BTreeMap<BatchId, Entry>,
     /// Of these no row is open, but they cannot be closed yet.
     lingering: BTreeSet<BatchId>,
     /// Lanes with batches, the one served longest ago first; each with its batches likewise.
-    rota: VecDeque<(Lane, VecDeque<BatchId>)>,
+    pub(super) rota: VecDeque<(Lane, VecDeque<BatchId>)>,
     pub(super) tasks: JoinSet<Ended>,
     ended: Vec<Result<Ended, JoinError>>,
     nudge: Arc<Notify>,
-    outbox: Arc<Notify>,
+    pub(super) outbox: Arc<Notify>,
     pub(super) stopping: CancellationToken,
     recovered: bool,
 }
@@ -117,12 +163,19 @@ impl Dispatch {
         nudge: Arc<Notify>,
         outbox: Arc<Notify>,
     ) -> Result<Dispatch, DispatchError> {
-        let mut built = BTreeMap::new();
+        let (mut built, lanes) = (BTreeMap::new(), Lanes::default());
+        let ground = Ground {
+            store: store.clone(),
+            world: Arc::clone(&world),
+            metrics: Arc::clone(&metrics),
+            tenants: Arc::clone(&lanes.rates),
+            nudge: Arc::clone(&nudge),
+        };
         for provider in providers {
             let id = provider.id.clone();
             let channel = Channel::new(provider, Arc::clone(&world))
                 .map_err(|source| DispatchError::Provider { provider: id.clone(), source })?;
-            built.insert(id, Arc::new(Provider::new(channel, Arc::clone(&world))));
+            built.insert(id, Arc::new(Provider::new(channel, &ground)));
         }
         Ok(Dispatch {
             settings,
@@ -131,6 +184,9 @@ impl Dispatch {
             world,
             metrics,
             providers: Arc::new(built),
+            ground,
+            lanes,
+            told: BTreeMap::new(),
             batches: BTreeMap::new(),
             lingering: BTreeSet::new(),
             rota: VecDeque::new(),
@@ -175,23 +231,41 @@ impl Dispatch {
     /// Opens a running batch, with what a crash left in it.
     pub(super) async fn open(&mut self, record: BatchRecord) -> Result<(), DispatchError> {
         let (id, lane) = (record.id, record.lane());
-        let exits = Exits::of(&record, &self.providers, &self.world);
+        let exits = Exits::of(&record, &self.providers, &self.ground);
         let (store, spool) = (self.store.clone(), self.spool.clone());
         let (boot, ways) = (self.settings.boot_id.clone(), exits.clone());
         let world = Arc::clone(&self.world);
-        let (live, unknown) =
-            blocking(move || recover((&store, &spool), record, &boot, &ways, &world)).await?;
+        let (live, unknown, urgencies) = blocking(move || {
+            let urgencies = urgencies(&store, &record)?;
+            let (live, unknown) = recover((&store, &spool), record, &boot, &ways, &world)?;
+            Ok::<_, DispatchError>((live, unknown, urgencies))
+        })
+        .await?;
         if unknown > 0 {
             tracing::warn!(tenant = %lane.0, batch = %id, rows = unknown,
                 "rows were on the wire when the process ended; their outcome is unknown");
         }
-        self.batches.insert(id, Entry::new(live, exits, self.stopping.child_token()));
+        let traffic = Arc::new(self.traffic(&lane, id));
+        let halt = self.stopping.child_token();
+        self.batches.insert(id, Entry::new(live, exits, traffic, urgencies, halt));
         match self.rota.iter_mut().find(|(of, _)| *of == lane) {
             Some((_, batches)) => batches.push_back(id),
             None => self.rota.push_front((lane, VecDeque::from([id]))),
         }
         self.count_open();
         Ok(())
+    }
+
+    fn traffic(&mut self, lane: &Lane, batch: BatchId) -> Traffic {
+        let route = self.settings.routes.of(&lane.0);
+        let number = self.lanes.number(lane, route.as_deref(), self.now());
+        let (weight, refusals_max) =
+            route.map_or((1, 0), |route| (route.weight, route.pause_after_equal_refusals));
+        Traffic::new((number, weight), batch.as_u64(), refusals_max)
+    }
+
+    fn now(&self) -> std::time::Instant {
+        self.world.clock.instant().into_std()
     }
 
     fn count_open(&self) {
@@ -261,9 +335,13 @@ impl Dispatch {
     fn start_chunks(&mut self) -> Result<bool, DispatchError> {
         let mut started = false;
         let mut idle_turns = 0;
-        while self.tasks.len() < self.settings.chunks_at_once && idle_turns < self.rota.len() {
+        let mut house = [0; Urgency::CLASSES];
+        for entry in self.batches.values() {
+            entry.active.values().for_each(|class| house[*class] += 1);
+        }
+        while idle_turns < self.rota.len() {
             let Some((lane, mut batches)) = self.rota.pop_front() else { break };
-            let found = self.start_one(&lane, &mut batches)?;
+            let found = self.start_one(&lane, &mut batches, &mut house)?;
             self.rota.push_back((lane, batches));
             idle_turns = if found { 0 } else { idle_turns + 1 };
             started |= found;
@@ -273,26 +351,31 @@ impl Dispatch {
 
     fn start_one(
         &mut self,
-        (tenant, _): &Lane,
+        lane: &Lane,
         batches: &mut VecDeque<BatchId>,
+        house: &mut [usize; Urgency::CLASSES],
     ) -> Result<bool, DispatchError> {
-        let busy: usize =
-            batches.iter().filter_map(|b| self.batches.get(b)).map(|e| e.active.len()).sum();
-        let Some(route) = self.settings.routes.of(tenant).filter(|route| !route.suspended) else {
+        let Some(route) = self.settings.routes.of(&lane.0).filter(|route| !route.suspended) else {
             return Ok(false);
         };
-        if busy >= self.settings.chunks_per_tenant {
-            return Ok(false);
+        let mut busy = Busy { house: *house, ..Busy::default() };
+        for entry in batches.iter().filter_map(|batch| self.batches.get(batch)) {
+            entry.active.values().for_each(|class| busy.lane[*class] += 1);
         }
         for _ in 0..batches.len() {
             let Some(batch) = batches.pop_front() else { break };
             batches.push_back(batch);
-            let Some(number) = self.due_chunk(batch)? else { continue };
+            let Some((number, class)) = self.due_chunk(batch, busy)? else { continue };
+            // The tenant's rate may have been read anew.
+            self.lanes.number(lane, Some(&route), self.now());
             let Some(entry) = self.batches.get_mut(&batch) else { continue };
-            entry.active.insert(number);
+            entry.active.insert(number, class);
             entry.next_due = None;
+            house[class] += 1;
+            entry.traffic.set_weight(route.weight);
             let task = ChunkTask {
                 live: Arc::clone(&entry.live),
+                traffic: Arc::clone(&entry.traffic),
                 number,
                 route,
                 exits: entry.exits.clone(),
@@ -304,6 +387,7 @@ impl Dispatch {
                 stopping: entry.halt.clone(),
                 paused: entry.paused,
                 reopened_at: entry.reopened_at,
+                nudge: Arc::clone(&self.nudge),
             };
             self.tasks.spawn(async move { Ended::Chunk(batch, number, task.run().await) });
             return Ok(true);
@@ -311,21 +395,52 @@ impl Dispatch {
         Ok(false)
     }
 
-    /// The next idle chunk of a batch, if it is due now. Reads from the store's page cache.
-    fn due_chunk(&mut self, batch: BatchId) -> Result<Option<u32>, DispatchError> {
+    /// The next idle chunk of a batch with its class, if it is due now and there is room for it: of those
+    /// that are due the most urgent. Reads from the store's page cache.
+    fn due_chunk(
+        &mut self,
+        batch: BatchId,
+        mut busy: Busy,
+    ) -> Result<Option<(u32, usize)>, DispatchError> {
         let now = self.world.clock.now();
         let Some(entry) = self.batches.get_mut(&batch) else { return Ok(None) };
+        busy.batch = entry.active.len();
+        let slots = &self.settings.slots;
+        let has_room = |class| slots.admit(class, &busy);
         if !entry.may_start()
-            || entry.active.len() >= self.settings.chunks_per_batch
+            || !entry.classes().any(has_room)
             || entry.next_due.is_some_and(|due| due > now)
         {
             return Ok(None);
         }
-        let timers = self.store.timers(batch, entry.active.len() + 1)?;
-        let next = timers.into_iter().find(|(_, number)| !entry.active.contains(number));
-        entry.next_due = Some(next.map_or(Timestamp::MAX, |(due, _)| due));
-        Ok(next.filter(|(due, _)| *due <= now).map(|(_, number)| number))
+        let looked_at = if entry.urgencies.is_empty() { 1 } else { CHUNKS_COMPARED };
+        let timers = self.store.timers(batch, entry.active.len() + looked_at)?;
+        let mut idle = timers.into_iter().filter(|(_, number)| !entry.active.contains_key(number));
+        let Some(first) = idle.next() else {
+            entry.next_due = Some(Timestamp::MAX);
+            return Ok(None);
+        };
+        entry.next_due = Some(first.0);
+        let due = [first].into_iter().chain(idle).take_while(|(due, _)| *due <= now);
+        let next = due
+            .map(|(_, number)| (entry.urgency(number), number))
+            .filter(|(urgency, _)| has_room(urgency.class()))
+            .min_by_key(|(urgency, _)| *urgency);
+        Ok(next.map(|(urgency, number)| (number, urgency.class())))
     }
+}
+
+/// How urgent each chunk of a batch is, where they differ.
+fn urgencies(store: &Store, record: &BatchRecord) -> Result<Vec<u8>, StoreError> {
+    let differ = record.facts.urgencies.is_some_and(|(first, last)| first != last);
+    let (mut all, mut from) = (Vec::new(), 0);
+    while differ {
+        let page = store.chunks(record.id, from, 500)?;
+        let Some(last) = page.last() else { break };
+        from = last.number + 1;
+        all.extend(page.iter().map(|chunk| chunk.urgency.unwrap_or(Urgency::USUAL.as_u8())));
+    }
+    Ok(all)
 }
 
 #[async_trait]
@@ -337,12 +452,14 @@ impl Worker for Dispatch {
     async fn work(&mut self) -> Result<Progress, Box<dyn Error + Send + Sync>> {
         let reaped = self.reap().await?;
         self.discover().await?;
+        let paused = self.pause_stuck().await?;
+        self.tell_of_troubles().await?;
         let heeded = self.heed().await?;
         for batch in self.lingering.clone() {
             self.close_if_done(batch).await?;
         }
         let started = self.start_chunks()?;
-        Ok(if reaped || heeded || started { Progress::Busy } else { Progress::Idle })
+        Ok(if reaped || paused || heeded || started { Progress::Busy } else { Progress::Idle })
     }
 
     async fn wait_for_work(&mut self) {
@@ -350,7 +467,7 @@ impl Worker for Dispatch {
         let next = self
             .batches
             .values()
-            .filter(|e| e.may_start() && e.active.len() < self.settings.chunks_per_batch)
+            .filter(|e| e.may_start() && e.active.len() < self.settings.slots.per_batch)
             .filter_map(|e| e.next_due)
             .min();
         let rest = if self.lingering.is_empty() { REST } else { LINGER };
@@ -385,6 +502,8 @@ impl Worker for Dispatch {
     }
 }
 
+/// Due chunks of one batch that are compared to find the most urgent.
+const CHUNKS_COMPARED: usize = 1024;
 /// Wake-ups are at least this far apart: what is due and cannot start, because its tenant is suspended
 /// or at a limit, must not keep a processor busy.
 const MOMENT: Duration = Duration::from_millis(50);

@@ -1,7 +1,7 @@
 //! What the rows of one batch share on their way out.
 
 use std::hash::{DefaultHasher, Hash, Hasher};
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::sync::{Mutex, PoisonError};
 
 use super::attempt::Outbound;
@@ -13,10 +13,10 @@ use crate::pacing::{Comer, Place};
 #[derive(Debug)]
 pub(super) struct Traffic {
     /// The batch's lane as a number; see `Lanes`.
-    pub(super) lane: u32,
+    lane: u32,
     /// The tenant's share beside others'.
-    pub(super) weight: u32,
-    pub(super) batch: u64,
+    weight: AtomicU32,
+    batch: u64,
     refusals: Mutex<EqualRefusals>,
     /// All its messages are refused for one and the same reason: nothing more of it is sent.
     is_stuck: AtomicBool,
@@ -26,14 +26,21 @@ impl Traffic {
     /// `refusals_max` equal ones in a row stop the batch; 0 never does.
     pub(super) fn new((lane, weight): (u32, u32), batch: u64, refusals_max: u32) -> Traffic {
         let refusals = Mutex::new(EqualRefusals::new(refusals_max));
+        let weight = AtomicU32::new(weight);
         Traffic { lane, weight, batch, refusals, is_stuck: AtomicBool::new(false) }
+    }
+
+    /// The configuration was read anew.
+    pub(super) fn set_weight(&self, weight: u32) {
+        self.weight.store(weight, Ordering::Relaxed);
     }
 
     /// A row that comes to a turnstile.
     pub(super) fn comer(&self, row: &Outbound) -> Comer {
         let mut hasher = DefaultHasher::new();
         (&row.message.sender, &row.message.to).hash(&mut hasher);
-        let Traffic { lane, weight, batch, .. } = *self;
+        let (lane, batch) = (self.lane, self.batch);
+        let weight = self.weight.load(Ordering::Relaxed);
         let place = Place { urgency: row.urgency, lane, weight, batch, cost: row.cost };
         Comer { place, pair: hasher.finish() }
     }

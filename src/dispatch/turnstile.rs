@@ -10,7 +10,8 @@ use std::task::{Context, Poll, Waker};
 use std::time::Instant;
 
 use crate::pacing::{
-    Comer, Coming, Decision, Effects, Entry, Gate, Later, Limit, Limits, Standing, TenantRates, Word,
+    Comer, Coming, Decision, Effects, Entry, Gate, Later, Limit, Limits, Standing, TenantRates,
+    Word,
 };
 use crate::world::World;
 

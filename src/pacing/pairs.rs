@@ -156,7 +156,8 @@ mod tests {
     fn who_is_refused_again_and_again_comes_ever_more_rarely() {
         let now = Instant::now();
         let mut pairs = Pairs::new(Duration::ZERO, 10);
-        let rests: Vec<u64> = (0..12).map(|_| pairs.refused(1, SECOND, now).rest.as_secs()).collect();
+        let rests: Vec<u64> =
+            (0..12).map(|_| pairs.refused(1, SECOND, now).rest.as_secs()).collect();
         assert_eq!(rests, [1, 4, 8, 16, 32, 64, 128, 256, 512, 600, 600, 600]);
         assert!(pairs.may_go(1, now).is_err());
         assert_eq!(pairs.may_go(2, now), Ok(()));

@@ -12,6 +12,7 @@ use super::open::listing;
 use super::orders::{OrderAct, OrderRecord};
 use super::records::{BatchRecord, ChunkRecord, RECORD_VERSION, decode, encode};
 use crate::batch::{BatchEvent, BatchState, Effect, Publication, Standing, Unfit, apply, decide};
+use crate::codes::ReasonCode;
 use crate::model::{BatchId, ControlOp};
 
 /// What somebody asks of some batches, so far as it was decided. Nothing of it is written yet.
@@ -20,6 +21,8 @@ pub struct Commands {
     /// Who asks, as the orders keep it.
     by: String,
     at: Timestamp,
+    /// Why this program itself asks.
+    because: Option<ReasonCode>,
     touched: BTreeMap<BatchId, Touched>,
 }
 
@@ -37,7 +40,12 @@ struct Touched {
 
 impl Commands {
     pub fn new(by: String, at: Timestamp) -> Commands {
-        Commands { by, at, touched: BTreeMap::new() }
+        Commands { by, at, because: None, touched: BTreeMap::new() }
+    }
+
+    /// What this program itself asks, and why.
+    pub fn because(code: ReasonCode, at: Timestamp) -> Commands {
+        Commands { because: Some(code), ..Commands::new("dropchute".to_owned(), at) }
     }
 
     /// Changes that the commit will hold.
@@ -98,7 +106,7 @@ impl Store {
         batch: BatchId,
         row: Option<u64>,
     ) -> Result<Result<Effect, Unfit>, StoreError> {
-        let Commands { by, at, touched } = commands;
+        let Commands { by, at, because, touched } = commands;
         let touched = match touched.entry(batch) {
             Entry::Occupied(known) => known.into_mut(),
             Entry::Vacant(place) => {
@@ -125,6 +133,7 @@ impl Store {
             Effect::RefuseHeld => touched.ends_as = Some(BatchState::Refused),
             Effect::Pause | Effect::Resume => {
                 touched.record.control.paused = effect == Effect::Pause;
+                touched.record.control.paused_for = because.filter(|_| effect == Effect::Pause);
                 touched.order(OrderAct::Look, None, by, *at);
             }
             Effect::Cancel => {
@@ -204,6 +213,7 @@ fn reopen(touched: &mut Touched, at: Timestamp) -> Result<(), StoreError> {
     record.control.cancelled = false;
     record.control.wholly_cancelled = false;
     record.control.paused = false;
+    record.control.paused_for = None;
     for late in LATE {
         let key = keys::publication(record.id, late);
         touched.ops.push(Op::Delete(Space::Publications, key));

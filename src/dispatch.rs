@@ -28,6 +28,6 @@ mod trial;
 mod turnstile;
 
 pub use error::DispatchError;
-pub use settings::{Route, RouteTemplate, Routes, Settings};
+pub use settings::{PausedProviders, Route, RouteTemplate, Routes, Settings};
 pub use station::Dispatch;
 pub use trial::{Rehearsal, TrialMessage, first_messages};

@@ -31,7 +31,7 @@ impl App {
                 _ = terminate.recv() => break None,
                 _ = interrupt.recv() => break None,
                 () = token.cancelled() => break None,
-                Some(ended) = self.tasks.join_next_with_id() => break Some(self.failure(ended)),
+                failure = self.ended() => break Some(failure),
                 _ = alive.tick() => self.prove_alive().await,
                 _ = hangup.recv() => self.take_new(reread()),
             }
@@ -50,6 +50,14 @@ impl App {
             // A second signal ends the grace at once: a crash is an ordinary way to stop.
             _ = terminate.recv() => Ok(()),
             _ = interrupt.recv() => Ok(()),
+        }
+    }
+
+    /// Waits until a task ends that nobody asked to: a fault, which ends the process. Cancel-safe.
+    pub async fn ended(&mut self) -> AppError {
+        match self.tasks.join_next_with_id().await {
+            Some(ended) => self.failure(ended),
+            None => std::future::pending().await,
         }
     }
 

@@ -8,8 +8,8 @@ use clap_complete::Shell;
 
 use super::outcome::{Failure, exit_with};
 use super::{
-    ban, batch, check, demo, manual, password, policy, preview, profile, serve, session, status,
-    store,
+    ban, batch, check, demo, halting, manual, password, policy, preview, profile, serve, session,
+    status, store,
 };
 use crate::model::ControlOp;
 use crate::transfer::AlgorithmPolicy;
@@ -60,6 +60,12 @@ enum Command {
     /// Look at batches of the running daemon, or steer them.
     #[command(subcommand)]
     Batch(BatchCommand),
+    /// Look at tenants, stop one, or let it go on.
+    #[command(subcommand)]
+    Tenant(TenantCommand),
+    /// Look at providers, pause one, or let it go on.
+    #[command(subcommand)]
+    Provider(ProviderCommand),
     /// Look at the sources that are banned, or on the way there, or let them in again.
     #[command(subcommand)]
     Ban(BanCommand),
@@ -121,6 +127,27 @@ enum BatchCommand {
 enum ProfileCommand {
     /// Propose a profile for files like this one, as TOML to paste. Needs no configuration.
     Learn(profile::LearnArgs),
+}
+
+#[derive(Debug, Subcommand)]
+enum TenantCommand {
+    /// List tenants, and which are suspended, since when, by whom and why.
+    List,
+    /// Refuse a tenant's new files and send nothing of it until it is resumed. Its messages wait, and run out
+    /// of time meanwhile.
+    Suspend(halting::OneTenant),
+    /// Take a suspended tenant's files and send its messages again.
+    Resume(halting::OneTenant),
+}
+
+#[derive(Debug, Subcommand)]
+enum ProviderCommand {
+    /// List providers, and which are paused, since when, by whom and why.
+    List,
+    /// Begin no attempt at a provider until it is resumed: messages take the channel's next one, or wait.
+    Pause(halting::OneProvider),
+    /// Go on with a provider that is paused.
+    Resume(halting::OneProvider),
 }
 
 #[derive(Debug, Subcommand)]
@@ -189,6 +216,8 @@ pub fn run() -> ExitCode {
         Command::HashPassword => password::hash_password(),
         Command::Status => status::status(&global),
         Command::Batch(command) => batch_command(&global, command),
+        Command::Tenant(command) => tenant_command(&global, &command),
+        Command::Provider(command) => provider_command(&global, &command),
         Command::Ban(BanCommand::List) => ban::list(&global),
         Command::Ban(BanCommand::Remove { address }) => ban::remove(&global, &address),
         Command::Session(SessionCommand::List(whose)) => session::list(&global, &whose),
@@ -215,6 +244,22 @@ fn batch_command(global: &Global, command: BatchCommand) -> Result<(), Failure> 
         BatchCommand::Approve(act) => batch::act(global, ControlOp::Approve, &act),
         BatchCommand::Resend(act) => batch::act(global, ControlOp::Resend, &act),
         BatchCommand::ResendReport(act) => batch::act(global, ControlOp::ResendReport, &act),
+    }
+}
+
+fn tenant_command(global: &Global, command: &TenantCommand) -> Result<(), Failure> {
+    match command {
+        TenantCommand::List => halting::tenants(global),
+        TenantCommand::Suspend(one) => halting::tenant(global, "suspend", one),
+        TenantCommand::Resume(one) => halting::tenant(global, "resume", one),
+    }
+}
+
+fn provider_command(global: &Global, command: &ProviderCommand) -> Result<(), Failure> {
+    match command {
+        ProviderCommand::List => halting::providers(global),
+        ProviderCommand::Pause(one) => halting::provider(global, "pause", one),
+        ProviderCommand::Resume(one) => halting::provider(global, "resume", one),
     }
 }
 

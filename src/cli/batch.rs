@@ -112,8 +112,8 @@ pub(super) fn act(global: &Global, op: ControlOp, act: &Act) -> Result<(), Failu
     print(format_args!("{op} {file} (batch {batch}): {so}"))
 }
 
-/// Who asks, for the log and for `batch show`: the user behind sudo, else the one who is logged in.
-fn user() -> String {
+/// Who asks, for the log and what shows who did it: the user behind sudo, else the one who is logged in.
+pub(super) fn user() -> String {
     #[allow(clippy::disallowed_methods, reason = "the one place that asks who sits there")]
     let named = |name| std::env::var(name).ok().filter(|user: &String| !user.is_empty());
     ["SUDO_USER", "USER", "LOGNAME"]

@@ -101,6 +101,9 @@ impl Sending {
         let mut counted = false;
         let mut rest: Option<(Timestamp, ReasonCode)> = None;
         for provider in std::mem::take(&mut row.providers) {
+            if provider.is_paused() {
+                continue;
+            }
             let (attempt, is_probe) = match self.attempt(&mut row, &provider).await? {
                 Tried::Answered { attempt, is_probe } => (attempt, is_probe),
                 Tried::Later(later) => {
@@ -146,7 +149,8 @@ impl Sending {
         }
         Ok(match refusal {
             Some(refusal) => Some(self.wait(&row, refusal, counted, rest)),
-            // Every provider rests: the row is as it was, and due when one of them wakes.
+            // Every provider rests: the row is as it was, and due when one of them wakes. Where all are
+            // paused it is due at once, and waits as rows of a paused batch do.
             None => rest.map(|(until, code)| {
                 let mut outcome = blank(&row, Status::Deferred);
                 outcome.code = row.waits_for(Some(code));
@@ -183,7 +187,8 @@ impl Sending {
             Err(Later { why: Limit::Turn, .. }) => return Ok(Tried::Stopped),
             Err(later) => return Ok(Tried::Later(later)),
         };
-        if self.world.clock.now() >= row.allowed_until || self.traffic.is_stuck() {
+        let is_late = self.world.clock.now() >= row.allowed_until;
+        if is_late || provider.is_paused() || self.traffic.is_stuck() {
             ready.release();
             return Ok(Tried::Stopped);
         }

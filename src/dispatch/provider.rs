@@ -8,6 +8,7 @@ use tokio::sync::Notify;
 
 use super::error::DispatchError;
 use super::ramps::{Ramps, Share};
+use super::settings::PausedProviders;
 use super::turnstile::{self, SharedRates, Turnstile};
 use crate::channel::{Channel, OnUnknown, ProviderSettings};
 use crate::codes::ReasonCode;
@@ -35,6 +36,7 @@ pub(super) struct Provider {
     turnstile: Arc<Turnstile>,
     ramps: Option<Arc<Ramps>>,
     trouble: Mutex<Option<Trouble>>,
+    paused: PausedProviders,
     ground: Ground,
 }
 
@@ -60,7 +62,7 @@ impl Pass {
 }
 
 impl Provider {
-    pub(super) fn new(channel: Channel, ground: &Ground) -> Provider {
+    pub(super) fn new(channel: Channel, paused: PausedProviders, ground: &Ground) -> Provider {
         let settings = channel.settings();
         let limits = Limits {
             rate: settings.rate,
@@ -74,7 +76,8 @@ impl Provider {
             Arc::new(Ramps::new(&settings.id, warm_up, store, world))
         });
         let turnstile = Arc::new(Turnstile::new(&limits, tenants, world));
-        Provider { channel, turnstile, ramps, trouble: Mutex::default(), ground: ground.clone() }
+        let (trouble, ground) = (Mutex::default(), ground.clone());
+        Provider { channel, turnstile, ramps, trouble, paused, ground }
     }
 
     pub(super) fn settings(&self) -> &ProviderSettings {
@@ -144,6 +147,11 @@ impl Provider {
             attempt.outcome = Outcome::Throttled(UntilHint(Some(rest)));
         }
         self.tell(effects, attempt);
+    }
+
+    /// True where the operator has paused it: rows wait, or take the channel's next provider.
+    pub(super) fn is_paused(&self) -> bool {
+        self.paused.holds(self.id())
     }
 
     fn tell(&self, effects: Effects, attempt: &Attempt) {

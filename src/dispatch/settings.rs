@@ -1,11 +1,10 @@
 //! What dispatch needs to know of tenants; the configuration makes it.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, PoisonError, RwLock};
 
 use jiff::tz::TimeZone;
 
-use super::slots::Slots;
 use crate::model::{ChannelKind, TenantId};
 use crate::pacing::Rate;
 use crate::policy::Consent;
@@ -15,21 +14,31 @@ use crate::render::Template;
 #[derive(Debug, Clone)]
 pub struct Settings {
     pub routes: Routes,
+    pub paused: PausedProviders,
     /// Rows recorded as claimed at once.
     pub window_rows: usize,
-    pub(super) slots: Slots,
     /// Tells this boot of the machine from any other.
     pub boot_id: String,
 }
 
 impl Settings {
     pub fn new(routes: Routes, boot_id: String) -> Settings {
-        Settings {
-            routes,
-            window_rows: 256,
-            slots: Slots { at_once: 64, per_tenant: 8, per_batch: 3 },
-            boot_id,
-        }
+        Settings { routes, paused: PausedProviders::default(), window_rows: 256, boot_id }
+    }
+}
+
+/// The providers that the operator has paused: nothing new is handed to them. What is on the wire ends.
+#[derive(Debug, Clone, Default)]
+pub struct PausedProviders(Arc<RwLock<BTreeSet<String>>>);
+
+impl PausedProviders {
+    /// From this call on no attempt begins at any of these; the others go on.
+    pub fn replace(&self, ids: BTreeSet<String>) {
+        *self.0.write().unwrap_or_else(PoisonError::into_inner) = ids;
+    }
+
+    pub(super) fn holds(&self, id: &str) -> bool {
+        self.0.read().unwrap_or_else(PoisonError::into_inner).contains(id)
     }
 }
 
@@ -61,7 +70,7 @@ impl Routes {
 pub struct Route {
     pub timezone: TimeZone,
     pub consent: Consent,
-    /// A suspended tenant's rows stay queued.
+    /// A suspended tenant's rows stay queued, and run out of time meanwhile.
     pub suspended: bool,
     /// Its share beside other tenants' at a provider that is at its limit.
     pub weight: u32,

@@ -10,6 +10,8 @@ pub(super) struct Slots {
     pub(super) per_batch: usize,
 }
 
+pub(super) const SLOTS: Slots = Slots { at_once: 64, per_tenant: 8, per_batch: 3 };
+
 /// What is under way already.
 #[derive(Debug, Clone, Copy, Default)]
 pub(super) struct Busy {
@@ -44,7 +46,6 @@ impl Slots {
 mod tests {
     use super::*;
 
-    const SLOTS: Slots = Slots { at_once: 64, per_tenant: 8, per_batch: 3 };
     const URGENT: usize = 0;
 
     #[test]

@@ -21,7 +21,7 @@ use super::live::LiveBatch;
 use super::provider::{Ground, Provider};
 use super::recover::recover;
 use super::settings::Settings;
-use super::slots::Busy;
+use super::slots::{Busy, SLOTS};
 use super::traffic::Traffic;
 use crate::batch::BatchState;
 use crate::channel::{Channel, ProviderSettings};
@@ -48,6 +48,8 @@ pub(super) struct Entry {
     /// An order is being followed: nothing else happens to the batch meanwhile.
     pub(super) ordered: bool,
     paused: bool,
+    /// Its tenant is suspended.
+    suspended: bool,
     reopened_at: Option<Timestamp>,
 }
 
@@ -69,6 +71,7 @@ impl Entry {
             halt,
             ordered: false,
             paused: false,
+            suspended: false,
             reopened_at: None,
         };
         let live = Arc::clone(&entry.live);
@@ -109,6 +112,19 @@ impl Entry {
         own.and_then(Urgency::from_u8).unwrap_or(Urgency::USUAL)
     }
 
+    /// Takes over whether its tenant is suspended. Tasks that began before end at once; from then on the
+    /// batch is looked at as a paused one.
+    fn suspend(&mut self, suspended: bool, stopping: &CancellationToken) {
+        if suspended && !self.suspended {
+            self.halt.cancel();
+        }
+        self.suspended = suspended;
+        if self.halt.is_cancelled() && self.active.is_empty() && !self.ordered {
+            self.halt = stopping.child_token();
+            self.next_due = None;
+        }
+    }
+
     /// True where a chunk may begin; of a paused batch, too: its rows run out of time meanwhile.
     fn may_start(&self) -> bool {
         !self.ordered && !self.halt.is_cancelled()
@@ -137,6 +153,8 @@ pub struct Dispatch {
     pub(super) batches: BTreeMap<BatchId, Entry>,
     /// Of these no row is open, but they cannot be closed yet.
     lingering: BTreeSet<BatchId>,
+    /// Lanes of tenants that are suspended, or were a moment ago.
+    suspended: BTreeSet<Lane>,
     /// Lanes with batches, the one served longest ago first; each with its batches likewise.
     pub(super) rota: VecDeque<(Lane, VecDeque<BatchId>)>,
     pub(super) tasks: JoinSet<Ended>,
@@ -175,7 +193,8 @@ impl Dispatch {
             let id = provider.id.clone();
             let channel = Channel::new(provider, Arc::clone(&world))
                 .map_err(|source| DispatchError::Provider { provider: id.clone(), source })?;
-            built.insert(id, Arc::new(Provider::new(channel, &ground)));
+            let paused = settings.paused.clone();
+            built.insert(id, Arc::new(Provider::new(channel, paused, &ground)));
         }
         Ok(Dispatch {
             settings,
@@ -189,6 +208,7 @@ impl Dispatch {
             told: BTreeMap::new(),
             batches: BTreeMap::new(),
             lingering: BTreeSet::new(),
+            suspended: BTreeSet::new(),
             rota: VecDeque::new(),
             tasks: JoinSet::new(),
             ended: Vec::new(),
@@ -349,15 +369,34 @@ impl Dispatch {
         Ok(started)
     }
 
+    /// Sees which tenants are suspended, before anything of theirs begins.
+    fn heed_suspensions(&mut self) {
+        for (lane, batches) in &self.rota {
+            let suspended = self.settings.routes.of(&lane.0).is_some_and(|route| route.suspended);
+            if !suspended && !self.suspended.contains(lane) {
+                continue;
+            }
+            let mut is_still = true;
+            for batch in batches {
+                if let Some(entry) = self.batches.get_mut(batch) {
+                    entry.suspend(suspended, &self.stopping);
+                    is_still &= !entry.halt.is_cancelled();
+                }
+            }
+            match suspended || !is_still {
+                true => self.suspended.insert(lane.clone()),
+                false => self.suspended.remove(lane),
+            };
+        }
+    }
+
     fn start_one(
         &mut self,
         lane: &Lane,
         batches: &mut VecDeque<BatchId>,
         house: &mut [usize; Urgency::CLASSES],
     ) -> Result<bool, DispatchError> {
-        let Some(route) = self.settings.routes.of(&lane.0).filter(|route| !route.suspended) else {
-            return Ok(false);
-        };
+        let Some(route) = self.settings.routes.of(&lane.0) else { return Ok(false) };
         let mut busy = Busy { house: *house, ..Busy::default() };
         for entry in batches.iter().filter_map(|batch| self.batches.get(batch)) {
             entry.active.values().for_each(|class| busy.lane[*class] += 1);
@@ -385,7 +424,7 @@ impl Dispatch {
                 window_rows: self.settings.window_rows,
                 boot_id: self.settings.boot_id.clone(),
                 stopping: entry.halt.clone(),
-                paused: entry.paused,
+                paused: entry.paused || entry.suspended,
                 reopened_at: entry.reopened_at,
                 nudge: Arc::clone(&self.nudge),
             };
@@ -405,8 +444,7 @@ impl Dispatch {
         let now = self.world.clock.now();
         let Some(entry) = self.batches.get_mut(&batch) else { return Ok(None) };
         busy.batch = entry.active.len();
-        let slots = &self.settings.slots;
-        let has_room = |class| slots.admit(class, &busy);
+        let has_room = |class| SLOTS.admit(class, &busy);
         if !entry.may_start()
             || !entry.classes().any(has_room)
             || entry.next_due.is_some_and(|due| due > now)
@@ -455,6 +493,7 @@ impl Worker for Dispatch {
         let paused = self.pause_stuck().await?;
         self.tell_of_troubles().await?;
         let heeded = self.heed().await?;
+        self.heed_suspensions();
         for batch in self.lingering.clone() {
             self.close_if_done(batch).await?;
         }
@@ -467,7 +506,7 @@ impl Worker for Dispatch {
         let next = self
             .batches
             .values()
-            .filter(|e| e.may_start() && e.active.len() < self.settings.slots.per_batch)
+            .filter(|e| e.may_start() && e.active.len() < SLOTS.per_batch)
             .filter_map(|e| e.next_due)
             .min();
         let rest = if self.lingering.is_empty() { REST } else { LINGER };
@@ -504,8 +543,8 @@ impl Worker for Dispatch {
 
 /// Due chunks of one batch that are compared to find the most urgent.
 const CHUNKS_COMPARED: usize = 1024;
-/// Wake-ups are at least this far apart: what is due and cannot start, because its tenant is suspended
-/// or at a limit, must not keep a processor busy.
+/// Wake-ups are at least this far apart: what is due and cannot start, because its tenant is at
+/// a limit, must not keep a processor busy.
 const MOMENT: Duration = Duration::from_millis(50);
 /// How soon a batch is looked at again that cannot be closed yet.
 const LINGER: Duration = Duration::from_secs(1);

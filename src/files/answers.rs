@@ -5,6 +5,7 @@
 
 use std::fs::{File, Permissions};
 use std::io::{self, BufWriter, ErrorKind, Read, Write};
+use std::os::fd::AsFd;
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 
@@ -12,6 +13,7 @@ use jiff::civil::Date;
 use rustix::fs::OFlags;
 
 use super::{RelPath, Root};
+use crate::faults::{self, FileAct, WatchedFile};
 use crate::model::{BatchId, FileState, TenantId};
 
 /// Answers are read by the tenant's accounts through us, and by the operator's group.
@@ -67,15 +69,15 @@ impl AnswerTree {
         let hidden = folder.join(hidden(name).as_bytes());
         let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::TRUNC;
         let file = self.root.open_file(&hidden, flags, ANSWER_MODE)?;
-        let mut out = BufWriter::with_capacity(BUFFER_BYTES, file);
+        let mut out = BufWriter::with_capacity(BUFFER_BYTES, WatchedFile(file));
         if let Err(error) = fill(&mut out) {
             // The cause counts; what a failed removal leaves is written anew the next time.
             let _left = self.root.remove_file(&hidden);
             return Err(error);
         }
-        let file = out.into_inner().map_err(io::IntoInnerError::into_error)?;
+        let WatchedFile(file) = out.into_inner().map_err(io::IntoInnerError::into_error)?;
         if durable {
-            file.sync_all()?;
+            sync_all(&file)?;
         }
         self.root.rename(&hidden, &self.root, &folder.join(name.as_bytes()), true)?;
         if durable {
@@ -122,7 +124,7 @@ impl AnswerTree {
         match file.set_permissions(Permissions::from_mode(ARCHIVED_MODE)) {
             // A file that came another road may belong to another user: it keeps its mode.
             Err(error) if error.kind() != ErrorKind::PermissionDenied => return Err(error),
-            _ => file.sync_all()?,
+            _ => sync_all(&file)?,
         }
         let folder = dated(archive_of(state), date);
         self.root.create_folders(&folder)?;
@@ -187,6 +189,11 @@ impl AnswerTree {
         }
         Err(io::Error::new(ErrorKind::AlreadyExists, "too many answers of one name in the archive"))
     }
+}
+
+fn sync_all(file: &File) -> io::Result<()> {
+    faults::before(FileAct::Sync(file.as_fd()))?;
+    file.sync_all()
 }
 
 /// The name an answer has while it is written; collectors pass over dot-names.

@@ -5,11 +5,13 @@
 
 use std::fs::{File, OpenOptions};
 use std::io::{self, Read, Seek, SeekFrom};
+use std::os::fd::AsFd;
 use std::os::unix::fs::{FileExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, PoisonError};
 
 use super::bytes::Undecodable;
+use crate::faults::{self, FileAct};
 
 /// Why bulk data could not be written or read.
 #[derive(Debug, thiserror::Error)]
@@ -63,26 +65,18 @@ pub struct LogWriter {
 impl LogWriter {
     /// A new, empty file; one that stands there from an earlier, unfinished try is emptied.
     pub fn create(path: &Path) -> Result<LogWriter, SpoolError> {
-        let file = OpenOptions::new()
-            .write(true)
-            .create(true)
-            .truncate(true)
-            .mode(0o640)
-            .open(path)
+        let file = open(OpenOptions::new().write(true).create(true).truncate(true), path)
             .map_err(SpoolError::io("create", path))?;
         Ok(LogWriter::of(path, file, 0))
     }
 
     /// Continues a file behind its last good record; a torn tail is cut off.
     pub fn resume(path: &Path, good_end: u64) -> Result<LogWriter, SpoolError> {
-        let file = OpenOptions::new()
-            .write(true)
-            .create(true)
-            .truncate(false)
-            .mode(0o640)
-            .open(path)
+        let file = open(OpenOptions::new().write(true).create(true).truncate(false), path)
             .map_err(SpoolError::io("open", path))?;
-        file.set_len(good_end).map_err(SpoolError::io("truncate", path))?;
+        faults::before(FileAct::Write(file.as_fd()))
+            .and_then(|()| file.set_len(good_end))
+            .map_err(SpoolError::io("truncate", path))?;
         Ok(LogWriter::of(path, file, good_end))
     }
 
@@ -106,7 +100,8 @@ impl LogWriter {
         record.extend_from_slice(body);
         let mut end = self.end.lock().unwrap_or_else(PoisonError::into_inner);
         let offset = end.ok_or_else(|| SpoolError::Broken { path: self.path.clone() })?;
-        if let Err(source) = self.file.write_all_at(&record, offset) {
+        let allowed = faults::before(FileAct::Write(self.file.as_fd()));
+        if let Err(source) = allowed.and_then(|()| self.file.write_all_at(&record, offset)) {
             *end = None;
             return Err(SpoolError::Io { act: "write", path: self.path.clone(), source });
         }
@@ -124,7 +119,8 @@ impl LogWriter {
             return Ok(());
         }
         let end = self.len().ok_or_else(broken)?;
-        if let Err(source) = self.file.sync_data() {
+        let allowed = faults::before(FileAct::Sync(self.file.as_fd()));
+        if let Err(source) = allowed.and_then(|()| self.file.sync_data()) {
             *synced = None;
             *self.end.lock().unwrap_or_else(PoisonError::into_inner) = None;
             return Err(SpoolError::Io { act: "sync", path: self.path.clone(), source });
@@ -150,7 +146,8 @@ pub struct LogReader {
 
 impl LogReader {
     pub fn open(path: &Path) -> Result<LogReader, SpoolError> {
-        let file = File::open(path).map_err(SpoolError::io("open", path))?;
+        let file =
+            open(OpenOptions::new().read(true), path).map_err(SpoolError::io("open", path))?;
         let len = file.metadata().map_err(SpoolError::io("stat", path))?.len();
         let file = io::BufReader::with_capacity(256 * 1024, file);
         Ok(LogReader { path: path.to_owned(), file, offset: 0, len })
@@ -211,16 +208,29 @@ fn read_head(head: &[u8; HEAD_BYTES]) -> (u32, u32, u8) {
     (word(0), word(4), head[8])
 }
 
+/// Opens a file as the options say, or makes it.
+pub(super) fn open(options: &mut OpenOptions, path: &Path) -> io::Result<File> {
+    faults::before(FileAct::Open(path.into()))?;
+    options.mode(0o640).open(path)
+}
+
+fn sync_all(file: &File) -> io::Result<()> {
+    faults::before(FileAct::Sync(file.as_fd()))?;
+    file.sync_all()
+}
+
 /// Makes a folder's names survive a power cut.
 pub(super) fn sync_folder(path: &Path) -> Result<(), SpoolError> {
-    File::open(path).and_then(|f| f.sync_all()).map_err(SpoolError::io("sync", path))
+    File::open(path).and_then(|f| sync_all(&f)).map_err(SpoolError::io("sync", path))
 }
 
 /// A file written under a temporary name gets its own, durably: sync, rename, sync of the folder.
 #[allow(clippy::disallowed_methods, reason = "the folder is synced behind the rename")]
 pub(super) fn put_in_place(file: &File, temporary: &Path, path: &Path) -> Result<(), SpoolError> {
-    file.sync_all().map_err(SpoolError::io("sync", temporary))?;
-    std::fs::rename(temporary, path).map_err(SpoolError::io("rename", path))?;
+    sync_all(file).map_err(SpoolError::io("sync", temporary))?;
+    faults::before(FileAct::Rename(temporary.into(), path.into()))
+        .and_then(|()| std::fs::rename(temporary, path))
+        .map_err(SpoolError::io("rename", path))?;
     sync_folder(path.parent().expect("spool files stand in a folder"))
 }
 

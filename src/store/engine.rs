@@ -54,11 +54,13 @@ pub(super) enum Space {
     Orders,
     Campaigns,
     Open,
+    Halts,
+    Settlements,
     Ramps,
 }
 
 impl Space {
-    pub(super) const ALL: [Space; 22] = [
+    pub(super) const ALL: [Space; 24] = [
         Space::Meta,
         Space::Batches,
         Space::Chunks,
@@ -80,6 +82,8 @@ impl Space {
         Space::Orders,
         Space::Campaigns,
         Space::Open,
+        Space::Halts,
+        Space::Settlements,
         Space::Ramps,
     ];
 
@@ -106,6 +110,8 @@ impl Space {
             Space::Orders => "orders",
             Space::Campaigns => "campaigns",
             Space::Open => "open",
+            Space::Halts => "halts",
+            Space::Settlements => "settlements",
             Space::Ramps => "ramps",
         }
     }

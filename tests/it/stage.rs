@@ -119,7 +119,11 @@ impl Stage {
             let subscriber = tracing_subscriber::registry().with(recorder);
             let _guard = tracing::subscriber::set_default(subscriber);
             let store = Store::simulated(&self.disk).unwrap();
-            let options = Options { watch: false, rescan: Duration::from_secs(15) };
+            let options = Options {
+                watch: false,
+                rescan: Duration::from_secs(15),
+                boot_id: Some("one".to_owned()),
+            };
             // A store that fails this early is a crash, too; the life then finds it dead.
             let app = App::start_on(store.clone(), config, Arc::clone(&world), options).await;
             play(Life { stage: self, store, world, proof: Proof::Close, app: app.unwrap() }).await

@@ -7,6 +7,7 @@
 
 mod bans;
 mod commands;
+mod disk;
 mod drive;
 mod error;
 mod halts;

@@ -14,6 +14,7 @@ mod heed;
 mod lanes;
 mod live;
 mod message;
+mod opening;
 mod order;
 mod provider;
 mod question;

@@ -39,6 +39,7 @@ pub mod report;
 
 // ground: contracts, time, words
 pub mod codes;
+pub mod disk;
 pub mod faults;
 pub mod model;
 pub mod telemetry;

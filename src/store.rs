@@ -55,6 +55,7 @@ use std::sync::Arc;
 
 use engine::{Engine, Expect, Op};
 
+use crate::disk::Disk;
 use crate::world::World;
 
 /// The handle that all stations share; cheap to clone.
@@ -62,6 +63,7 @@ use crate::world::World;
 pub struct Store {
     engine: Arc<dyn Engine>,
     observer: Option<Observer>,
+    disk: Disk,
 }
 
 /// Told how many seconds each durable commit took.
@@ -86,7 +88,7 @@ impl Store {
     }
 
     fn of(engine: Arc<dyn Engine>) -> Result<Store, StoreError> {
-        let store = Store { engine, observer: None };
+        let store = Store { engine, observer: None, disk: Disk::boundless() };
         store.check_version()?;
         Ok(store)
     }
@@ -101,8 +103,17 @@ impl Store {
         self
     }
 
+    /// The same store, which begins no commit for which this disk may have no room: sled, out of room in
+    /// the middle of one, would have to be opened anew.
+    pub fn on_disk(self, disk: Disk) -> Store {
+        Store { disk, ..self }
+    }
+
     /// Every change goes through here.
     fn commit(&self, ops: Vec<Op>, expected: Vec<Expect>) -> Result<(), StoreError> {
+        if !self.disk.has_room_for_commit() {
+            return Err(StoreError::Full);
+        }
         let Some(Observer(observe, world)) = &self.observer else {
             return self.engine.commit(ops, expected);
         };

@@ -10,11 +10,15 @@ FILES=()
 UPLOADS=()
 
 # crash_config [TOP_KEYS [MORE]]: an instance in $DATA whose rows go to smtp-sink, to nginx, to a folder and to
-# nobody; by DISK_RESERVE, "0%" unless said, no disk is too full for it.
+# nobody; by DISK_RESERVE, "0%" unless said, no disk is too full for it. Where there is FTP_PORT, `erp` may use it with
+# PASSWORD.
 crash_config() {
     DATA=${DATA:-$WORK/data}
-    local ftp=
-    [ -z "${FTP_PORT:-}" ] || ftp="\"127.0.0.1:$FTP_PORT\""
+    local ftp= login='protocols = ["sftp"]'
+    if [ -n "${FTP_PORT:-}" ]; then
+        ftp="\"127.0.0.1:$FTP_PORT\""
+        login="password_hash = \"$(hash_of "$PASSWORD")\""$'\n''protocols = ["sftp", "ftp"]'
+    fi
     [ -e "$WORK/id_ed25519" ] || ssh-keygen -q -t ed25519 -N '' -f "$WORK/id_ed25519"
     cat >"$WORK/dropchute.toml" <<CONF
 format = 1
@@ -59,7 +63,7 @@ concurrency = $FOLDER_CONCURRENCY
 kind = "simulator"
 [tenant.acme.account.erp]
 ssh_keys = ["$(cut -d' ' -f1,2 "$WORK/id_ed25519.pub")"]
-protocols = ["sftp"]
+$login
 [tenant.acme.sender]
 email = ["Acme <news@acme.example>"]
 sms = ["ACME"]
@@ -84,7 +88,7 @@ file() {
         n = split(channels, channel, " ")
         print "row_id,channel,email,phone,telegram_chat_id,subject,text"
         for (row = 1; row <= rows; row++)
-            print name "-" row "," channel[row % n + 1] ",r" row "@one.example,+4915112345678," row ",Hi,Text of row " row
+            print name "-" row "," channel[row % n + 1] ",r" row "@one.example,+4915112345678," 5000 + row % 1000 ",Hi,Text of row " row
     }' >"$WORK/in/$name"
     FILES+=("$name")
 }

@@ -132,7 +132,7 @@ while ((cut < CUTS)); do
     wait_until_up
     wait_for_clients
     eventually 300 "$kind: all files are answered" all_answered
-    dropchute status | grep -q '^ready *yes' || fail "$kind: not ready: $(dropchute status)"
+    grep -q '^ready *yes' "$WORK/status" || fail "$kind: not ready: $(cat "$WORK/status")"
     collect
     stop_serve 5000
     unmount_disk

@@ -14,7 +14,7 @@ use percent_encoding::percent_decode_str;
 use serde_json::{Value, json};
 
 use super::halting::{self, HaltCommand};
-use crate::model::ControlOp;
+use crate::batch::BatchOp;
 use crate::worker::blocking;
 
 const OPENMETRICS: HeaderValue =
@@ -89,7 +89,7 @@ pub struct BatchQuery {
 pub struct BatchCommand {
     /// Its id, as it was given.
     pub batch: String,
-    pub op: ControlOp,
+    pub op: BatchOp,
     /// Why, for the log; empty where none is given.
     pub reason: String,
     /// The user of the machine who asks; empty where none is given.
@@ -255,14 +255,14 @@ async fn batch(State(views): State<Views>, Path(id): Path<String>) -> Response {
     }
 }
 
-/// `pause`, `resume`, `cancel`, `approve`, `resend`, `resend_report`; the query may give a `reason`, and
+/// `pause`, `resume`, `cancel`, `approve`, `resend`, `resend_report`, `retry`; the query may give a `reason`, and
 /// `by` whom.
 async fn command(
     State(views): State<Views>,
     Path((batch, op)): Path<(String, String)>,
     RawQuery(query): RawQuery,
 ) -> Response {
-    let Some(op) = ControlOp::from_text(&op) else {
+    let Some(op) = BatchOp::from_text(&op) else {
         return problem(StatusCode::NOT_FOUND, "no such operation");
     };
     let asked = match Asker::parse(&query.unwrap_or_default()) {

@@ -15,6 +15,7 @@ use tokio_util::sync::CancellationToken;
 use super::{
     Admin, AdminError, ClientError, CommandAnswer, HaltTarget, Settings, Views, ask, tell,
 };
+use crate::batch::BatchOp;
 use crate::model::ControlOp;
 
 struct Running {
@@ -53,7 +54,9 @@ fn views(ready: Arc<AtomicBool>) -> Views {
             _ => CommandAnswer::Refused("there is no such thing".to_owned()),
         }),
         command: Arc::new(|asked| match (asked.batch.as_str(), asked.op) {
-            ("b1", ControlOp::Pause) => CommandAnswer::Done(json!({ "reason": asked.reason })),
+            ("b1", BatchOp::Control(ControlOp::Pause)) => {
+                CommandAnswer::Done(json!({ "reason": asked.reason }))
+            }
             ("b1", _) => CommandAnswer::Refused("a.csv has nothing left to send".to_owned()),
             _ => CommandAnswer::Unknown,
         }),

@@ -10,6 +10,7 @@ use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
 use super::commands::Controls;
+use super::disk::DiskKeeper;
 use super::drive::drive;
 use super::error::AppError;
 use super::halts::Halting;
@@ -17,6 +18,7 @@ use super::views::Sights;
 use super::wiring;
 use crate::admin::{self, Admin};
 use crate::config::{Config, restart_needed};
+use crate::disk::Disk;
 use crate::dispatch::{self, Dispatch, PausedProviders, Rehearsal, Routes};
 use crate::files::{Journal, JournalEntry, TenantTree};
 use crate::intake::{self, Doorbell, Intake, Nudges, Tenants};
@@ -87,6 +89,7 @@ impl std::fmt::Debug for App {
 
 /// What everything stands on.
 struct Ground {
+    disk: Disk,
     store: Store,
     spool: Spool,
     world: Arc<World>,
@@ -96,15 +99,16 @@ struct Ground {
 impl Ground {
     async fn lay(config: &Config, store: Store, world: Arc<World>) -> Result<Ground, AppError> {
         prepare_folders(config)?;
+        let disk = disk_of(config);
         let data_dir = config.data_dir.clone();
         let spool = blocking(move || Spool::open(&data_dir)).await?;
         let spool = spool.with_reserve(config.disk_reserve);
         let metrics = Arc::new(Metrics::new(env!("CARGO_PKG_VERSION")));
-        let store = store.observed(Arc::clone(&world), {
+        let store = store.on_disk(disk.clone()).observed(Arc::clone(&world), {
             let metrics = Arc::clone(&metrics);
             move |seconds| metrics.commit_seconds.observe(seconds)
         });
-        Ok(Ground { store, spool, world, metrics })
+        Ok(Ground { disk, store, spool, world, metrics })
     }
 }
 
@@ -116,7 +120,7 @@ const DOORS: usize = 0;
 const INTAKE: usize = 1;
 const DISPATCH: usize = 2;
 const ANSWERS: usize = 3;
-const STAGES: [&[&str]; 4] = [&["doors"], &["intake"], &["dispatch"], &["outbox", "admin"]];
+const STAGES: [&[&str]; 4] = [&["doors"], &["intake"], &["dispatch"], &["outbox", "admin", "disk"]];
 
 impl App {
     /// Builds everything and binds every port, then starts. On return all ports are open.
@@ -126,8 +130,7 @@ impl App {
         options: Options,
     ) -> Result<App, AppError> {
         make_data_dir(&config)?;
-        let folder = config.data_dir.join("store");
-        let store = blocking(move || Store::open(&folder)).await?;
+        let store = open_store(&config).await?;
         App::start_on(store, config, world, options).await
     }
 
@@ -213,7 +216,7 @@ impl App {
             doors: doors.control(),
             guard: self.replaceable.guard.clone(),
             data_dir: self.config.data_dir.clone(),
-            disk_reserve: self.config.disk_reserve,
+            disk: ground.disk.clone(),
             addresses: self.addresses.clone(),
             started_at: ground.world.clock.now(),
             controls: Arc::new(controls),
@@ -229,8 +232,8 @@ impl App {
         nudges: &Nudges,
         paused: PausedProviders,
         options: &Options,
-    ) -> Result<[Station; 3], AppError> {
-        let Ground { store, spool, world, metrics } = ground;
+    ) -> Result<[Station; 4], AppError> {
+        let Ground { disk, store, spool, world, metrics } = ground;
         let both = || (store.clone(), spool.clone());
         let intake = Intake::new(
             intake::Settings {
@@ -238,6 +241,7 @@ impl App {
                 tenants: self.replaceable.tenants.clone(),
                 rescan: options.rescan,
                 files_at_once: 2,
+                disk: disk.clone(),
             },
             both(),
             (Arc::clone(world), Arc::clone(metrics)),
@@ -248,6 +252,7 @@ impl App {
         let routes = self.replaceable.routes.clone();
         let dispatch = Dispatch::new(
             dispatch::Settings {
+                disk: disk.clone(),
                 paused,
                 ..dispatch::Settings::new(routes, wiring::boot_id(&self.config, options, world))
             },
@@ -273,10 +278,18 @@ impl App {
             (Arc::clone(world), Arc::clone(metrics)),
             Arc::clone(&nudges.outbox) as Arc<Notify>,
         );
+        let doorbell = Arc::clone(&self.replaceable.doorbell);
+        let keeper = DiskKeeper::new(
+            disk.clone(),
+            (Arc::clone(world), Arc::clone(metrics)),
+            nudges.clone(),
+            doorbell,
+        );
         Ok([
             (INTAKE, Box::new(intake)),
             (DISPATCH, Box::new(dispatch)),
             (ANSWERS, Box::new(publisher)),
+            (ANSWERS, Box::new(keeper)),
         ])
     }
 
@@ -344,6 +357,23 @@ impl Replaceable {
 fn open_guard(config: &Config, ground: &Ground) -> Result<Guard, AppError> {
     let (store, world) = (ground.store.clone(), Arc::clone(&ground.world));
     Ok(Guard::open(config.transfer.guard.clone(), store, world)?)
+}
+
+fn disk_of(config: &Config) -> Disk {
+    Disk::below(&config.data_dir, config.disk_reserve, config.ballast)
+}
+
+/// The store does not open on a full disk: there the ballast goes first.
+async fn open_store(config: &Config) -> Result<Store, AppError> {
+    let (folder, disk) = (config.data_dir.join("store"), disk_of(config));
+    let store = blocking(move || {
+        disk.has_room_for_commit();
+        match Store::open(&folder) {
+            Err(_) if disk.let_ballast_go() => Store::open(&folder),
+            result => result,
+        }
+    });
+    Ok(store.await?)
 }
 
 fn make_data_dir(config: &Config) -> Result<(), AppError> {

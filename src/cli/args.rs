@@ -11,6 +11,7 @@ use super::{
     ban, batch, check, demo, halting, manual, password, policy, preview, profile, serve, session,
     status, store,
 };
+use crate::batch::BatchOp;
 use crate::model::ControlOp;
 use crate::transfer::AlgorithmPolicy;
 
@@ -117,6 +118,9 @@ enum BatchCommand {
     Cancel(batch::Act),
     /// Let a held batch go on.
     Approve(batch::Act),
+    /// Try the rows of a batch now that wait for their next try; those that wait for their own time or their
+    /// window go on waiting.
+    Retry(batch::Act),
     /// Send the rows of a closed batch again that ended failed, expired or unknown.
     Resend(batch::Act),
     /// Write the answers of a batch again.
@@ -238,13 +242,18 @@ fn batch_command(global: &Global, command: BatchCommand) -> Result<(), Failure> 
         }
         BatchCommand::Show { batch_id } => batch::show(global, &batch_id),
         BatchCommand::Watch { batch_id } => batch::watch(global, &batch_id),
-        BatchCommand::Pause(act) => batch::act(global, ControlOp::Pause, &act),
-        BatchCommand::Resume(act) => batch::act(global, ControlOp::Resume, &act),
-        BatchCommand::Cancel(act) => batch::act(global, ControlOp::Cancel, &act),
-        BatchCommand::Approve(act) => batch::act(global, ControlOp::Approve, &act),
-        BatchCommand::Resend(act) => batch::act(global, ControlOp::Resend, &act),
-        BatchCommand::ResendReport(act) => batch::act(global, ControlOp::ResendReport, &act),
+        BatchCommand::Pause(act) => control(global, ControlOp::Pause, &act),
+        BatchCommand::Resume(act) => control(global, ControlOp::Resume, &act),
+        BatchCommand::Cancel(act) => control(global, ControlOp::Cancel, &act),
+        BatchCommand::Approve(act) => control(global, ControlOp::Approve, &act),
+        BatchCommand::Retry(act) => batch::act(global, BatchOp::Retry, &act),
+        BatchCommand::Resend(act) => control(global, ControlOp::Resend, &act),
+        BatchCommand::ResendReport(act) => control(global, ControlOp::ResendReport, &act),
     }
+}
+
+fn control(global: &Global, op: ControlOp, act: &batch::Act) -> Result<(), Failure> {
+    batch::act(global, BatchOp::Control(op), act)
 }
 
 fn tenant_command(global: &Global, command: &TenantCommand) -> Result<(), Failure> {

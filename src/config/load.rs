@@ -27,6 +27,8 @@ pub struct Config {
     pub data_dir: PathBuf,
     /// The share of the disk that must stay free.
     pub disk_reserve: f64,
+    /// The most that the ballast holds: part of the disk that is given back when it is full.
+    pub ballast: u64,
     pub transfer: transfer::Settings,
     /// The accounts of all tenants; their names are unique.
     pub accounts: Vec<Account>,
@@ -236,6 +238,7 @@ fn read<'a>(
     Some(Config {
         data_dir: transfer.data_dir.clone(),
         disk_reserve: transfer.disk_reserve,
+        ballast: server::ballast(&top),
         transfer,
         accounts,
         admin_listen: server::admin_listen(&top.section("admin")),

@@ -193,7 +193,14 @@ impl Sending {
             return Ok(Tried::Stopped);
         }
         row.message.attempt = row.attempts + 1;
-        self.live.mark_started(self.chunk, self.window, row.index, provider.id())?;
+        match self.live.mark_started(self.chunk, self.window, row.index, provider.id()) {
+            Err(error) if error.is_for_room() => {
+                // What cannot be recorded is not begun.
+                ready.release();
+                return Ok(Tried::Stopped);
+            }
+            marked => marked?,
+        }
         // Boxed, since it is large and few rows of a window are this far at the same time.
         let attempt = Box::pin(ready.send(&row.message)).await;
         Ok(self.answered(provider, pass, attempt))

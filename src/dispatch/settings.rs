@@ -5,6 +5,7 @@ use std::sync::{Arc, PoisonError, RwLock};
 
 use jiff::tz::TimeZone;
 
+use crate::disk::Disk;
 use crate::model::{ChannelKind, TenantId};
 use crate::pacing::Rate;
 use crate::policy::Consent;
@@ -19,11 +20,19 @@ pub struct Settings {
     pub window_rows: usize,
     /// Tells this boot of the machine from any other.
     pub boot_id: String,
+    /// While it is below its floor no row is claimed.
+    pub disk: Disk,
 }
 
 impl Settings {
     pub fn new(routes: Routes, boot_id: String) -> Settings {
-        Settings { routes, paused: PausedProviders::default(), window_rows: 256, boot_id }
+        Settings {
+            routes,
+            paused: PausedProviders::default(),
+            window_rows: 256,
+            boot_id,
+            disk: Disk::boundless(),
+        }
     }
 }
 

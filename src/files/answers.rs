@@ -101,10 +101,15 @@ impl AnswerTree {
         Ok(Some(bytes))
     }
 
-    /// Removes an answer, and what a crash left of its writing; nothing there is fine.
+    /// Removes an answer for good, and what a crash left of its writing; nothing there is fine.
     pub fn remove_answer(&self, folder: &str, name: &str) -> io::Result<()> {
-        found(self.root.remove_file(&answer(folder, &hidden(name))))?;
-        found(self.root.remove_file(&answer(folder, name))).map(|_| ())
+        let torn = found(self.root.remove_file(&answer(folder, &hidden(name))))?;
+        let whole = found(self.root.remove_file(&answer(folder, name)))?;
+        if torn.or(whole).is_some() {
+            // A power cut would bring it back, when nobody removes it any more.
+            self.root.sync_folder(&RelPath::of(folder))?;
+        }
+        Ok(())
     }
 
     /// Moves a claimed original, on the same file system, to the archive as `<batch_id>_<name>`. One

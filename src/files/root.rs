@@ -16,6 +16,7 @@ use rustix::io::Errno;
 
 use super::RelPath;
 use super::listing::Listing;
+use crate::disk::Space;
 use crate::faults::{self, FileAct, Place};
 use crate::model::FileVersion;
 
@@ -213,10 +214,9 @@ impl Root {
         }
     }
 
-    /// Bytes free for us on the file system, and its size.
-    pub fn space(&self) -> io::Result<(u64, u64)> {
-        let stat = rustix::fs::fstatvfs(&self.dir)?;
-        Ok((stat.f_bavail * stat.f_frsize, stat.f_blocks * stat.f_frsize))
+    /// What is left on the file system.
+    pub fn space(&self) -> io::Result<Space> {
+        Space::around(&self.dir)
     }
 
     fn unlink(&self, path: &RelPath, flags: AtFlags) -> io::Result<()> {

@@ -163,8 +163,7 @@ impl TenantTree {
 
     /// Errs where the disk is nearly full.
     pub(super) fn check_space(&self) -> Result<(), HomeError> {
-        let (free, total) = self.root.space()?;
-        if (free as f64) < total as f64 * self.settings().disk_reserve {
+        if self.root.space()?.is_below(self.settings().disk_reserve) {
             return Err(HomeError::DiskFull);
         }
         Ok(())

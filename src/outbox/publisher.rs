@@ -84,7 +84,13 @@ impl Worker for Publisher {
         let now = self.world.clock.instant();
         if now >= self.next_tick {
             self.held_up = Arc::default();
-            self.tick().await?;
+            match self.tick().await {
+                Err(error) if !error.is_fatal() => {
+                    let error = &error as &dyn Error;
+                    tracing::error!(error, "answers delayed, tried again later");
+                }
+                result => result?,
+            }
             // Counted from its end: however long a look at open batches takes, answers have their turn.
             self.next_tick = self.world.clock.instant() + PROGRESS_EVERY;
         }
@@ -143,14 +149,16 @@ impl Press {
         let answer = publication.as_str();
         match self.perform(record, publication) {
             Ok(()) => Ok(Step::Done),
-            Err(OutboxError::Store(error)) => Err(error.into()),
+            Err(error) if error.is_fatal() => Err(error),
             // The ACK behind them is worth more than lines that cannot be written.
             Err(error) if error.is_lasting() && DISPENSABLE.contains(&publication) => {
                 let error = &error as &dyn Error;
                 tracing::error!(%tenant, %batch, answer, error,
                     "answer cannot be written; the file is answered without it");
-                self.store.published(batch, publication)?;
-                Ok(Step::Done)
+                match self.store.published(batch, publication) {
+                    Err(StoreError::Full) => Ok(Step::HeldUp(name)),
+                    result => Ok(result.map(|()| Step::Done)?),
+                }
             }
             Err(error) => {
                 let error = &error as &dyn Error;

@@ -1,7 +1,8 @@
 //! The file of records: `length u32 | crc32 u32 | kind u8 | body`, little-endian, appended only.
 //!
-//! A writer that saw any error is finished: what reached the disk is then unknown, and only a scan on
-//! the next start may say. A failed fdatasync is never tried again.
+//! A writer that saw an error is finished: what reached the disk is then unknown, and only a scan on the next
+//! start may say. Only where there was no room for a record, and what there was of it could be cut off,
+//! does the writer go on. A failed fdatasync is never tried again.
 
 use std::fs::{File, OpenOptions};
 use std::io::{self, Read, Seek, SeekFrom};
@@ -9,6 +10,8 @@ use std::os::fd::AsFd;
 use std::os::unix::fs::{FileExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, PoisonError};
+
+use rustix::fs::Advice;
 
 use super::bytes::Undecodable;
 use crate::faults::{self, FileAct};
@@ -18,8 +21,13 @@ use crate::faults::{self, FileAct};
 pub enum SpoolError {
     #[error("{act} {}", path.display())]
     Io { act: &'static str, path: PathBuf, source: io::Error },
+    #[error("open {}: the file is gone", path.display())]
+    Missing { path: PathBuf },
     #[error("read {}: damaged record at byte {offset}", path.display())]
     Damaged { path: PathBuf, offset: u64 },
+    /// The record was not written, and nothing of it is left: it can be tried again.
+    #[error("write {}: the disk is full", path.display())]
+    Full { path: PathBuf },
     #[error("write {}: an earlier write failed", path.display())]
     Broken { path: PathBuf },
     #[error(transparent)]
@@ -31,6 +39,10 @@ impl SpoolError {
         let path = path.to_owned();
         move |source| SpoolError::Io { act, path, source }
     }
+}
+
+fn is_full(error: &io::Error) -> bool {
+    matches!(error.kind(), io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded)
 }
 
 /// Where a record stands: its first byte and the length of its body.
@@ -102,6 +114,9 @@ impl LogWriter {
         let offset = end.ok_or_else(|| SpoolError::Broken { path: self.path.clone() })?;
         let allowed = faults::before(FileAct::Write(self.file.as_fd()));
         if let Err(source) = allowed.and_then(|()| self.file.write_all_at(&record, offset)) {
+            if is_full(&source) && self.file.set_len(offset).is_ok() {
+                return Err(SpoolError::Full { path: self.path.clone() });
+            }
             *end = None;
             return Err(SpoolError::Io { act: "write", path: self.path.clone(), source });
         }
@@ -123,6 +138,9 @@ impl LogWriter {
         if let Err(source) = allowed.and_then(|()| self.file.sync_data()) {
             *synced = None;
             *self.end.lock().unwrap_or_else(PoisonError::into_inner) = None;
+            // The kernel keeps what it could not write, as if it stood on the disk: the next start must
+            // read what really does.
+            let _best_effort = rustix::fs::fadvise(&self.file, 0, None, Advice::DontNeed);
             return Err(SpoolError::Io { act: "sync", path: self.path.clone(), source });
         }
         *synced = Some(end);
@@ -151,6 +169,16 @@ impl LogReader {
         let len = file.metadata().map_err(SpoolError::io("stat", path))?.len();
         let file = io::BufReader::with_capacity(256 * 1024, file);
         Ok(LogReader { path: path.to_owned(), file, offset: 0, len })
+    }
+
+    /// A file that may not have been needed; nothing else counts as its absence.
+    pub fn open_if_there(path: &Path) -> Result<Option<LogReader>, SpoolError> {
+        match LogReader::open(path) {
+            Err(SpoolError::Io { source, .. }) if source.kind() == io::ErrorKind::NotFound => {
+                Ok(None)
+            }
+            result => result.map(Some),
+        }
     }
 
     /// The next record's kind and position; its body replaces what was in `body`. `None` at the end of

@@ -8,6 +8,7 @@ use std::os::fd::AsFd;
 
 use super::folder::BatchFolder;
 use super::log::SpoolError;
+use crate::disk::Space;
 use crate::faults::{self, FileAct};
 
 const BUFFER_BYTES: usize = 256 << 10;
@@ -65,8 +66,7 @@ impl Write for Roomy {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
         if self.unchecked_bytes >= SPACE_CHECK_BYTES {
             self.unchecked_bytes = 0;
-            let disk = rustix::fs::fstatvfs(&self.file)?;
-            if (disk.f_bavail as f64) < disk.f_blocks as f64 * self.reserve {
+            if Space::around(&self.file)?.is_below(self.reserve) {
                 return Err(io::Error::new(
                     io::ErrorKind::StorageFull,
                     "the disk is below its reserve",

@@ -11,6 +11,7 @@ use super::keys;
 use super::open::listing;
 use super::orders::{OrderAct, OrderRecord};
 use super::records::{BatchRecord, ChunkRecord, RECORD_VERSION, decode, encode};
+use crate::batch::decide_retry;
 use crate::batch::{BatchEvent, BatchState, Effect, Publication, Standing, Unfit, apply, decide};
 use crate::codes::ReasonCode;
 use crate::model::{BatchId, ControlOp};
@@ -77,6 +78,19 @@ impl Commands {
 }
 
 impl Touched {
+    /// Where the batch stands; of its rows nothing is known.
+    fn standing(&self) -> Standing {
+        let record = &self.record;
+        Standing {
+            state: self.ends_as.unwrap_or(record.state),
+            paused: record.control.paused,
+            cancelled: record.control.cancelled,
+            reopened: record.control.reopened_at.is_some(),
+            was_held: record.hold.is_some(),
+            resendable: false,
+        }
+    }
+
     /// Orders dispatch to do something, or only to look at the record again.
     fn order(&mut self, act: OrderAct, row: Option<u64>, by: &str, at: Timestamp) {
         self.record.control.orders += 1;
@@ -106,8 +120,64 @@ impl Store {
         batch: BatchId,
         row: Option<u64>,
     ) -> Result<Result<Effect, Unfit>, StoreError> {
-        let Commands { by, at, because, touched } = commands;
-        let touched = match touched.entry(batch) {
+        let because = commands.because;
+        let (touched, by, at) = self.touch(commands, batch)?;
+        let standing = self.standing(touched, op)?;
+        let effect = match decide(op, row.is_some(), &standing) {
+            Ok(effect) => effect,
+            Err(unfit) => return Ok(Err(unfit)),
+        };
+        match effect {
+            Effect::Nothing => {}
+            Effect::Release => touched.ends_as = Some(BatchState::Released),
+            Effect::RefuseHeld => touched.ends_as = Some(BatchState::Refused),
+            Effect::Pause | Effect::Resume => {
+                touched.record.control.paused = effect == Effect::Pause;
+                touched.record.control.paused_for = because.filter(|_| effect == Effect::Pause);
+                touched.order(OrderAct::Look, None, &by, at);
+            }
+            Effect::Cancel => {
+                touched.record.control.cancelled |= row.is_none();
+                touched.order(OrderAct::Cancel, row, &by, at);
+            }
+            Effect::Reopen => {
+                reopen(touched, at)?;
+                touched.order(OrderAct::Resend, row, &by, at);
+            }
+            Effect::Resend => {
+                // A cancel that came before holds no longer, and rows have their time from now on.
+                touched.record.control.cancelled = false;
+                touched.record.control.reopened_at = Some(at);
+                touched.order(OrderAct::Resend, row, &by, at);
+            }
+            Effect::Retry => touched.order(OrderAct::Retry, row, &by, at),
+            Effect::Report => report(touched),
+        }
+        Ok(Ok(effect))
+    }
+
+    /// Decides that the rows of a batch are tried now which wait for their next try.
+    pub fn retry(
+        &self,
+        commands: &mut Commands,
+        batch: BatchId,
+    ) -> Result<Result<Effect, Unfit>, StoreError> {
+        let (touched, by, at) = self.touch(commands, batch)?;
+        let decided = decide_retry(&touched.standing());
+        if decided.is_ok() {
+            touched.order(OrderAct::Retry, None, &by, at);
+        }
+        Ok(decided)
+    }
+
+    /// A batch as the commands leave it so far, who asks, and when.
+    fn touch<'c>(
+        &self,
+        commands: &'c mut Commands,
+        batch: BatchId,
+    ) -> Result<(&'c mut Touched, String, Timestamp), StoreError> {
+        let (by, at) = (commands.by.clone(), commands.at);
+        let touched = match commands.touched.entry(batch) {
             Entry::Occupied(known) => known.into_mut(),
             Entry::Vacant(place) => {
                 let before = self.engine.get(Space::Batches, &keys::batch(batch))?;
@@ -122,32 +192,7 @@ impl Store {
                 })
             }
         };
-        let standing = self.standing(touched, op)?;
-        let effect = match decide(op, row.is_some(), &standing) {
-            Ok(effect) => effect,
-            Err(unfit) => return Ok(Err(unfit)),
-        };
-        match effect {
-            Effect::Nothing => {}
-            Effect::Release => touched.ends_as = Some(BatchState::Released),
-            Effect::RefuseHeld => touched.ends_as = Some(BatchState::Refused),
-            Effect::Pause | Effect::Resume => {
-                touched.record.control.paused = effect == Effect::Pause;
-                touched.record.control.paused_for = because.filter(|_| effect == Effect::Pause);
-                touched.order(OrderAct::Look, None, by, *at);
-            }
-            Effect::Cancel => {
-                touched.record.control.cancelled |= row.is_none();
-                touched.order(OrderAct::Cancel, row, by, *at);
-            }
-            Effect::Reopen => {
-                reopen(touched, *at)?;
-                touched.order(OrderAct::Resend, row, by, *at);
-            }
-            Effect::Resend => touched.order(OrderAct::Resend, row, by, *at),
-            Effect::Report => report(touched),
-        }
-        Ok(Ok(effect))
+        Ok((touched, by, at))
     }
 
     /// Writes what was decided. `Conflict` where a batch changed meanwhile: decide anew.
@@ -176,14 +221,8 @@ impl Store {
         if asks_rows && touched.resendable.is_none() {
             touched.resendable = Some(self.has_resendable(record.id)?);
         }
-        Ok(Standing {
-            state: touched.ends_as.unwrap_or(record.state),
-            paused: record.control.paused,
-            cancelled: record.control.cancelled,
-            reopened: record.control.reopened_at.is_some(),
-            was_held: record.hold.is_some(),
-            resendable: asks_rows && touched.resendable == Some(true),
-        })
+        let resendable = asks_rows && touched.resendable == Some(true);
+        Ok(Standing { resendable, ..touched.standing() })
     }
 
     /// True where a row of the batch ended failed, expired or unknown, or nobody counted them yet: who
@@ -260,5 +299,46 @@ mod tests {
         let counted = ChunkRecord { resendable: Some(0), ..failed };
         store.release_windows(record.id, &[], &failed, &counted).unwrap();
         assert_eq!(resend(2), Ok(Effect::Resend));
+    }
+
+    /// A closed batch of which a row failed, opened again, then wholly cancelled.
+    fn cancelled_again(store: &Store, batch: u64) -> BatchRecord {
+        let record = store.open_batch(claimed(batch)).unwrap();
+        let failed = ChunkRecord { open: 0, resendable: Some(2), ..chunk(0, None) };
+        store.put_chunks(record.id, &[failed]).unwrap();
+        let accepted = BatchEvent::FileAccepted;
+        let record = store.conclude(record, accepted, &Acceptance::default()).unwrap();
+        store.close_batch(record.id, at(9)).unwrap().unwrap();
+        assert_eq!(ask(store, ControlOp::Resend, record.id, Some(1)), Effect::Reopen);
+        assert_eq!(ask(store, ControlOp::Cancel, record.id, None), Effect::Cancel);
+        record
+    }
+
+    fn ask(store: &Store, op: ControlOp, batch: BatchId, row: Option<u64>) -> Effect {
+        let mut commands = Commands::new("operator".to_owned(), at(10));
+        let effect = store.command(&mut commands, op, batch, row).unwrap().unwrap();
+        store.carry_out(&commands).unwrap();
+        effect
+    }
+
+    #[test]
+    fn what_is_resent_after_a_cancel_can_be_cancelled_again() {
+        let store = Store::simulated(&SimulatedDisk::default()).unwrap();
+        let record = cancelled_again(&store, 7);
+        assert_eq!(ask(&store, ControlOp::Cancel, record.id, None), Effect::Nothing);
+        assert_eq!(ask(&store, ControlOp::Resend, record.id, Some(2)), Effect::Resend);
+        assert_eq!(ask(&store, ControlOp::Cancel, record.id, None), Effect::Cancel);
+    }
+
+    #[test]
+    fn however_many_orders_a_batch_has_they_hide_no_others() {
+        let store = Store::simulated(&SimulatedDisk::default()).unwrap();
+        let many = cancelled_again(&store, 7);
+        (1..300).for_each(|row| {
+            ask(&store, ControlOp::Resend, many.id, Some(row));
+        });
+        let other = cancelled_again(&store, 8);
+        let next: Vec<BatchId> = store.next_orders().unwrap().iter().map(|(id, _)| *id).collect();
+        assert_eq!(next, [many.id, other.id]);
     }
 }

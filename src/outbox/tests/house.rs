@@ -143,6 +143,7 @@ impl House {
                 deferred: 0,
                 resendable: Some(0),
                 due: Some(record.claimed_at),
+                urgency: None,
             });
         }
         record.chunks = chunks.len() as u32;

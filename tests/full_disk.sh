@@ -155,6 +155,8 @@ file messages_waits.csv 20 email sms
 cp "$WORK/in/messages_waits.csv" "$DATA/tenants/acme/inbox/.waits"
 fill
 eventually 10 "no room" status_says disk_room none
+# The stations look once a second.
+sleep 1.2
 mv "$DATA/tenants/acme/inbox/.waits" "$DATA/tenants/acme/inbox/messages_waits.csv"
 sleep 3
 ! says 'file claimed.*messages_waits.csv' || fail "a file is taken without room"

@@ -101,10 +101,15 @@ impl AnswerTree {
         Ok(Some(bytes))
     }
 
-    /// Removes an answer, and what a crash left of its writing; nothing there is fine.
+    /// Removes an answer for good, and what a crash left of its writing; nothing there is fine.
     pub fn remove_answer(&self, folder: &str, name: &str) -> io::Result<()> {
-        found(self.root.remove_file(&answer(folder, &hidden(name))))?;
-        found(self.root.remove_file(&answer(folder, name))).map(|_| ())
+        let torn = found(self.root.remove_file(&answer(folder, &hidden(name))))?;
+        let whole = found(self.root.remove_file(&answer(folder, name)))?;
+        if torn.or(whole).is_some() {
+            // A power cut would bring it back, when nobody removes it any more.
+            self.root.sync_folder(&RelPath::of(folder))?;
+        }
+        Ok(())
     }
 
     /// Moves a claimed original, on the same file system, to the archive as `<batch_id>_<name>`. One
@@ -120,13 +125,18 @@ impl AnswerTree {
         let (Some(parent), Some(input_name)) = (input.parent(), input.file_name()) else {
             return Err(io::Error::new(ErrorKind::InvalidInput, "the original has no folder"));
         };
-        let Some(file) = found(File::open(input))? else { return Ok(()) };
+        let folder = dated(archive_of(state), date);
+        let Some(file) = found(File::open(input))? else {
+            // Whether a move that was begun before is durable, nobody knows.
+            found(self.root.sync_folder(&folder))?;
+            let batch_folder = found(Root::open(parent))?;
+            return batch_folder.map_or(Ok(()), |folder| folder.sync_folder(&RelPath::root()));
+        };
         match file.set_permissions(Permissions::from_mode(ARCHIVED_MODE)) {
             // A file that came another road may belong to another user: it keeps its mode.
             Err(error) if error.kind() != ErrorKind::PermissionDenied => return Err(error),
             _ => sync_all(&file)?,
         }
-        let folder = dated(archive_of(state), date);
         self.root.create_folders(&folder)?;
         let batch_folder = Root::open(parent)?;
         let from = RelPath::root().join(input_name.as_encoded_bytes());

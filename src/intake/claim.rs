@@ -158,10 +158,11 @@ impl Desk {
         tree: &Path,
         record: &BatchRecord,
     ) -> Result<bool, IntakeError> {
-        if self.spool.batch(record.id).input().exists() {
+        let half_done = |source| IntakeError::HalfClaimed { path: record.path.clone(), source };
+        // Only a certain no takes the claim back, and with it the folder.
+        if self.spool.batch(record.id).input().try_exists().map_err(half_done)? {
             return Ok(true);
         }
-        let half_done = |source| IntakeError::HalfClaimed { path: record.path.clone(), source };
         self.forget(&Root::open(tree).map_err(half_done)?, record)?;
         Ok(false)
     }

@@ -11,6 +11,8 @@ use std::os::unix::fs::{FileExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, PoisonError};
 
+use rustix::fs::Advice;
+
 use super::bytes::Undecodable;
 use crate::faults::{self, FileAct};
 
@@ -19,6 +21,8 @@ use crate::faults::{self, FileAct};
 pub enum SpoolError {
     #[error("{act} {}", path.display())]
     Io { act: &'static str, path: PathBuf, source: io::Error },
+    #[error("open {}: the file is gone", path.display())]
+    Missing { path: PathBuf },
     #[error("read {}: damaged record at byte {offset}", path.display())]
     Damaged { path: PathBuf, offset: u64 },
     /// The record was not written, and nothing of it is left: it can be tried again.
@@ -134,6 +138,9 @@ impl LogWriter {
         if let Err(source) = allowed.and_then(|()| self.file.sync_data()) {
             *synced = None;
             *self.end.lock().unwrap_or_else(PoisonError::into_inner) = None;
+            // The kernel keeps what it could not write, as if it stood on the disk: the next start must
+            // read what really does.
+            let _best_effort = rustix::fs::fadvise(&self.file, 0, None, Advice::DontNeed);
             return Err(SpoolError::Io { act: "sync", path: self.path.clone(), source });
         }
         *synced = Some(end);
@@ -162,6 +169,16 @@ impl LogReader {
         let len = file.metadata().map_err(SpoolError::io("stat", path))?.len();
         let file = io::BufReader::with_capacity(256 * 1024, file);
         Ok(LogReader { path: path.to_owned(), file, offset: 0, len })
+    }
+
+    /// A file that may not have been needed; nothing else counts as its absence.
+    pub fn open_if_there(path: &Path) -> Result<Option<LogReader>, SpoolError> {
+        match LogReader::open(path) {
+            Err(SpoolError::Io { source, .. }) if source.kind() == io::ErrorKind::NotFound => {
+                Ok(None)
+            }
+            result => result.map(Some),
+        }
     }
 
     /// The next record's kind and position; its body replaces what was in `body`. `None` at the end of

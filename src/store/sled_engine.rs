@@ -15,6 +15,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
+use rustix::fs::Advice;
 use sled::transaction::{ConflictableTransactionError, TransactionError, Transactional};
 
 use super::engine::{
@@ -290,7 +291,12 @@ impl Committer {
                 TransactionError::Abort(()) => failed("commit", "aborted"),
             })?;
         self.db.flush().map_err(|error| failed("flush", error))?;
-        self.log.sync_data().map_err(|error| failed("sync", error))?;
+        self.log.sync_data().map_err(|error| {
+            // The kernel keeps what it could not write, as if it stood on the disk: the next start must
+            // read what really does.
+            let _best_effort = rustix::fs::fadvise(&self.log, 0, None, Advice::DontNeed);
+            failed("sync", error)
+        })?;
         Ok(results)
     }
 }

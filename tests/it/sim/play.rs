@@ -50,7 +50,9 @@ impl Theatre {
             memory if memory.is_dir() => tempfile::tempdir_in(memory),
             _ => tempfile::tempdir(),
         };
-        let stage = Stage::on(folder.unwrap(), &plan.config);
+        let mut stage = Stage::on(folder.unwrap(), &plan.config);
+        // Looking is most of what an idle house does, and a seed has hours of it.
+        stage.rescan = Duration::from_secs(60);
         let disk = Disk::new(stage.disk.clone(), stage.folder.path().join("lost"));
         let end = START.parse().unwrap();
         Theatre { plan, stage, disk, deaths: Vec::new(), done: Vec::new(), end, story: Vec::new() }

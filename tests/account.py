@@ -1,7 +1,7 @@
 """Holds what came in against what was answered, what the receivers got, and what the logs say.
 
 Every file in WORK/in must have its answers in WORK/out and its bytes in WORK/archived; every row exactly one
-result line; no message may have reached a receiver twice; what is reported sent must have arrived, and what
+result line; no message may have reached a receiver twice, unless it is of a file of which the operator chose that; what is reported sent must have arrived, and what
 arrived must be reported sent or unknown; unknown are only rows that a start named.
 """
 import argparse
@@ -18,6 +18,7 @@ options.add_argument("work")
 options.add_argument("--wire", type=int, help="messages that may be on the wire at one crash")
 options.add_argument("--crashes", type=int, default=0, help="crashes that there were")
 options.add_argument("--in-recovery", type=int, default=0, help="of these, starts that were cut short")
+options.add_argument("--again", help="pattern of files whose rows are sent again when in doubt")
 options.add_argument("--title", default="")
 options.add_argument("--quiet", action="store_true", help="say nothing where all is well")
 options = options.parse_args()
@@ -41,8 +42,9 @@ at_sink = {
     "viber": [name.removesuffix(".json") for name in os.listdir(f"{work}/sent") if not name.startswith(".")]
     if os.path.isdir(f"{work}/sent") else [],
 }
-doubled = {channel: [m for m, n in collections.Counter(got).items() if n > 1] for channel, got in at_sink.items()}
 rows, status, repeated = 0, collections.Counter(), 0
+# Messages that may come again, and under which id: the same as the first time.
+may_repeat = set()
 sent, unknown, batches = collections.defaultdict(set), collections.defaultdict(set), collections.Counter()
 for source in sorted(glob.glob(f"{work}/in/*.csv")):
     name = os.path.basename(source)
@@ -70,6 +72,10 @@ for source in sorted(glob.glob(f"{work}/in/*.csv")):
     if [open(path, "rb").read() for path in kept] != [open(source, "rb").read()]:
         problems.append(f"{name}: the archive holds {kept}")
     for line in lines:
+        if options.again and re.match(options.again, name):
+            may_repeat.add(line["message_id"])
+            if line["status"] == "unknown":
+                problems.append(f"{name}: unknown, though it is sent again: {line}")
         if line["status"] in ("sent", "submitted"):
             sent[line["channel"]].add(line["message_id"])
         elif line["status"] == "unknown":
@@ -79,6 +85,9 @@ for source in sorted(glob.glob(f"{work}/in/*.csv")):
                 problems.append(f"{name}: unknown without its code: {line}")
         else:
             problems.append(f"{name}: status {line['status']} {line['code']} of row {line['row']}")
+extra = {channel: {m: n - 1 for m, n in collections.Counter(got).items() if n > 1} for channel, got in at_sink.items()}
+doubled = {channel: [m for m in more if m not in may_repeat] for channel, more in extra.items()}
+again = sum(n for more in extra.values() for m, n in more.items() if m in may_repeat)
 lost, unreported, arrived = 0, 0, 0
 for channel, got in at_sink.items():
     got = set(got)
@@ -111,6 +120,7 @@ if unreported: problems.append(f"{unreported} messages arrived of rows not repor
 if any(doubled.values()): problems.append(f"sent twice: {doubled}")
 if options.wire is not None:
     if most > options.wire: problems.append(f"{most} rows unknown after one crash, but only {options.wire} can be on the wire")
+    if again > options.crashes * options.wire: problems.append(f"{again} messages came again after {options.crashes} crashes")
     if all_unknown > options.crashes * options.wire: problems.append(f"{all_unknown} rows unknown after {options.crashes} crashes")
     if named.total() > all_unknown: problems.append(f"{named.total()} unknown rows were logged, {all_unknown} reported")
 if not options.crashes and all_unknown: problems.append(f"{all_unknown} rows unknown without a crash")
@@ -121,7 +131,8 @@ if problems or not options.quiet:
     print(f"received: email {len(at_sink['email'])}  sms {len(at_sink['sms'])}  folder {len(at_sink['viber'])}")
     print(f"unknown {all_unknown} ({arrived} had arrived; at most {most} a crash"
           + (f", {options.wire} may be on the wire" if options.wire is not None else "")
-          + f")  lost {lost}  doubled {sum(map(len, doubled.values()))}")
+          + f")  lost {lost}  doubled {sum(map(len, doubled.values()))}"
+          + (f"  sent again as the operator chose {again}" if options.again else ""))
 for problem in problems:
     print("PROBLEM", problem[:2000])
 sys.exit(bool(problems))

@@ -7,6 +7,8 @@ FOLDER_CONCURRENCY=4
 # Messages that can be on the wire at the same time.
 WIRE=$((SMTP_CONNECTIONS + HTTP_CONCURRENCY + FOLDER_CONCURRENCY))
 FILES=()
+# Of files that are not acme's.
+declare -A TENANT_OF=()
 UPLOADS=()
 
 # crash_config [TOP_KEYS [MORE]]: an instance in $DATA whose rows go to smtp-sink, to nginx, to a folder and to
@@ -110,7 +112,7 @@ upload_later() {
 
 # copy NAME: on the machine itself, by a program that trusts it not to crash.
 copy() {
-    local inbox=$DATA/tenants/acme/inbox
+    local inbox=$DATA/tenants/${TENANT_OF[$1]:-acme}/inbox
     cp "$WORK/in/$1" "$inbox/.$1.part"
     mv "$inbox/.$1.part" "$inbox/$1"
 }
@@ -144,7 +146,7 @@ kill_serve() {
 all_answered() {
     local name
     for name in "${FILES[@]}"; do
-        [ -e "$DATA/tenants/acme/outbox/$name.summary.csv" ] || return 1
+        [ -e "$DATA/tenants/${TENANT_OF[$name]:-acme}/outbox/$name.summary.csv" ] || return 1
     done
     dropchute status >"$WORK/status" && grep -q '^batches_open *0$' "$WORK/status"
 }
@@ -161,7 +163,11 @@ wait_for_clients() {
 collect() {
     mkdir -p "$WORK/out" "$WORK/archived"
     sftp_with_key erp "get /outbox/*.csv $WORK/out/" >/dev/null || fail "the answers cannot be collected"
-    find "$DATA/tenants/acme/archive/accepted" -type f -exec cp -t "$WORK/archived" {} +
+    local tenant
+    for tenant in $(printf '%s\n' ${TENANT_OF[@]+"${TENANT_OF[@]}"} | sort -u); do
+        find "$DATA/tenants/$tenant/outbox" -name '*.csv' -exec cp -t "$WORK/out" {} +
+    done
+    find "$DATA"/tenants/*/archive/accepted -type f -exec cp -t "$WORK/archived" {} +
 }
 
 # account OPTION...: holds files, answers, receivers and logs against each other; see account.py.

@@ -63,6 +63,8 @@ pub(crate) struct Stage {
     pub(crate) mishap: Option<Mishap>,
     /// Of the machine: another number where it went down.
     pub(crate) boot: u32,
+    /// How often inboxes are looked through.
+    pub(crate) rescan: Duration,
 }
 
 pub(crate) type Mishap = Arc<dyn Fn(&str) + Send + Sync>;
@@ -92,6 +94,7 @@ impl Stage {
             log: Log::default(),
             mishap: None,
             boot: 1,
+            rescan: Duration::from_secs(15),
         };
         stage.configure(differences);
         stage
@@ -143,7 +146,7 @@ impl Stage {
             let store = Store::simulated(&self.disk).unwrap();
             let options = Options {
                 watch: false,
-                rescan: Duration::from_secs(15),
+                rescan: self.rescan,
                 boot_id: Some(format!("boot {}", self.boot)),
             };
             // A store that fails this early is a crash, too; the life then finds it dead.

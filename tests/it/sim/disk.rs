@@ -249,7 +249,10 @@ impl State {
     }
 
     fn fail(&mut self, act: FileAct<'_>, error: Errno) -> io::Error {
-        if let FileAct::Sync(file) = act {
+        // Names of a folder are in the file system's journal: its next sync may well bring them to the disk.
+        if let FileAct::Sync(file) = act
+            && !path_of_handle(file).is_dir()
+        {
             self.spoiled.insert(identity(file).0);
         }
         error.error()

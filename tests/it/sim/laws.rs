@@ -418,6 +418,7 @@ fn sent(theatre: &Theatre) -> HashMap<String, Vec<Sent>> {
                     before.is_none_or(|before| before.lines <= sent.line)
                         && death.at > line.at
                         && !death.power_cut
+                        && !death.no_room
                 });
                 if same_life {
                     sent.fate = Fate::Heard;

@@ -95,6 +95,35 @@ impl Plan {
         Plan { tenants, config, steps, lives }
     }
 
+    /// A small job, always the same, to one operation of which something happens.
+    pub(crate) fn small(fault: Fault, power_cut: bool) -> Plan {
+        let mut maker = Maker { dice: StdRng::seed_from_u64(1), texts: 0 };
+        let mut rows: Vec<Row> = (0..7).map(|_| maker.row(None, false)).collect();
+        rows.extend([maker.row(Some("r2".to_owned()), true), maker.row(Some(String::new()), true)]);
+        let sheet = |path: &str, rows: Vec<Row>| Sheet {
+            tenant: TENANTS[0],
+            path: path.to_owned(),
+            is_test: path.starts_with("test"),
+            bytes: text_of("", &rows),
+            rows,
+        };
+        let step = |second, sheet| Step {
+            at: Duration::from_secs(second),
+            act: Act::Drop(sheet),
+            proof: Some(Proof::Close),
+        };
+        let steps = vec![
+            step(0, sheet("inbox/messages/a.csv", rows)),
+            step(1, sheet("test/inbox/messages/b.csv", vec![maker.row(None, true)])),
+        ];
+        let most = Duration::from_secs(90);
+        let pause = SignedDuration::from_secs(5);
+        let life = LifePlan { fault, most, power_cut, pause };
+        let tenants = TENANTS[..1].to_vec();
+        let config = maker.config(&tenants);
+        Plan { tenants, config, steps, lives: vec![life] }
+    }
+
     /// The configuration with a tenant suspended.
     pub(crate) fn config_with(&self, suspended: Option<&str>) -> String {
         let line = suspended.map_or(String::new(), |t| format!("tenant.{t}.suspended = true\n"));

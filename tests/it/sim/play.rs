@@ -6,7 +6,7 @@ use std::time::Duration;
 use jiff::{SignedDuration, Timestamp};
 use tokio::time::Instant;
 
-use super::disk::{Disk, Fault};
+use super::disk::{Disk, Errno, Fault};
 use super::plan::{Act, LifePlan, Plan, START, Step};
 use crate::stage::{Life, Stage};
 
@@ -17,6 +17,8 @@ const PATIENCE: Duration = Duration::from_secs(4 * 3600);
 #[derive(Debug, Clone)]
 pub(crate) struct Death {
     pub(crate) at: Timestamp,
+    /// Without room on the disk it heard answers that it could not write down.
+    pub(crate) no_room: bool,
     /// Lines of the log up to then.
     pub(crate) lines: usize,
     pub(crate) power_cut: bool,
@@ -48,7 +50,9 @@ impl Theatre {
             memory if memory.is_dir() => tempfile::tempdir_in(memory),
             _ => tempfile::tempdir(),
         };
-        let stage = Stage::on(folder.unwrap(), &plan.config);
+        let mut stage = Stage::on(folder.unwrap(), &plan.config);
+        // Looking is most of what an idle house does, and a seed has hours of it.
+        stage.rescan = Duration::from_secs(60);
         let disk = Disk::new(stage.disk.clone(), stage.folder.path().join("lost"));
         let end = START.parse().unwrap();
         Theatre { plan, stage, disk, deaths: Vec::new(), done: Vec::new(), end, story: Vec::new() }
@@ -66,6 +70,7 @@ impl Theatre {
                 at: until,
                 lines: self.stage.log.lines().len(),
                 power_cut: life.power_cut,
+                no_room: matches!(life.fault, Fault::Fails { error: Errno::NoSpace, .. }),
             });
             if life.power_cut {
                 self.disk.cut_power(&self.data(), seed ^ number as u64);
@@ -103,6 +108,11 @@ impl Theatre {
             End::Late(left) => Err(format!("after another start is left:\n{left}")),
             End::Rest => Ok(()),
         }
+    }
+
+    /// Operations on files in the last life.
+    pub(crate) fn acts(&self) -> u64 {
+        self.disk.acts()
     }
 
     pub(crate) fn data(&self) -> PathBuf {

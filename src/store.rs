@@ -24,6 +24,7 @@ mod old_records;
 mod open;
 mod orders;
 mod publications;
+mod ramps;
 mod records;
 mod row_ids;
 mod series;
@@ -41,6 +42,7 @@ pub use halts::{HaltRecord, Halted};
 pub use intake::Acceptance;
 pub use orders::{OrderAct, OrderRecord};
 pub use publications::Ordered;
+pub use ramps::RampRecord;
 pub use records::{
     BatchRecord, ChunkRecord, ControlRecord, Facts, HoldRecord, Tally, WindowRecord,
 };

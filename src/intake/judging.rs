@@ -101,6 +101,7 @@ impl Desk {
             rows_suppressed: outlook.suppressed,
             rows_deferred: outlook.deferred,
             first_send_at: outlook.first_send_at,
+            urgencies: reading.writer.urgencies(),
             problems: reading.writer.problem_lines() + duplicate,
             ..record.facts
         };

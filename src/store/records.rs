@@ -144,6 +144,9 @@ pub struct ControlRecord {
     pub resends: u32,
     #[serde(default)]
     pub resent_rows: u64,
+    /// Why this program itself paused it; none where somebody did.
+    #[serde(default, with = "optional_code", skip_serializing_if = "Option::is_none")]
+    pub paused_for: Option<ReasonCode>,
 }
 
 /// The wait of one file for somebody's word.
@@ -278,6 +281,10 @@ pub struct Facts {
     /// How the records are written; the text of a packed file or a workbook is laid beside it.
     #[serde(with = "form_text", default)]
     pub form: FileForm,
+    /// How urgent the most and the least urgent of its chunks are; see `Urgency`. None where an earlier
+    /// version judged the file, or nothing of it is sent.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub urgencies: Option<(u8, u8)>,
     /// The file says `#test=yes`.
     #[serde(default)]
     pub test: bool,
@@ -351,6 +358,9 @@ pub struct ChunkRecord {
     pub resendable: Option<u32>,
     /// When the next open row is due; none when no row is open.
     pub due: Option<Timestamp>,
+    /// How urgent its most urgent row is; see `Urgency`. None where an earlier version wrote the chunk.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub urgency: Option<u8>,
 }
 
 /// Rows claimed for sending: durable before the first byte of any of them leaves.

@@ -218,6 +218,8 @@ fn lines_above() -> String {
              #encoding=<name>       how its bytes are read, such as windows-1252\n  \
              #channel #category #template #sender #campaign #tz #send_at #expires_at #window\n                         \
              as in the columns of these names\n  \
+             #tz_mode=recipient     local times are read where each recipient is, as far as number, country or\n                         \
+             tz tell; #tz, else our zone, holds for the others\n  \
              #dedupe=exact          leaves out a message that is in the file twice; recipient: any second\n                         \
              message to one address; none: nothing\n  \
              #reject_threshold=0.2  the share of bad rows over which the whole file is refused\n  \

@@ -7,10 +7,12 @@
 
 mod client;
 mod connection;
+mod halting;
 mod listen;
 mod routes;
 
 pub use client::{ClientError, ask, tell};
+pub use halting::{HaltCommand, HaltTarget};
 pub use listen::{Admin, AdminError, Settings};
 pub use routes::{BatchCommand, BatchQuery, CommandAnswer, SessionQuery, Views};
 

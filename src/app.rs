@@ -9,6 +9,7 @@ mod bans;
 mod commands;
 mod drive;
 mod error;
+mod halts;
 mod preview;
 mod run;
 mod sessions;

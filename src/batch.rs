@@ -11,7 +11,7 @@ mod row;
 mod state;
 mod verdict;
 
-pub use command::{Effect, Standing, Unfit, decide};
+pub use command::{BatchOp, Effect, Standing, Unfit, decide, decide_retry};
 pub use hold::{Decider, Guards, HoldReason, USUAL_FILES, reasons_to_hold, usual_rows};
 pub use numbers::{NumberPlace, Numbers, SequenceRule};
 pub use row::{NextStep, after_attempt};

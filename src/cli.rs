@@ -9,6 +9,7 @@ mod ban;
 mod batch;
 mod check;
 mod demo;
+mod halting;
 mod manual;
 mod outcome;
 mod password;

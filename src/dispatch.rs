@@ -22,6 +22,6 @@ mod station;
 mod trial;
 
 pub use error::DispatchError;
-pub use settings::{Route, RouteTemplate, Routes, Settings};
+pub use settings::{PausedProviders, Route, RouteTemplate, Routes, Settings};
 pub use station::Dispatch;
 pub use trial::{Rehearsal, TrialMessage, first_messages};

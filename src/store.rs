@@ -14,6 +14,7 @@ mod cut_uploads;
 mod dump;
 mod engine;
 mod guard;
+mod halts;
 mod holds;
 mod intake;
 mod keys;
@@ -35,6 +36,7 @@ pub use commands::Commands;
 pub use dump::DumpError;
 pub use engine::{Health, StoreError};
 pub use guard::{AccountSources, SourceRecord};
+pub use halts::{HaltRecord, Halted};
 pub use intake::Acceptance;
 pub use orders::{OrderAct, OrderRecord};
 pub use records::{

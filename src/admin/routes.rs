@@ -13,7 +13,8 @@ use axum::routing::{get, post};
 use percent_encoding::percent_decode_str;
 use serde_json::{Value, json};
 
-use crate::model::ControlOp;
+use super::halting::{self, HaltCommand};
+use crate::batch::BatchOp;
 use crate::worker::blocking;
 
 const OPENMETRICS: HeaderValue =
@@ -32,6 +33,7 @@ type BatchesView = Arc<dyn Fn(BatchQuery) -> Value + Send + Sync>;
 type RemoveView = Arc<dyn Fn(Option<IpAddr>) -> Value + Send + Sync>;
 type SessionsView = Arc<dyn Fn(SessionQuery) -> Value + Send + Sync>;
 type BatchView = Arc<dyn Fn(&str) -> Option<Value> + Send + Sync>;
+type HaltView = Arc<dyn Fn(&HaltCommand) -> CommandAnswer + Send + Sync>;
 type CommandView = Arc<dyn Fn(&BatchCommand) -> CommandAnswer + Send + Sync>;
 
 /// What the rest of the program shows; each view may block, and is called off the async workers.
@@ -49,6 +51,12 @@ pub struct Views {
     pub batch: BatchView,
     /// Does something with one batch.
     pub command: CommandView,
+    /// The tenants, and whether they are suspended.
+    pub tenants: View<Value>,
+    /// The providers, and whether they are paused.
+    pub providers: View<Value>,
+    /// Halts a tenant or a provider, or lets it go on.
+    pub halt: HaltView,
     /// The sources that are banned or have a score.
     pub bans: View<Value>,
     /// Lifts the ban of an address, or all bans, and says how many.
@@ -81,32 +89,47 @@ pub struct BatchQuery {
 pub struct BatchCommand {
     /// Its id, as it was given.
     pub batch: String,
-    pub op: ControlOp,
+    pub op: BatchOp,
     /// Why, for the log; empty where none is given.
     pub reason: String,
     /// The user of the machine who asks; empty where none is given.
     pub by: String,
 }
 
-impl BatchCommand {
+/// Who asks for something, and why.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub(super) struct Asker {
+    pub(super) reason: String,
+    pub(super) by: String,
+}
+
+impl Asker {
     /// Reads `reason=…&by=…`; the error is a sentence for the caller.
-    fn parse(batch: String, op: ControlOp, query: &str) -> Result<BatchCommand, String> {
-        let (mut reason, mut by) = (String::new(), String::new());
+    pub(super) fn parse(query: &str) -> Result<Asker, String> {
+        let mut asker = Asker::default();
         for (key, value) in pairs(query)? {
-            let (word, most) = match key {
-                "reason" => (&mut reason, REASON_MAX_CHARS),
-                "by" => (&mut by, USER_MAX_CHARS),
-                _ => return Err(format!("unknown query key {key:?}")),
-            };
-            if value.chars().count() > most {
-                return Err(format!("{key} has more than {most} characters"));
+            if !asker.take(key, value)? {
+                return Err(format!("unknown query key {key:?}"));
             }
-            if value.contains(char::is_control) {
-                return Err(format!("{key} holds a control character or line end"));
-            }
-            *word = value;
         }
-        Ok(BatchCommand { batch, op, reason, by })
+        Ok(asker)
+    }
+
+    /// Takes a key of a query; false where it is none of these.
+    pub(super) fn take(&mut self, key: &str, value: String) -> Result<bool, String> {
+        let (word, most) = match key {
+            "reason" => (&mut self.reason, REASON_MAX_CHARS),
+            "by" => (&mut self.by, USER_MAX_CHARS),
+            _ => return Ok(false),
+        };
+        if value.chars().count() > most {
+            return Err(format!("{key} has more than {most} characters"));
+        }
+        if value.contains(char::is_control) {
+            return Err(format!("{key} holds a control character or line end"));
+        }
+        *word = value;
+        Ok(true)
     }
 }
 
@@ -148,7 +171,7 @@ impl SessionQuery {
 }
 
 /// The keys and values of a query; the error is a sentence for the caller.
-fn pairs(query: &str) -> Result<Vec<(&str, String)>, String> {
+pub(super) fn pairs(query: &str) -> Result<Vec<(&str, String)>, String> {
     let pair = |pair| {
         let (key, value) = str::split_once(pair, '=').unwrap_or((pair, ""));
         let value = percent_decode_str(value).decode_utf8();
@@ -192,6 +215,7 @@ pub(super) fn control(views: Views) -> Router {
         .route("/batches", get(batches))
         .route("/batches/{id}", get(batch))
         .route("/batches/{id}/{op}", post(command))
+        .merge(halting::routes())
         .route("/bans", get(bans))
         .route("/bans/{address}/remove", post(remove_bans))
         .route("/sessions", get(sessions))
@@ -231,18 +255,18 @@ async fn batch(State(views): State<Views>, Path(id): Path<String>) -> Response {
     }
 }
 
-/// `pause`, `resume`, `cancel`, `approve`, `resend`, `resend_report`; the query may give a `reason`, and
+/// `pause`, `resume`, `cancel`, `approve`, `resend`, `resend_report`, `retry`; the query may give a `reason`, and
 /// `by` whom.
 async fn command(
     State(views): State<Views>,
     Path((batch, op)): Path<(String, String)>,
     RawQuery(query): RawQuery,
 ) -> Response {
-    let Some(op) = ControlOp::from_text(&op) else {
+    let Some(op) = BatchOp::from_text(&op) else {
         return problem(StatusCode::NOT_FOUND, "no such operation");
     };
-    let asked = match BatchCommand::parse(batch, op, &query.unwrap_or_default()) {
-        Ok(asked) => asked,
+    let asked = match Asker::parse(&query.unwrap_or_default()) {
+        Ok(Asker { reason, by }) => BatchCommand { batch, op, reason, by },
         Err(reason) => return problem(StatusCode::BAD_REQUEST, &reason),
     };
     match blocking(move || (views.command)(&asked)).await {
@@ -285,12 +309,12 @@ async fn kill_sessions(State(views): State<Views>, RawQuery(query): RawQuery) ->
     }
 }
 
-fn answer(status: StatusCode, body: &Value) -> Response {
+pub(super) fn answer(status: StatusCode, body: &Value) -> Response {
     (status, [(CONTENT_TYPE, JSON)], body.to_string()).into_response()
 }
 
 /// A refusal, in the form the client side reads.
-fn problem(status: StatusCode, reason: &str) -> Response {
+pub(super) fn problem(status: StatusCode, reason: &str) -> Response {
     answer(status, &json!({ "error": reason }))
 }
 

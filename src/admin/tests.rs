@@ -12,7 +12,10 @@ use tokio::net::TcpStream;
 use tokio::task::{JoinHandle, spawn_blocking};
 use tokio_util::sync::CancellationToken;
 
-use super::{Admin, AdminError, ClientError, CommandAnswer, Settings, Views, ask, tell};
+use super::{
+    Admin, AdminError, ClientError, CommandAnswer, HaltTarget, Settings, Views, ask, tell,
+};
+use crate::batch::BatchOp;
 use crate::model::ControlOp;
 
 struct Running {
@@ -42,8 +45,18 @@ fn views(ready: Arc<AtomicBool>) -> Views {
         remove_bans: Arc::new(|address| json!({ "removed": address })),
         sessions: Arc::new(|query| json!({ "sessions": [{ "tenant": query.tenant }] })),
         kill_sessions: Arc::new(|query| json!({ "killed": query.id })),
+        tenants: Arc::new(|| json!({ "tenants": [] })),
+        providers: Arc::new(|| json!({ "providers": [] })),
+        halt: Arc::new(|asked| match &asked.what {
+            HaltTarget::Tenant(id) if id == "acme" => CommandAnswer::Done(
+                json!({ "op": asked.op(), "by": asked.by, "reason": asked.reason }),
+            ),
+            _ => CommandAnswer::Refused("there is no such thing".to_owned()),
+        }),
         command: Arc::new(|asked| match (asked.batch.as_str(), asked.op) {
-            ("b1", ControlOp::Pause) => CommandAnswer::Done(json!({ "reason": asked.reason })),
+            ("b1", BatchOp::Control(ControlOp::Pause)) => {
+                CommandAnswer::Done(json!({ "reason": asked.reason }))
+            }
             ("b1", _) => CommandAnswer::Refused("a.csv has nothing left to send".to_owned()),
             _ => CommandAnswer::Unknown,
         }),
@@ -190,6 +203,32 @@ async fn commands_on_a_batch_are_posts_and_refusals_say_why() {
         assert_eq!(tell(path).await.unwrap_err().to_string(), refusal);
     }
     assert!(control(&running, "/batches/b1/pause").await.is_err(), "a question changes nothing");
+}
+
+#[tokio::test]
+async fn tenants_and_providers_are_halted_by_posts_and_each_has_its_own_words() {
+    let running = start().await;
+    let tell = async |path: &'static str| {
+        let data_dir = running.data_dir.path().to_owned();
+        spawn_blocking(move || tell(&data_dir, path)).await.unwrap()
+    };
+    let done = tell("/tenants/acme/suspend?reason=unpaid&by=ann").await.unwrap();
+    assert_eq!(done, json!({ "op": "suspend", "by": "ann", "reason": "unpaid" }));
+    assert_eq!(tell("/tenants/acme/resume").await.unwrap()["op"], "resume");
+    for (path, refusal) in [
+        ("/tenants/acme/pause", "no such operation"),
+        ("/providers/mail/suspend", "no such operation"),
+        ("/providers/mail/pause", "there is no such thing"),
+        ("/tenants/acme/suspend?row=1", "unknown query key \"row\""),
+        ("/tenants/acme/suspend?by=a%0ab", "by holds a control character or line end"),
+    ] {
+        assert_eq!(tell(path).await.unwrap_err().to_string(), refusal);
+    }
+    assert!(
+        control(&running, "/tenants/acme/suspend").await.is_err(),
+        "a question changes nothing"
+    );
+    assert_eq!(control(&running, "/providers").await.unwrap(), json!({ "providers": [] }));
 }
 
 #[tokio::test]

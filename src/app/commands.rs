@@ -5,7 +5,7 @@ use std::sync::Arc;
 use serde_json::{Value, json};
 
 use crate::admin::{BatchCommand, CommandAnswer};
-use crate::batch::{Decider, Effect, Unfit};
+use crate::batch::{BatchOp, Decider, Effect, Unfit};
 use crate::codes::ReasonCode;
 use crate::intake::{Doorbell, Nudges};
 use crate::model::BatchId;
@@ -41,7 +41,11 @@ impl Controls {
             user => Decider::OperatorUser(user.to_owned()),
         };
         let mut commands = Commands::new(by.to_string(), now);
-        let effect = match self.store.command(&mut commands, asked.op, batch, None)? {
+        let decided = match asked.op {
+            BatchOp::Control(op) => self.store.command(&mut commands, op, batch, None)?,
+            BatchOp::Retry => self.store.retry(&mut commands, batch)?,
+        };
+        let effect = match decided {
             Ok(effect) => effect,
             Err(Unfit(why)) => {
                 return Ok(CommandAnswer::Refused(format!("{} {why}", record.name())));
@@ -95,7 +99,7 @@ mod tests {
         for batch in ["x", "0000000000001"] {
             let asked = BatchCommand {
                 batch: batch.to_owned(),
-                op: ControlOp::Pause,
+                op: BatchOp::Control(ControlOp::Pause),
                 reason: String::new(),
                 by: String::new(),
             };

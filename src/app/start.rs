@@ -12,11 +12,12 @@ use tokio_util::sync::CancellationToken;
 use super::commands::Controls;
 use super::drive::drive;
 use super::error::AppError;
+use super::halts::Halting;
 use super::views::Sights;
 use super::wiring;
 use crate::admin::{self, Admin};
 use crate::config::{Config, restart_needed};
-use crate::dispatch::{self, Dispatch, Rehearsal, Routes};
+use crate::dispatch::{self, Dispatch, PausedProviders, Rehearsal, Routes};
 use crate::files::{Journal, JournalEntry, TenantTree};
 use crate::intake::{self, Doorbell, Intake, Nudges, Tenants};
 use crate::model::TenantId;
@@ -49,7 +50,7 @@ type AnswerTable = Arc<RwLock<Arc<HashMap<TenantId, TenantAnswers>>>>;
 
 /// The parts that a new configuration is laid into.
 #[derive(Clone)]
-struct Replaceable {
+pub(super) struct Replaceable {
     accounts: Accounts,
     guard: Guard,
     tenants: Tenants,
@@ -66,6 +67,7 @@ pub struct App {
     addresses: Vec<(&'static str, SocketAddr)>,
     admin_address: Option<SocketAddr>,
     replaceable: Replaceable,
+    halting: Arc<Halting>,
     doors: DoorControl,
     pub(super) store: Store,
     pub(super) tasks: JoinSet<TaskResult>,
@@ -135,9 +137,15 @@ impl App {
         options: Options,
     ) -> Result<App, AppError> {
         let ground = Ground::lay(&config, store, world).await?;
-        in_place(|| wiring::publish_specs(&config));
         let guard = open_guard(&config, &ground)?;
-        let replaceable = Replaceable::of(&config, guard);
+        let (replaceable, nudges) = (Replaceable::of(&config, guard), Nudges::default());
+        let paused = PausedProviders::default();
+        let halting = in_place(|| {
+            let (config, about) =
+                (config.clone(), (ground.store.clone(), Arc::clone(&ground.world)));
+            let dispatch = Arc::clone(&nudges.dispatch);
+            Halting::open(config, about, replaceable.clone(), paused.clone(), dispatch)
+        })?;
         let doors = Doors::bind(
             config.transfer.clone(),
             replaceable.accounts.clone(),
@@ -156,14 +164,14 @@ impl App {
             started_with: config.clone(),
             config,
             replaceable,
+            halting: Arc::new(halting),
             doors: doors.control(),
             store: ground.store.clone(),
             tasks: JoinSet::new(),
             running: HashMap::new(),
             stages: STAGES.map(|names| (names, CancellationToken::new())),
         };
-        let nudges = Nudges::default();
-        let stations = app.stations(&ground, &nudges, options)?;
+        let stations = app.stations(&ground, &nudges, paused, options)?;
         let admin_address = app.admin_address.map(|address| ("admin", address));
         for (door, address) in app.addresses.iter().copied().chain(admin_address) {
             tracing::info!(door, %address, "listening");
@@ -207,6 +215,7 @@ impl App {
             addresses: self.addresses.clone(),
             started_at: ground.world.clock.now(),
             controls: Arc::new(controls),
+            halting: Arc::clone(&self.halting),
             shown: Mutex::new(None),
         }
     }
@@ -216,6 +225,7 @@ impl App {
         &self,
         ground: &Ground,
         nudges: &Nudges,
+        paused: PausedProviders,
         options: Options,
     ) -> Result<[Station; 3], AppError> {
         let Ground { store, spool, world, metrics } = ground;
@@ -233,8 +243,9 @@ impl App {
             nudges.clone(),
             options.watch,
         );
+        let routes = self.replaceable.routes.clone();
         let dispatch = Dispatch::new(
-            dispatch::Settings::new(self.replaceable.routes.clone(), wiring::boot_id()),
+            dispatch::Settings { paused, ..dispatch::Settings::new(routes, wiring::boot_id()) },
             self.config.providers.clone(),
             both(),
             (Arc::clone(world), Arc::clone(metrics)),
@@ -289,8 +300,7 @@ impl App {
         let needing_restart = restart_needed(&self.started_with, &config);
         config.data_dir.clone_from(&self.config.data_dir);
         in_place(|| prepare_folders(&config))?;
-        self.replaceable.lay(&config);
-        in_place(|| wiring::publish_specs(&config));
+        in_place(|| self.halting.take(config.clone()))?;
         self.doors.lay(&config.transfer);
         self.config = config;
         Ok(needing_restart)
@@ -299,19 +309,17 @@ impl App {
 
 impl Replaceable {
     fn of(config: &Config, guard: Guard) -> Replaceable {
-        let replaceable = Replaceable {
+        Replaceable {
             accounts: Accounts::new(config.transfer.limits.password_checks_max),
             guard,
             tenants: Tenants::default(),
             routes: Routes::default(),
             answers: AnswerTable::default(),
             doorbell: Arc::default(),
-        };
-        replaceable.lay(config);
-        replaceable
+        }
     }
 
-    fn lay(&self, config: &Config) {
+    pub(super) fn lay(&self, config: &Config) {
         // From the end of a file's journey to its beginning: what comes in by new words finds a way
         // out that knows them.
         *self.answers.write().unwrap_or_else(PoisonError::into_inner) =

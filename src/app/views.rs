@@ -7,6 +7,7 @@ use jiff::Timestamp;
 use serde_json::{Value, json};
 
 use super::commands::Controls;
+use super::halts::Halting;
 use super::{bans, sessions};
 use crate::admin::{BatchQuery, Views};
 use crate::batch::BatchState;
@@ -31,6 +32,7 @@ pub(super) struct Sights {
     pub(super) addresses: Vec<(&'static str, std::net::SocketAddr)>,
     pub(super) started_at: Timestamp,
     pub(super) controls: Arc<Controls>,
+    pub(super) halting: Arc<Halting>,
     /// What the doors had counted when metrics were shown last.
     pub(super) shown: Mutex<Option<CountersSnapshot>>,
 }
@@ -43,6 +45,8 @@ impl Sights {
         let sights = Arc::new(self);
         let (a, b, c, d, e) =
             (sights.clone(), sights.clone(), sights.clone(), sights.clone(), sights.clone());
+        let h = sights.clone();
+        let (i, j) = (sights.halting.clone(), sights.halting.clone());
         let (f, g) = (sights.doors.clone(), sights.doors.clone());
         let controls = Arc::clone(&sights.controls);
         let (listed, pardoning) = (sights.guard.clone(), sights.guard.clone());
@@ -52,6 +56,9 @@ impl Sights {
             status: Arc::new(move || c.status()),
             batches: Arc::new(move |query| d.batches(&query)),
             batch: Arc::new(move |id| e.batch(id)),
+            tenants: Arc::new(move || h.tenants()),
+            providers: Arc::new(move || i.providers()),
+            halt: Arc::new(move |asked| j.command(asked)),
             command: Arc::new(move |asked| controls.command(asked)),
             bans: Arc::new(move || bans::list(&listed)),
             remove_bans: Arc::new(move |address| bans::remove(&pardoning, address)),
@@ -135,6 +142,7 @@ impl Sights {
             .map(|(door, address)| json!({ "door": door, "address": address.to_string() }))
             .collect();
         let now = self.world.clock.now();
+        let (suspended, paused) = self.halting.holding();
         json!({
             "version": env!("CARGO_PKG_VERSION"),
             "pid": std::process::id(),
@@ -149,7 +157,14 @@ impl Sights {
             "bans": self.guard.bans(),
             "batches_open": open(Realm::Real),
             "tests_open": open(Realm::Test),
+            "tenants_suspended": suspended,
+            "providers_paused": paused,
         })
+    }
+
+    fn tenants(&self) -> Value {
+        let open = self.store.open_batches().unwrap_or_default();
+        self.halting.tenants(|tenant| open.iter().filter(|batch| batch.tenant == *tenant).count())
     }
 
     fn batches(&self, query: &BatchQuery) -> Value {

@@ -3,6 +3,31 @@
 use super::BatchState;
 use crate::model::ControlOp;
 
+/// What somebody may ask of a batch: partners what control files and markers can say, the operator also
+/// to try again.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum BatchOp {
+    Control(ControlOp),
+    /// Rows that wait for their next try are tried now.
+    Retry,
+}
+
+impl BatchOp {
+    pub fn as_str(self) -> &'static str {
+        match self {
+            BatchOp::Control(op) => op.as_str(),
+            BatchOp::Retry => "retry",
+        }
+    }
+
+    pub fn from_text(text: &str) -> Option<BatchOp> {
+        match text {
+            "retry" => Some(BatchOp::Retry),
+            _ => ControlOp::from_text(text).map(BatchOp::Control),
+        }
+    }
+}
+
 /// Where a batch stands for somebody who wants to act on it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Standing {
@@ -37,6 +62,8 @@ pub enum Effect {
     Resend,
     /// The answers are written again.
     Report,
+    /// Rows that wait for their next try are due.
+    Retry,
 }
 
 /// Why the batch cannot take it: the sentence follows the batch's name.
@@ -79,6 +106,17 @@ pub fn decide(op: ControlOp, on_row: bool, standing: &Standing) -> Result<Effect
             Err(Unfit("is still being sent: what failed can be resent after the result"))
         }
         (ControlOp::Resend, _) => Err(Unfit("has no row that ended failed, expired or unknown")),
+    }
+}
+
+/// What it leads to that the rows of a batch are to be tried again which wait for that.
+pub fn decide_retry(standing: &Standing) -> Result<Effect, Unfit> {
+    match standing.state {
+        BatchState::Running if standing.paused => Err(Unfit("is paused: resume it first")),
+        BatchState::Running => Ok(Effect::Retry),
+        BatchState::Claimed | BatchState::Released => Err(Unfit("is still being read")),
+        BatchState::Held => Err(Unfit("is held: nothing of it is sent before it is approved")),
+        _ => Err(Unfit("has nothing left to send; what failed can be resent")),
     }
 }
 
@@ -135,6 +173,10 @@ mod tests {
         check(ResendReport, refused, Some(Effect::Report));
         for op in ControlOp::ALL {
             check(*op, claimed, None);
+        }
+        assert_eq!(decide_retry(&running), Ok(Effect::Retry));
+        for unfit in [paused, held, closed, failed, refused, claimed] {
+            assert!(decide_retry(&unfit).is_err(), "{unfit:?}");
         }
     }
 }

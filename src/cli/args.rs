@@ -8,9 +8,10 @@ use clap_complete::Shell;
 
 use super::outcome::{Failure, exit_with};
 use super::{
-    ban, batch, check, demo, manual, password, policy, preview, profile, serve, session, status,
-    store,
+    ban, batch, check, demo, halting, manual, password, policy, preview, profile, serve, session,
+    status, store,
 };
+use crate::batch::BatchOp;
 use crate::model::ControlOp;
 use crate::transfer::AlgorithmPolicy;
 
@@ -60,6 +61,12 @@ enum Command {
     /// Look at batches of the running daemon, or steer them.
     #[command(subcommand)]
     Batch(BatchCommand),
+    /// Look at tenants, stop one, or let it go on.
+    #[command(subcommand)]
+    Tenant(TenantCommand),
+    /// Look at providers, pause one, or let it go on.
+    #[command(subcommand)]
+    Provider(ProviderCommand),
     /// Look at the sources that are banned, or on the way there, or let them in again.
     #[command(subcommand)]
     Ban(BanCommand),
@@ -111,6 +118,9 @@ enum BatchCommand {
     Cancel(batch::Act),
     /// Let a held batch go on.
     Approve(batch::Act),
+    /// Try the rows of a batch now that wait for their next try; those that wait for their own time or their
+    /// window go on waiting.
+    Retry(batch::Act),
     /// Send the rows of a closed batch again that ended failed, expired or unknown.
     Resend(batch::Act),
     /// Write the answers of a batch again.
@@ -121,6 +131,27 @@ enum BatchCommand {
 enum ProfileCommand {
     /// Propose a profile for files like this one, as TOML to paste. Needs no configuration.
     Learn(profile::LearnArgs),
+}
+
+#[derive(Debug, Subcommand)]
+enum TenantCommand {
+    /// List tenants, and which are suspended, since when, by whom and why.
+    List,
+    /// Refuse a tenant's new files and send nothing of it until it is resumed. Its messages wait, and run out
+    /// of time meanwhile.
+    Suspend(halting::OneTenant),
+    /// Take a suspended tenant's files and send its messages again.
+    Resume(halting::OneTenant),
+}
+
+#[derive(Debug, Subcommand)]
+enum ProviderCommand {
+    /// List providers, and which are paused, since when, by whom and why.
+    List,
+    /// Begin no attempt at a provider until it is resumed: messages take the channel's next one, or wait.
+    Pause(halting::OneProvider),
+    /// Go on with a provider that is paused.
+    Resume(halting::OneProvider),
 }
 
 #[derive(Debug, Subcommand)]
@@ -189,6 +220,8 @@ pub fn run() -> ExitCode {
         Command::HashPassword => password::hash_password(),
         Command::Status => status::status(&global),
         Command::Batch(command) => batch_command(&global, command),
+        Command::Tenant(command) => tenant_command(&global, &command),
+        Command::Provider(command) => provider_command(&global, &command),
         Command::Ban(BanCommand::List) => ban::list(&global),
         Command::Ban(BanCommand::Remove { address }) => ban::remove(&global, &address),
         Command::Session(SessionCommand::List(whose)) => session::list(&global, &whose),
@@ -209,12 +242,33 @@ fn batch_command(global: &Global, command: BatchCommand) -> Result<(), Failure> 
         }
         BatchCommand::Show { batch_id } => batch::show(global, &batch_id),
         BatchCommand::Watch { batch_id } => batch::watch(global, &batch_id),
-        BatchCommand::Pause(act) => batch::act(global, ControlOp::Pause, &act),
-        BatchCommand::Resume(act) => batch::act(global, ControlOp::Resume, &act),
-        BatchCommand::Cancel(act) => batch::act(global, ControlOp::Cancel, &act),
-        BatchCommand::Approve(act) => batch::act(global, ControlOp::Approve, &act),
-        BatchCommand::Resend(act) => batch::act(global, ControlOp::Resend, &act),
-        BatchCommand::ResendReport(act) => batch::act(global, ControlOp::ResendReport, &act),
+        BatchCommand::Pause(act) => control(global, ControlOp::Pause, &act),
+        BatchCommand::Resume(act) => control(global, ControlOp::Resume, &act),
+        BatchCommand::Cancel(act) => control(global, ControlOp::Cancel, &act),
+        BatchCommand::Approve(act) => control(global, ControlOp::Approve, &act),
+        BatchCommand::Retry(act) => batch::act(global, BatchOp::Retry, &act),
+        BatchCommand::Resend(act) => control(global, ControlOp::Resend, &act),
+        BatchCommand::ResendReport(act) => control(global, ControlOp::ResendReport, &act),
+    }
+}
+
+fn control(global: &Global, op: ControlOp, act: &batch::Act) -> Result<(), Failure> {
+    batch::act(global, BatchOp::Control(op), act)
+}
+
+fn tenant_command(global: &Global, command: &TenantCommand) -> Result<(), Failure> {
+    match command {
+        TenantCommand::List => halting::tenants(global),
+        TenantCommand::Suspend(one) => halting::tenant(global, "suspend", one),
+        TenantCommand::Resume(one) => halting::tenant(global, "resume", one),
+    }
+}
+
+fn provider_command(global: &Global, command: &ProviderCommand) -> Result<(), Failure> {
+    match command {
+        ProviderCommand::List => halting::providers(global),
+        ProviderCommand::Pause(one) => halting::provider(global, "pause", one),
+        ProviderCommand::Resume(one) => halting::provider(global, "resume", one),
     }
 }
 

@@ -10,8 +10,8 @@ use super::args::Global;
 use super::outcome::{Failure, print, say};
 use super::status::{ask, tell};
 use super::table::{columns, pairs, text_of};
-use crate::batch::BatchState;
-use crate::model::{ControlOp, FileState};
+use crate::batch::{BatchOp, BatchState};
+use crate::model::FileState;
 
 /// How often `watch` looks.
 const LOOK: Duration = Duration::from_secs(1);
@@ -94,10 +94,11 @@ pub(super) fn show(global: &Global, batch_id: &str) -> Result<(), Failure> {
 }
 
 /// Asks the running daemon to do something with one batch.
-pub(super) fn act(global: &Global, op: ControlOp, act: &Act) -> Result<(), Failure> {
+pub(super) fn act(global: &Global, op: BatchOp, act: &Act) -> Result<(), Failure> {
     let id = utf8_percent_encode(&act.batch_id, NON_ALPHANUMERIC);
     let by = user();
     let by = utf8_percent_encode(&by, NON_ALPHANUMERIC);
+    let op = op.as_str();
     let mut path = format!("/batches/{id}/{op}?by={by}");
     if let Some(reason) = &act.reason {
         let reason = utf8_percent_encode(reason, NON_ALPHANUMERIC);
@@ -112,8 +113,8 @@ pub(super) fn act(global: &Global, op: ControlOp, act: &Act) -> Result<(), Failu
     print(format_args!("{op} {file} (batch {batch}): {so}"))
 }
 
-/// Who asks, for the log and for `batch show`: the user behind sudo, else the one who is logged in.
-fn user() -> String {
+/// Who asks, for the log and what shows who did it: the user behind sudo, else the one who is logged in.
+pub(super) fn user() -> String {
     #[allow(clippy::disallowed_methods, reason = "the one place that asks who sits there")]
     let named = |name| std::env::var(name).ok().filter(|user: &String| !user.is_empty());
     ["SUDO_USER", "USER", "LOGNAME"]

@@ -29,6 +29,10 @@ pub(super) fn status(global: &Global) -> Result<(), Failure> {
     for key in keys.into_iter().chain(["batches_open", "tests_open"]) {
         rows.push((key, text_of(&answer[key])));
     }
+    for key in ["tenants_suspended", "providers_paused"] {
+        let names = answer[key].as_array().into_iter().flatten().map(text_of);
+        rows.push((key, names.collect::<Vec<_>>().join(", ")));
+    }
     rows.push(("listening", listeners.join(", ")));
     print(format_args!("{}", pairs(&rows)))
 }

@@ -79,6 +79,9 @@ impl Sending {
         let mut counted = false;
         let mut rest: Option<(Timestamp, ReasonCode)> = None;
         for provider in std::mem::take(&mut row.providers) {
+            if provider.is_paused() {
+                continue;
+            }
             if let Some(resting) = provider.resting(self.world.clock.now()) {
                 rest = Some(rest.map_or(resting, |earlier| earlier.min(resting)));
                 continue;
@@ -112,7 +115,8 @@ impl Sending {
         }
         Ok(match refusal {
             Some(refusal) => Some(self.wait(&row, refusal, counted, rest)),
-            // Every provider rests: the row is as it was, and due when one of them wakes.
+            // Every provider rests: the row is as it was, and due when one of them wakes. Where all are
+            // paused it is due at once, and waits as rows of a paused batch do.
             None => rest.map(|(until, code)| {
                 let mut outcome = blank(&row, Status::Deferred);
                 outcome.code = row.waits_for(Some(code));
@@ -140,7 +144,7 @@ impl Sending {
             Ok(ready) => ready,
             Err(attempt) => return Ok(Some(attempt)),
         };
-        if self.world.clock.now() >= row.allowed_until {
+        if self.world.clock.now() >= row.allowed_until || provider.is_paused() {
             ready.release();
             return Ok(None);
         }

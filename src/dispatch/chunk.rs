@@ -41,7 +41,7 @@ pub(super) struct ChunkTask {
     pub(super) window_rows: usize,
     pub(super) boot_id: String,
     pub(super) stopping: CancellationToken,
-    /// Nothing is sent; what ends without being sent ends all the same.
+    /// Nothing is sent, of this batch or of its tenant; what ends without being sent ends all the same.
     pub(super) paused: bool,
     /// When the batch was opened again: rows without an expiry of their own then have their whole time
     /// once more.
@@ -59,7 +59,7 @@ struct Plan {
     waiting: HashMap<u32, Wait>,
 }
 
-/// Until when a row waits that could not be sent now, or of a paused batch.
+/// Until when a row waits that could not be sent now, or that somebody has paused.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Wait {
     Deferred(Timestamp),
@@ -157,12 +157,16 @@ impl ChunkTask {
             }
             Verdict::Send => {
                 let closes_at = question.window.map(|w| w.closes_at(now, question.zone));
-                let providers = self.exits.on(channel, &self.route);
+                let mut providers = self.exits.on(channel, &self.route);
+                let is_served = !providers.is_empty();
+                providers.retain(|provider| !provider.is_paused());
                 // Where the configuration changed since the row was accepted, the row waits for its
                 // provider or template to come back, at the latest until it expires.
                 let again = now.saturating_add(ABSENCE_WAIT).unwrap_or(expires_at).min(expires_at);
-                if providers.is_empty() {
+                if !is_served {
                     plan.defer(index, again);
+                } else if providers.is_empty() {
+                    plan.waiting.insert(index, Wait::Paused(expires_at));
                 } else if let Some(until) = all_resting(&providers, now) {
                     // Nothing is written for rows that only wait for a provider to wake.
                     plan.defer(index, until.min(expires_at));

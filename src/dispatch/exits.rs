@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use super::provider::Provider;
-use super::settings::Route;
+use super::settings::{PausedProviders, Route};
 use crate::channel::Channel;
 use crate::model::{ChannelKind, Realm};
 use crate::store::BatchRecord;
@@ -26,7 +26,9 @@ impl Exits {
         match record.realm() {
             Realm::Real => Exits::Providers(Arc::clone(providers)),
             Realm::Test => {
-                Exits::Simulator(Arc::new(Provider::new(Channel::simulator(), Arc::clone(world))))
+                // The operator's halts are of providers, and this is none of them.
+                let (simulator, paused) = (Channel::simulator(), PausedProviders::default());
+                Exits::Simulator(Arc::new(Provider::new(simulator, paused, Arc::clone(world))))
             }
         }
     }

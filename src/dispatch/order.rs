@@ -105,6 +105,7 @@ impl OrderTask {
                 let outcome = latest.get(&index);
                 changed.extend(match self.order.act {
                     OrderAct::Resend => reopened(index, outcome, self.order.at),
+                    OrderAct::Retry => hurried(outcome, self.order.at),
                     _ => cancelled(index, outcome, now),
                 });
             }
@@ -117,6 +118,7 @@ impl OrderTask {
         // Counted from what stands there now: the same number where a crash made it the second time.
         let is_done = |row: &&RowOutcome| match self.order.act {
             OrderAct::Resend => row.status == Status::Accepted,
+            OrderAct::Retry => row.deferred_until == Some(self.order.at),
             _ => row.status == Status::Cancelled,
         };
         self.order.changed += latest.values().filter(is_done).count() as u64;
@@ -135,6 +137,16 @@ fn cancelled(index: u32, outcome: Option<&RowOutcome>, now: Timestamp) -> Option
     Some(ended(index, outcome, Status::Cancelled, ReasonCode::PolicyCancelled, now))
 }
 
+/// A row that waits for its next try no longer. What waits for its own time or its window has no outcome
+/// that says so, and goes on waiting.
+fn hurried(outcome: Option<&RowOutcome>, at: Timestamp) -> Option<RowOutcome> {
+    let waits = |row: &&RowOutcome| {
+        row.status == Status::Deferred && row.deferred_until.is_some_and(|until| until > at)
+    };
+    let row = outcome.filter(waits)?;
+    Some(RowOutcome { deferred_until: Some(at), ..row.clone() })
+}
+
 /// A row that begins anew. One that may have gone out stays in doubt until its next attempt says more.
 fn reopened(index: u32, outcome: Option<&RowOutcome>, at: Timestamp) -> Option<RowOutcome> {
     let earlier = outcome.filter(|outcome| outcome.is_resendable())?;
@@ -151,6 +163,19 @@ mod tests {
 
     fn row(status: Status, attempts: u32, code: Option<ReasonCode>) -> RowOutcome {
         RowOutcome { status, attempts, code, ..untried(3) }
+    }
+
+    #[test]
+    fn only_a_row_that_waits_for_its_next_try_is_hurried() {
+        let (at, later) = (Timestamp::UNIX_EPOCH, Timestamp::from_second(60).unwrap());
+        let waiting = |status, until| RowOutcome { deferred_until: until, ..row(status, 2, None) };
+        let hurried = |row: RowOutcome| hurried(Some(&row), at);
+        let due = hurried(waiting(Status::Deferred, Some(later))).unwrap();
+        assert_eq!((due.deferred_until, due.attempts), (Some(at), 2));
+        assert_eq!(hurried(due), None, "done again after a crash it changes nothing");
+        assert_eq!(hurried(waiting(Status::Submitted, Some(later))), None);
+        assert_eq!(hurried(waiting(Status::Deferred, None)), None);
+        assert_eq!(super::hurried(None, at), None);
     }
 
     #[test]

@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use jiff::Timestamp;
 
+use super::settings::PausedProviders;
 use crate::channel::{Channel, OnUnknown, ProviderSettings};
 use crate::codes::ReasonCode;
 use crate::model::{Attempt, Outcome, UntilHint};
@@ -27,11 +28,12 @@ pub(super) struct Provider {
     bucket: Option<Mutex<Bucket>>,
     rest: Mutex<Option<(Timestamp, ReasonCode)>>,
     account_refusals: AtomicU32,
+    paused: PausedProviders,
     world: Arc<World>,
 }
 
 impl Provider {
-    pub(super) fn new(channel: Channel, world: Arc<World>) -> Provider {
+    pub(super) fn new(channel: Channel, paused: PausedProviders, world: Arc<World>) -> Provider {
         let rate = channel.settings().rate;
         let bucket =
             rate.map(|rate| Mutex::new(Bucket::new(rate, world.clock.instant().into_std())));
@@ -40,6 +42,7 @@ impl Provider {
             bucket,
             rest: Mutex::new(None),
             account_refusals: AtomicU32::new(0),
+            paused,
             world,
         }
     }
@@ -67,6 +70,11 @@ impl Provider {
                 Err(wait) => tokio::time::sleep(wait).await,
             }
         }
+    }
+
+    /// True where the operator has paused it: rows wait, or take the channel's next provider.
+    pub(super) fn is_paused(&self) -> bool {
+        self.paused.holds(self.id())
     }
 
     /// Until when the provider takes nothing, and why.

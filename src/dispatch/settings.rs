@@ -1,6 +1,6 @@
 //! What dispatch needs to know of tenants; the configuration makes it.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, PoisonError, RwLock};
 
 use jiff::tz::TimeZone;
@@ -13,6 +13,7 @@ use crate::render::Template;
 #[derive(Debug, Clone)]
 pub struct Settings {
     pub routes: Routes,
+    pub paused: PausedProviders,
     /// Rows recorded as claimed at once.
     pub window_rows: usize,
     /// Chunks of one batch, of one tenant, and of all under way at the same time.
@@ -27,12 +28,28 @@ impl Settings {
     pub fn new(routes: Routes, boot_id: String) -> Settings {
         Settings {
             routes,
+            paused: PausedProviders::default(),
             window_rows: 256,
             chunks_per_batch: 3,
             chunks_per_tenant: 8,
             chunks_at_once: 64,
             boot_id,
         }
+    }
+}
+
+/// The providers that the operator has paused: nothing new is handed to them. What is on the wire ends.
+#[derive(Debug, Clone, Default)]
+pub struct PausedProviders(Arc<RwLock<BTreeSet<String>>>);
+
+impl PausedProviders {
+    /// From this call on no attempt begins at any of these; the others go on.
+    pub fn replace(&self, ids: BTreeSet<String>) {
+        *self.0.write().unwrap_or_else(PoisonError::into_inner) = ids;
+    }
+
+    pub(super) fn holds(&self, id: &str) -> bool {
+        self.0.read().unwrap_or_else(PoisonError::into_inner).contains(id)
     }
 }
 
@@ -64,7 +81,7 @@ impl Routes {
 pub struct Route {
     pub timezone: TimeZone,
     pub consent: Consent,
-    /// A suspended tenant's rows stay queued.
+    /// A suspended tenant's rows stay queued, and run out of time meanwhile.
     pub suspended: bool,
     /// Provider ids by channel, in order of failover.
     pub channels: BTreeMap<ChannelKind, Vec<String>>,

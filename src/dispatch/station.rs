@@ -41,6 +41,8 @@ pub(super) struct Entry {
     /// An order is being followed: nothing else happens to the batch meanwhile.
     pub(super) ordered: bool,
     paused: bool,
+    /// Its tenant is suspended.
+    suspended: bool,
     reopened_at: Option<Timestamp>,
 }
 
@@ -54,6 +56,7 @@ impl Entry {
             halt,
             ordered: false,
             paused: false,
+            suspended: false,
             reopened_at: None,
         };
         let live = Arc::clone(&entry.live);
@@ -65,6 +68,19 @@ impl Entry {
     pub(super) fn heed(&mut self, record: &BatchRecord) {
         self.paused = record.control.paused;
         self.reopened_at = record.control.reopened_at;
+    }
+
+    /// Takes over whether its tenant is suspended. Tasks that began before end at once; from then on the
+    /// batch is looked at as a paused one.
+    fn suspend(&mut self, suspended: bool, stopping: &CancellationToken) {
+        if suspended && !self.suspended {
+            self.halt.cancel();
+        }
+        self.suspended = suspended;
+        if self.halt.is_cancelled() && self.active.is_empty() && !self.ordered {
+            self.halt = stopping.child_token();
+            self.next_due = None;
+        }
     }
 
     /// True where a chunk may begin; of a paused batch, too: its rows run out of time meanwhile.
@@ -91,6 +107,8 @@ pub struct Dispatch {
     pub(super) batches: BTreeMap<BatchId, Entry>,
     /// Of these no row is open, but they cannot be closed yet.
     lingering: BTreeSet<BatchId>,
+    /// Lanes of tenants that are suspended, or were a moment ago.
+    suspended: BTreeSet<Lane>,
     /// Lanes with batches, the one served longest ago first; each with its batches likewise.
     rota: VecDeque<(Lane, VecDeque<BatchId>)>,
     pub(super) tasks: JoinSet<Ended>,
@@ -122,7 +140,8 @@ impl Dispatch {
             let id = provider.id.clone();
             let channel = Channel::new(provider, Arc::clone(&world))
                 .map_err(|source| DispatchError::Provider { provider: id.clone(), source })?;
-            built.insert(id, Arc::new(Provider::new(channel, Arc::clone(&world))));
+            let paused = settings.paused.clone();
+            built.insert(id, Arc::new(Provider::new(channel, paused, Arc::clone(&world))));
         }
         Ok(Dispatch {
             settings,
@@ -133,6 +152,7 @@ impl Dispatch {
             providers: Arc::new(built),
             batches: BTreeMap::new(),
             lingering: BTreeSet::new(),
+            suspended: BTreeSet::new(),
             rota: VecDeque::new(),
             tasks: JoinSet::new(),
             ended: Vec::new(),
@@ -271,6 +291,27 @@ impl Dispatch {
         Ok(started)
     }
 
+    /// Sees which tenants are suspended, before anything of theirs begins.
+    fn heed_suspensions(&mut self) {
+        for (lane, batches) in &self.rota {
+            let suspended = self.settings.routes.of(&lane.0).is_some_and(|route| route.suspended);
+            if !suspended && !self.suspended.contains(lane) {
+                continue;
+            }
+            let mut is_still = true;
+            for batch in batches {
+                if let Some(entry) = self.batches.get_mut(batch) {
+                    entry.suspend(suspended, &self.stopping);
+                    is_still &= !entry.halt.is_cancelled();
+                }
+            }
+            match suspended || !is_still {
+                true => self.suspended.insert(lane.clone()),
+                false => self.suspended.remove(lane),
+            };
+        }
+    }
+
     fn start_one(
         &mut self,
         (tenant, _): &Lane,
@@ -278,9 +319,7 @@ impl Dispatch {
     ) -> Result<bool, DispatchError> {
         let busy: usize =
             batches.iter().filter_map(|b| self.batches.get(b)).map(|e| e.active.len()).sum();
-        let Some(route) = self.settings.routes.of(tenant).filter(|route| !route.suspended) else {
-            return Ok(false);
-        };
+        let Some(route) = self.settings.routes.of(tenant) else { return Ok(false) };
         if busy >= self.settings.chunks_per_tenant {
             return Ok(false);
         }
@@ -302,7 +341,7 @@ impl Dispatch {
                 window_rows: self.settings.window_rows,
                 boot_id: self.settings.boot_id.clone(),
                 stopping: entry.halt.clone(),
-                paused: entry.paused,
+                paused: entry.paused || entry.suspended,
                 reopened_at: entry.reopened_at,
             };
             self.tasks.spawn(async move { Ended::Chunk(batch, number, task.run().await) });
@@ -338,6 +377,7 @@ impl Worker for Dispatch {
         let reaped = self.reap().await?;
         self.discover().await?;
         let heeded = self.heed().await?;
+        self.heed_suspensions();
         for batch in self.lingering.clone() {
             self.close_if_done(batch).await?;
         }
@@ -385,8 +425,8 @@ impl Worker for Dispatch {
     }
 }
 
-/// Wake-ups are at least this far apart: what is due and cannot start, because its tenant is suspended
-/// or at a limit, must not keep a processor busy.
+/// Wake-ups are at least this far apart: what is due and cannot start, because its tenant is at
+/// a limit, must not keep a processor busy.
 const MOMENT: Duration = Duration::from_millis(50);
 /// How soon a batch is looked at again that cannot be closed yet.
 const LINGER: Duration = Duration::from_secs(1);

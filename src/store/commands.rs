@@ -11,6 +11,7 @@ use super::keys;
 use super::open::listing;
 use super::orders::{OrderAct, OrderRecord};
 use super::records::{BatchRecord, ChunkRecord, RECORD_VERSION, decode, encode};
+use crate::batch::decide_retry;
 use crate::batch::{BatchEvent, BatchState, Effect, Publication, Standing, Unfit, apply, decide};
 use crate::model::{BatchId, ControlOp};
 
@@ -69,6 +70,19 @@ impl Commands {
 }
 
 impl Touched {
+    /// Where the batch stands; of its rows nothing is known.
+    fn standing(&self) -> Standing {
+        let record = &self.record;
+        Standing {
+            state: self.ends_as.unwrap_or(record.state),
+            paused: record.control.paused,
+            cancelled: record.control.cancelled,
+            reopened: record.control.reopened_at.is_some(),
+            was_held: record.hold.is_some(),
+            resendable: false,
+        }
+    }
+
     /// Orders dispatch to do something, or only to look at the record again.
     fn order(&mut self, act: OrderAct, row: Option<u64>, by: &str, at: Timestamp) {
         self.record.control.orders += 1;
@@ -98,8 +112,57 @@ impl Store {
         batch: BatchId,
         row: Option<u64>,
     ) -> Result<Result<Effect, Unfit>, StoreError> {
-        let Commands { by, at, touched } = commands;
-        let touched = match touched.entry(batch) {
+        let (touched, by, at) = self.touch(commands, batch)?;
+        let standing = self.standing(touched, op)?;
+        let effect = match decide(op, row.is_some(), &standing) {
+            Ok(effect) => effect,
+            Err(unfit) => return Ok(Err(unfit)),
+        };
+        match effect {
+            Effect::Nothing => {}
+            Effect::Release => touched.ends_as = Some(BatchState::Released),
+            Effect::RefuseHeld => touched.ends_as = Some(BatchState::Refused),
+            Effect::Pause | Effect::Resume => {
+                touched.record.control.paused = effect == Effect::Pause;
+                touched.order(OrderAct::Look, None, &by, at);
+            }
+            Effect::Cancel => {
+                touched.record.control.cancelled |= row.is_none();
+                touched.order(OrderAct::Cancel, row, &by, at);
+            }
+            Effect::Reopen => {
+                reopen(touched, at)?;
+                touched.order(OrderAct::Resend, row, &by, at);
+            }
+            Effect::Resend => touched.order(OrderAct::Resend, row, &by, at),
+            Effect::Retry => touched.order(OrderAct::Retry, row, &by, at),
+            Effect::Report => report(touched),
+        }
+        Ok(Ok(effect))
+    }
+
+    /// Decides that the rows of a batch are tried now which wait for their next try.
+    pub fn retry(
+        &self,
+        commands: &mut Commands,
+        batch: BatchId,
+    ) -> Result<Result<Effect, Unfit>, StoreError> {
+        let (touched, by, at) = self.touch(commands, batch)?;
+        let decided = decide_retry(&touched.standing());
+        if decided.is_ok() {
+            touched.order(OrderAct::Retry, None, &by, at);
+        }
+        Ok(decided)
+    }
+
+    /// A batch as the commands leave it so far, who asks, and when.
+    fn touch<'c>(
+        &self,
+        commands: &'c mut Commands,
+        batch: BatchId,
+    ) -> Result<(&'c mut Touched, String, Timestamp), StoreError> {
+        let (by, at) = (commands.by.clone(), commands.at);
+        let touched = match commands.touched.entry(batch) {
             Entry::Occupied(known) => known.into_mut(),
             Entry::Vacant(place) => {
                 let before = self.engine.get(Space::Batches, &keys::batch(batch))?;
@@ -114,31 +177,7 @@ impl Store {
                 })
             }
         };
-        let standing = self.standing(touched, op)?;
-        let effect = match decide(op, row.is_some(), &standing) {
-            Ok(effect) => effect,
-            Err(unfit) => return Ok(Err(unfit)),
-        };
-        match effect {
-            Effect::Nothing => {}
-            Effect::Release => touched.ends_as = Some(BatchState::Released),
-            Effect::RefuseHeld => touched.ends_as = Some(BatchState::Refused),
-            Effect::Pause | Effect::Resume => {
-                touched.record.control.paused = effect == Effect::Pause;
-                touched.order(OrderAct::Look, None, by, *at);
-            }
-            Effect::Cancel => {
-                touched.record.control.cancelled |= row.is_none();
-                touched.order(OrderAct::Cancel, row, by, *at);
-            }
-            Effect::Reopen => {
-                reopen(touched, *at)?;
-                touched.order(OrderAct::Resend, row, by, *at);
-            }
-            Effect::Resend => touched.order(OrderAct::Resend, row, by, *at),
-            Effect::Report => report(touched),
-        }
-        Ok(Ok(effect))
+        Ok((touched, by, at))
     }
 
     /// Writes what was decided. `Conflict` where a batch changed meanwhile: decide anew.
@@ -167,14 +206,8 @@ impl Store {
         if asks_rows && touched.resendable.is_none() {
             touched.resendable = Some(self.has_resendable(record.id)?);
         }
-        Ok(Standing {
-            state: touched.ends_as.unwrap_or(record.state),
-            paused: record.control.paused,
-            cancelled: record.control.cancelled,
-            reopened: record.control.reopened_at.is_some(),
-            was_held: record.hold.is_some(),
-            resendable: asks_rows && touched.resendable == Some(true),
-        })
+        let resendable = asks_rows && touched.resendable == Some(true);
+        Ok(Standing { resendable, ..touched.standing() })
     }
 
     /// True where a row of the batch ended failed, expired or unknown, or nobody counted them yet: who

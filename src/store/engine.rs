@@ -54,10 +54,12 @@ pub(super) enum Space {
     Orders,
     Campaigns,
     Open,
+    Halts,
+    Settlements,
 }
 
 impl Space {
-    pub(super) const ALL: [Space; 21] = [
+    pub(super) const ALL: [Space; 23] = [
         Space::Meta,
         Space::Batches,
         Space::Chunks,
@@ -79,6 +81,8 @@ impl Space {
         Space::Orders,
         Space::Campaigns,
         Space::Open,
+        Space::Halts,
+        Space::Settlements,
     ];
 
     pub(super) const fn as_str(self) -> &'static str {
@@ -104,6 +108,8 @@ impl Space {
             Space::Orders => "orders",
             Space::Campaigns => "campaigns",
             Space::Open => "open",
+            Space::Halts => "halts",
+            Space::Settlements => "settlements",
         }
     }
 }

@@ -21,16 +21,20 @@ pub enum OrderAct {
     Cancel,
     /// Rows that ended failed, expired or unknown are open again.
     Resend,
+    /// Rows that wait for their next try are due.
+    Retry,
 }
 
 impl OrderAct {
-    pub(super) const ALL: [OrderAct; 3] = [OrderAct::Look, OrderAct::Cancel, OrderAct::Resend];
+    pub(super) const ALL: [OrderAct; 4] =
+        [OrderAct::Look, OrderAct::Cancel, OrderAct::Resend, OrderAct::Retry];
 
     pub const fn as_str(self) -> &'static str {
         match self {
             OrderAct::Look => "look",
             OrderAct::Cancel => "cancel",
             OrderAct::Resend => "resend",
+            OrderAct::Retry => "retry",
         }
     }
 }

@@ -9,12 +9,13 @@ use std::sync::Arc;
 use jiff::Timestamp;
 use tokio_util::sync::CancellationToken;
 
-use super::chunk::{ended, remaining, untried};
+use super::chunk::remaining;
 use super::error::DispatchError;
 use super::live::LiveBatch;
+use crate::batch::{RowEvent, RowOutcome};
 use crate::codes::ReasonCode;
 use crate::model::Status;
-use crate::spool::{RowOutcome, RowState};
+use crate::spool::RowState;
 use crate::store::{BatchRecord, ChunkRecord, OrderAct, OrderRecord, Store};
 use crate::telemetry::Metrics;
 use crate::worker::blocking;
@@ -102,12 +103,12 @@ impl OrderTask {
         for (index, row) in (0..).zip(&rows) {
             let is_meant = self.order.row.is_none_or(|only| only == row.row);
             if row.state == RowState::Accepted && is_meant {
-                let outcome = latest.get(&index);
-                changed.extend(match self.order.act {
-                    OrderAct::Resend => reopened(index, outcome, self.order.at),
-                    OrderAct::Retry => hurried(outcome, self.order.at),
-                    _ => cancelled(index, outcome, now),
-                });
+                let outcome = latest.get(&index).cloned();
+                let standing = outcome.unwrap_or_else(|| RowOutcome::untried(index));
+                if let Some(event) = asked(self.order.act, &standing, (self.order.at, now)) {
+                    let chain = row.chain(standing.step);
+                    changed.push(standing.apply(event, chain)?);
+                }
             }
         }
         for row in changed.iter().filter(|row| row.is_settled()) {
@@ -125,94 +126,100 @@ impl OrderTask {
         if !changed.is_empty() {
             self.live.append(before.number, 0, changed)?;
         }
+        self.live.leave(before.number);
         Ok(remaining(before, &rows, &latest, &HashMap::new(), now))
     }
 }
 
-/// A row that nobody will send any more.
-fn cancelled(index: u32, outcome: Option<&RowOutcome>, now: Timestamp) -> Option<RowOutcome> {
-    if outcome.is_some_and(RowOutcome::is_settled) {
-        return None;
+/// What an order means for a row, if anything.
+fn asked(
+    act: OrderAct,
+    standing: &RowOutcome,
+    (at, now): (Timestamp, Timestamp),
+) -> Option<RowEvent> {
+    match act {
+        // A row that begins anew.
+        OrderAct::Resend => standing.is_resendable().then_some(RowEvent::Reopened { at }),
+        // A row that waits for its next try no longer. What waits for its own time or its window has no
+        // outcome that says so, and goes on waiting.
+        OrderAct::Retry => {
+            let waits = standing.status == Status::Deferred
+                && standing.deferred_until.is_some_and(|until| until > at);
+            waits.then_some(RowEvent::Hurried { at })
+        }
+        // A row that nobody will send any more.
+        _ => {
+            let (status, code) = (Status::Cancelled, ReasonCode::PolicyCancelled);
+            (!standing.is_settled()).then_some(RowEvent::Ended { status, code, at: now })
+        }
     }
-    Some(ended(index, outcome, Status::Cancelled, ReasonCode::PolicyCancelled, now))
-}
-
-/// A row that waits for its next try no longer. What waits for its own time or its window has no outcome
-/// that says so, and goes on waiting.
-fn hurried(outcome: Option<&RowOutcome>, at: Timestamp) -> Option<RowOutcome> {
-    let waits = |row: &&RowOutcome| {
-        row.status == Status::Deferred && row.deferred_until.is_some_and(|until| until > at)
-    };
-    let row = outcome.filter(waits)?;
-    Some(RowOutcome { deferred_until: Some(at), ..row.clone() })
-}
-
-/// A row that begins anew. One that may have gone out stays in doubt until its next attempt says more.
-fn reopened(index: u32, outcome: Option<&RowOutcome>, at: Timestamp) -> Option<RowOutcome> {
-    let earlier = outcome.filter(|outcome| outcome.is_resendable())?;
-    let anew = RowOutcome { deferred_until: Some(at), ..untried(index) };
-    Some(match earlier.is_in_doubt() {
-        true => RowOutcome { attempts: earlier.attempts, code: earlier.code, ..anew },
-        false => anew,
-    })
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::batch::Chain;
+
+    const AT: Timestamp = Timestamp::UNIX_EPOCH;
 
     fn row(status: Status, attempts: u32, code: Option<ReasonCode>) -> RowOutcome {
-        RowOutcome { status, attempts, code, ..untried(3) }
+        RowOutcome { status, attempts, code, ..RowOutcome::untried(3) }
+    }
+
+    fn after(act: OrderAct, row: RowOutcome) -> Option<RowOutcome> {
+        let event = asked(act, &row, (AT, AT))?;
+        Some(row.apply(event, Chain::ONE).unwrap())
     }
 
     #[test]
     fn only_a_row_that_waits_for_its_next_try_is_hurried() {
-        let (at, later) = (Timestamp::UNIX_EPOCH, Timestamp::from_second(60).unwrap());
+        let later = Timestamp::from_second(60).unwrap();
         let waiting = |status, until| RowOutcome { deferred_until: until, ..row(status, 2, None) };
-        let hurried = |row: RowOutcome| hurried(Some(&row), at);
+        let hurried = |row| after(OrderAct::Retry, row);
         let due = hurried(waiting(Status::Deferred, Some(later))).unwrap();
-        assert_eq!((due.deferred_until, due.attempts), (Some(at), 2));
+        assert_eq!((due.deferred_until, due.attempts), (Some(AT), 2));
         assert_eq!(hurried(due), None, "done again after a crash it changes nothing");
         assert_eq!(hurried(waiting(Status::Submitted, Some(later))), None);
         assert_eq!(hurried(waiting(Status::Deferred, None)), None);
-        assert_eq!(super::hurried(None, at), None);
+        assert_eq!(hurried(RowOutcome::untried(3)), None);
     }
 
     #[test]
     fn only_what_is_open_is_cancelled_and_doubt_stays_doubt() {
-        let at = Timestamp::UNIX_EPOCH;
-        let status = |outcome: Option<&RowOutcome>| cancelled(3, outcome, at).map(|row| row.status);
-        assert_eq!(status(None), Some(Status::Cancelled));
+        let status = |row| after(OrderAct::Cancel, row).map(|row| row.status);
+        assert_eq!(status(RowOutcome::untried(3)), Some(Status::Cancelled));
         let network = row(Status::Deferred, 1, Some(ReasonCode::DeliveryNetwork));
-        assert_eq!(status(Some(&network)), Some(Status::Cancelled));
+        assert_eq!(status(network), Some(Status::Cancelled));
         let doubt = row(Status::Deferred, 1, Some(ReasonCode::DeliveryOutcomeUnknown));
-        assert_eq!(status(Some(&doubt)), Some(Status::Unknown));
+        assert_eq!(status(doubt), Some(Status::Unknown));
         for ended in [Status::Sent, Status::Failed, Status::Unknown, Status::Cancelled] {
-            assert_eq!(status(Some(&row(ended, 1, None))), None, "{ended}");
+            assert_eq!(status(row(ended, 1, None)), None, "{ended}");
         }
+        // What waits for a receipt went out: only what would have followed is called off.
+        let awaited = RowOutcome { receipt_until: Some(AT), ..row(Status::Submitted, 1, None) };
+        assert_eq!(status(awaited), Some(Status::Submitted));
     }
 
     #[test]
     fn only_what_failed_expired_or_is_unknown_begins_anew() {
-        let at = Timestamp::UNIX_EPOCH;
         for status in Status::ALL {
-            let anew = reopened(3, Some(&row(*status, 2, None)), at);
+            let anew = after(OrderAct::Resend, row(*status, 2, None));
             let expected = matches!(status, Status::Failed | Status::Expired | Status::Unknown);
             assert_eq!(anew.is_some(), expected, "{status}");
-            assert!(anew.is_none_or(|row| row.attempts == 0 && !row.is_settled()));
+            assert!(anew.is_none_or(|row| !row.is_settled()));
         }
-        assert_eq!(reopened(3, None, at), None);
+        assert_eq!(after(OrderAct::Resend, RowOutcome::untried(3)), None);
     }
 
     #[test]
     fn what_may_have_gone_out_stays_in_doubt_when_it_begins_anew() {
-        let at = Timestamp::UNIX_EPOCH;
         let unknown = row(Status::Unknown, 2, Some(ReasonCode::DeliveryOutcomeUnknown));
-        let anew = reopened(3, Some(&unknown), at).unwrap();
+        let anew = after(OrderAct::Resend, unknown.clone()).unwrap();
         assert!(!anew.is_settled());
-        let over = cancelled(3, Some(&anew), at).unwrap();
+        let over = after(OrderAct::Cancel, anew.clone()).unwrap();
         assert_eq!((over.status, over.attempts), (Status::Unknown, 2));
-        let expired = ended(3, Some(&anew), Status::Expired, ReasonCode::PolicyExpired, at);
+        let (status, code) = (Status::Expired, ReasonCode::PolicyExpired);
+        let expired = anew.apply(RowEvent::Ended { status, code, at: AT }, Chain::ONE).unwrap();
         assert_eq!((expired.status, expired.code), (Status::Unknown, unknown.code));
     }
 }

@@ -13,6 +13,7 @@ mod exits;
 mod heed;
 mod live;
 mod message;
+mod opening;
 mod order;
 mod provider;
 mod question;

@@ -39,6 +39,8 @@ pub mod report;
 
 // ground: contracts, time, words
 pub mod codes;
+pub mod disk;
+pub mod faults;
 pub mod model;
 pub mod telemetry;
 pub mod worker;

@@ -13,6 +13,7 @@ mod notice;
 mod realm;
 mod target;
 mod upload;
+mod urgency;
 mod words;
 
 pub use age::MaxAge;
@@ -24,6 +25,7 @@ pub use notice::Notice;
 pub use realm::{Lane, Realm};
 pub use target::Target;
 pub use upload::{CutUpload, FileVersion, UploadEvidence};
+pub use urgency::Urgency;
 pub use words::{
     Category, ChannelKind, ControlOp, FileForm, FileState, Kind, Proof, Status, Stream,
 };

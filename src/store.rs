@@ -39,6 +39,7 @@ pub use guard::{AccountSources, SourceRecord};
 pub use halts::{HaltRecord, Halted};
 pub use intake::Acceptance;
 pub use orders::{OrderAct, OrderRecord};
+pub use publications::Ordered;
 pub use records::{
     BatchRecord, ChunkRecord, ControlRecord, Facts, HoldRecord, Tally, WindowRecord,
 };
@@ -53,6 +54,7 @@ use std::sync::Arc;
 
 use engine::{Engine, Expect, Op};
 
+use crate::disk::Disk;
 use crate::world::World;
 
 /// The handle that all stations share; cheap to clone.
@@ -60,6 +62,7 @@ use crate::world::World;
 pub struct Store {
     engine: Arc<dyn Engine>,
     observer: Option<Observer>,
+    disk: Disk,
 }
 
 /// Told how many seconds each durable commit took.
@@ -84,7 +87,7 @@ impl Store {
     }
 
     fn of(engine: Arc<dyn Engine>) -> Result<Store, StoreError> {
-        let store = Store { engine, observer: None };
+        let store = Store { engine, observer: None, disk: Disk::boundless() };
         store.check_version()?;
         Ok(store)
     }
@@ -99,8 +102,17 @@ impl Store {
         self
     }
 
+    /// The same store, which begins no commit for which this disk may have no room: sled, out of room in
+    /// the middle of one, would have to be opened anew.
+    pub fn on_disk(self, disk: Disk) -> Store {
+        Store { disk, ..self }
+    }
+
     /// Every change goes through here.
     fn commit(&self, ops: Vec<Op>, expected: Vec<Expect>) -> Result<(), StoreError> {
+        if !self.disk.has_room_for_commit() {
+            return Err(StoreError::Full);
+        }
         let Some(Observer(observe, world)) = &self.observer else {
             return self.engine.commit(ops, expected);
         };

@@ -9,6 +9,8 @@ WORK=$(mktemp -d "${TMPDIR:-/tmp}/dropchute-test.XXXXXX")
 chmod 755 "$WORK"
 export TZ=UTC LC_ALL=C.UTF-8
 STARTED=()
+# Commands for the end, whatever it is; before the temporary folder goes.
+AT_END=()
 SERVE_PID=
 CHECKS=0
 
@@ -18,19 +20,25 @@ fail() {
     KEEP=1
     exit 1
 }
+# not_run WHY: this machine cannot show it; exit 77.
+not_run() {
+    say "NOT RUN: $*" >&2
+    exit 77
+}
 pass() {
     CHECKS=$((CHECKS + 1))
     say "ok   $*"
 }
 
 cleanup() {
-    local status=$? pid
+    local status=$? pid command
     trap - EXIT
     if [ -n "$SERVE_PID" ]; then kill -9 "$SERVE_PID" 2>/dev/null || true; fi
     for pid in ${STARTED[@]+"${STARTED[@]}"}; do
         kill -TERM "$pid" 2>/dev/null || true
     done
     wait 2>/dev/null || true
+    for command in ${AT_END[@]+"${AT_END[@]}"}; do eval "$command" || true; done
     if [ "$status" -ne 0 ] || [ -n "${KEEP:-}" ]; then
         for log in "$WORK"/serve*.log; do
             if [ "$status" -ne 0 ] && [ -f "$log" ]; then

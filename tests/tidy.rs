@@ -16,7 +16,7 @@ const FLOORS: &[(&str, &[&str])] = &[
     ("station", &["transfer", "intake", "audience", "workflow", "dispatch", "receipts", "outbox"]),
     ("shore", &["channel", "files", "spool", "store"]),
     ("rules", &["records", "policy", "batch", "render", "pacing", "report"]),
-    ("ground", &["worker", "telemetry", "world", "codes", "model"]),
+    ("ground", &["worker", "telemetry", "world", "faults", "disk", "codes", "model"]),
 ];
 
 /// What a room may import beyond its floor's law.

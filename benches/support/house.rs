@@ -131,6 +131,7 @@ text = "Dear {{{{ first_name }}}}, {{{{ text }}}}"
             tenants,
             rescan: std::time::Duration::from_secs(60),
             files_at_once: 2,
+            disk: dropchute::disk::Disk::boundless(),
         };
         let mut intake = Intake::new(
             settings,

@@ -1,6 +1,6 @@
 //! Build everything, bind every port, then start.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::net::SocketAddr;
 use std::sync::{Arc, Mutex, PoisonError, RwLock};
 use std::time::Duration;
@@ -10,6 +10,7 @@ use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
 use super::commands::Controls;
+use super::disk::DiskKeeper;
 use super::drive::drive;
 use super::error::AppError;
 use super::halts::Halting;
@@ -17,30 +18,33 @@ use super::views::Sights;
 use super::wiring;
 use crate::admin::{self, Admin};
 use crate::config::{Config, restart_needed};
+use crate::disk::Disk;
 use crate::dispatch::{self, Dispatch, PausedProviders, Rehearsal, Routes};
 use crate::files::{Journal, JournalEntry, TenantTree};
 use crate::intake::{self, Doorbell, Intake, Nudges, Tenants};
 use crate::model::TenantId;
 use crate::outbox::{self, Publisher, TenantAnswers};
 use crate::spool::Spool;
-use crate::store::Store;
+use crate::store::{Store, StoreError};
 use crate::telemetry::Metrics;
 use crate::transfer::{Accounts, DoorControl, Doors, Guard};
 use crate::worker::{Worker, blocking, in_place};
 use crate::world::World;
 
 /// How the program is run.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone)]
 pub struct Options {
     /// Watch inboxes for files that come another road than the doors.
     pub watch: bool,
     /// How often inboxes are looked through all the same.
     pub rescan: Duration,
+    /// Tells this boot of the machine from any other; none where the machine is to be asked.
+    pub boot_id: Option<String>,
 }
 
 impl Default for Options {
     fn default() -> Options {
-        Options { watch: true, rescan: Duration::from_secs(15) }
+        Options { watch: true, rescan: Duration::from_secs(15), boot_id: None }
     }
 }
 
@@ -74,7 +78,7 @@ pub struct App {
     /// The tasks that have not ended, by name.
     pub(super) running: HashMap<tokio::task::Id, &'static str>,
     /// In the order in which they are stopped, each with the names of its tasks.
-    pub(super) stages: [(&'static [&'static str], CancellationToken); 4],
+    pub(super) stages: [(&'static [&'static str], CancellationToken); 2],
 }
 
 impl std::fmt::Debug for App {
@@ -85,6 +89,7 @@ impl std::fmt::Debug for App {
 
 /// What everything stands on.
 struct Ground {
+    disk: Disk,
     store: Store,
     spool: Spool,
     world: Arc<World>,
@@ -94,27 +99,27 @@ struct Ground {
 impl Ground {
     async fn lay(config: &Config, store: Store, world: Arc<World>) -> Result<Ground, AppError> {
         prepare_folders(config)?;
+        let disk = disk_of(config);
         let data_dir = config.data_dir.clone();
         let spool = blocking(move || Spool::open(&data_dir)).await?;
         let spool = spool.with_reserve(config.disk_reserve);
         let metrics = Arc::new(Metrics::new(env!("CARGO_PKG_VERSION")));
-        let store = store.observed(Arc::clone(&world), {
+        let store = store.on_disk(disk.clone()).observed(Arc::clone(&world), {
             let metrics = Arc::clone(&metrics);
             move |seconds| metrics.commit_seconds.observe(seconds)
         });
-        Ok(Ground { store, spool, world, metrics })
+        Ok(Ground { disk, store, spool, world, metrics })
     }
 }
 
 /// A station and the stage in which it stops.
 type Station = (usize, Box<dyn Worker>);
 
-/// The stages of stopping, and the tasks in each.
-const DOORS: usize = 0;
-const INTAKE: usize = 1;
-const DISPATCH: usize = 2;
-const ANSWERS: usize = 3;
-const STAGES: [&[&str]; 4] = [&["doors"], &["intake"], &["dispatch"], &["outbox", "admin"]];
+/// The stages of stopping, and the tasks in each: first everything that begins something, together, so
+/// that no attempt begins while sessions drain; then what says how it ended.
+const BEGINNERS: usize = 0;
+const ANSWERS: usize = 1;
+const STAGES: [&[&str]; 2] = [&["doors", "intake", "dispatch"], &["outbox", "admin", "disk"]];
 
 impl App {
     /// Builds everything and binds every port, then starts. On return all ports are open.
@@ -124,8 +129,7 @@ impl App {
         options: Options,
     ) -> Result<App, AppError> {
         make_data_dir(&config)?;
-        let folder = config.data_dir.join("store");
-        let store = blocking(move || Store::open(&folder)).await?;
+        let store = open_store(&config).await?;
         App::start_on(store, config, world, options).await
     }
 
@@ -137,6 +141,10 @@ impl App {
         options: Options,
     ) -> Result<App, AppError> {
         let ground = Ground::lay(&config, store, world).await?;
+        for (tenant, batches) in in_place(|| tenants_in_use(&config, &ground.store))? {
+            tracing::error!(%tenant, batches, "the tenant is not configured, and batches of it are open: \
+                their rows wait for ever; configure it again, suspended if need be");
+        }
         let guard = open_guard(&config, &ground)?;
         let (replaceable, nudges) = (Replaceable::of(&config, guard), Nudges::default());
         let paused = PausedProviders::default();
@@ -171,14 +179,14 @@ impl App {
             running: HashMap::new(),
             stages: STAGES.map(|names| (names, CancellationToken::new())),
         };
-        let stations = app.stations(&ground, &nudges, paused, options)?;
+        let stations = app.stations(&ground, &nudges, paused, &options)?;
         let admin_address = app.admin_address.map(|address| ("admin", address));
         for (door, address) in app.addresses.iter().copied().chain(admin_address) {
             tracing::info!(door, %address, "listening");
         }
         let views = app.sights(&ground, nudges, &doors).views();
         ground.metrics.start_time_seconds.set(ground.world.clock.now().as_second());
-        let token = app.stages[DOORS].1.clone();
+        let token = app.stages[BEGINNERS].1.clone();
         app.spawn("doors", async move {
             doors.serve(token).await;
             Ok(())
@@ -211,7 +219,7 @@ impl App {
             doors: doors.control(),
             guard: self.replaceable.guard.clone(),
             data_dir: self.config.data_dir.clone(),
-            disk_reserve: self.config.disk_reserve,
+            disk: ground.disk.clone(),
             addresses: self.addresses.clone(),
             started_at: ground.world.clock.now(),
             controls: Arc::new(controls),
@@ -226,9 +234,9 @@ impl App {
         ground: &Ground,
         nudges: &Nudges,
         paused: PausedProviders,
-        options: Options,
-    ) -> Result<[Station; 3], AppError> {
-        let Ground { store, spool, world, metrics } = ground;
+        options: &Options,
+    ) -> Result<[Station; 4], AppError> {
+        let Ground { disk, store, spool, world, metrics } = ground;
         let both = || (store.clone(), spool.clone());
         let intake = Intake::new(
             intake::Settings {
@@ -236,6 +244,7 @@ impl App {
                 tenants: self.replaceable.tenants.clone(),
                 rescan: options.rescan,
                 files_at_once: 2,
+                disk: disk.clone(),
             },
             both(),
             (Arc::clone(world), Arc::clone(metrics)),
@@ -245,7 +254,11 @@ impl App {
         );
         let routes = self.replaceable.routes.clone();
         let dispatch = Dispatch::new(
-            dispatch::Settings { paused, ..dispatch::Settings::new(routes, wiring::boot_id()) },
+            dispatch::Settings {
+                disk: disk.clone(),
+                paused,
+                ..dispatch::Settings::new(routes, wiring::boot_id(&self.config, options, world))
+            },
             self.config.providers.clone(),
             both(),
             (Arc::clone(world), Arc::clone(metrics)),
@@ -268,10 +281,18 @@ impl App {
             (Arc::clone(world), Arc::clone(metrics)),
             Arc::clone(&nudges.outbox) as Arc<Notify>,
         );
+        let doorbell = Arc::clone(&self.replaceable.doorbell);
+        let keeper = DiskKeeper::new(
+            disk.clone(),
+            (Arc::clone(world), Arc::clone(metrics)),
+            nudges.clone(),
+            doorbell,
+        );
         Ok([
-            (INTAKE, Box::new(intake)),
-            (DISPATCH, Box::new(dispatch)),
+            (BEGINNERS, Box::new(intake)),
+            (BEGINNERS, Box::new(dispatch)),
             (ANSWERS, Box::new(publisher)),
+            (ANSWERS, Box::new(keeper)),
         ])
     }
 
@@ -297,6 +318,7 @@ impl App {
     /// Lays a new configuration over the running program, as far as that goes without a restart.
     /// Returns the changed keys that need one.
     pub fn reload(&mut self, mut config: Config) -> Result<Vec<String>, AppError> {
+        self.refuse_unfit(&config)?;
         let needing_restart = restart_needed(&self.started_with, &config);
         config.data_dir.clone_from(&self.config.data_dir);
         in_place(|| prepare_folders(&config))?;
@@ -304,6 +326,29 @@ impl App {
         self.doors.lay(&config.transfer);
         self.config = config;
         Ok(needing_restart)
+    }
+
+    /// Rows of a tenant that is gone would never end; of a channel whose providers are not set up they
+    /// would only wait until they expire.
+    fn refuse_unfit(&self, config: &Config) -> Result<(), AppError> {
+        let known: BTreeSet<&str> =
+            self.started_with.providers.iter().map(|provider| provider.id.as_str()).collect();
+        for tenant in &config.tenants {
+            for (channel, providers) in &tenant.settings.channels {
+                if let Some(new) = providers.iter().find(|id| !known.contains(id.as_str())) {
+                    let (tenant, provider) = (tenant.id.clone(), new.clone());
+                    return Err(AppError::NewProvider {
+                        tenant,
+                        channel: channel.as_str(),
+                        provider,
+                    });
+                }
+            }
+        }
+        match in_place(|| tenants_in_use(config, &self.store))?.pop_first() {
+            Some((tenant, batches)) => Err(AppError::TenantInUse { tenant, batches }),
+            None => Ok(()),
+        }
     }
 }
 
@@ -336,9 +381,38 @@ impl Replaceable {
     }
 }
 
+/// Tenants that are not configured, and of which batches are open: how many.
+fn tenants_in_use(config: &Config, store: &Store) -> Result<BTreeMap<TenantId, usize>, StoreError> {
+    let configured: BTreeSet<&TenantId> = config.tenants.iter().map(|tenant| &tenant.id).collect();
+    let mut gone = BTreeMap::new();
+    for batch in store.open_batches()? {
+        if !configured.contains(&batch.tenant) {
+            *gone.entry(batch.tenant).or_default() += 1;
+        }
+    }
+    Ok(gone)
+}
+
 fn open_guard(config: &Config, ground: &Ground) -> Result<Guard, AppError> {
     let (store, world) = (ground.store.clone(), Arc::clone(&ground.world));
     Ok(Guard::open(config.transfer.guard.clone(), store, world)?)
+}
+
+fn disk_of(config: &Config) -> Disk {
+    Disk::below(&config.data_dir, config.disk_reserve, config.ballast)
+}
+
+/// The store does not open on a full disk: there the ballast goes first.
+async fn open_store(config: &Config) -> Result<Store, AppError> {
+    let (folder, disk) = (config.data_dir.join("store"), disk_of(config));
+    let store = blocking(move || {
+        disk.has_room_for_commit();
+        match Store::open(&folder) {
+            Err(_) if disk.let_ballast_go() => Store::open(&folder),
+            result => result,
+        }
+    });
+    Ok(store.await?)
 }
 
 fn make_data_dir(config: &Config) -> Result<(), AppError> {

@@ -12,6 +12,7 @@ use super::{bans, sessions};
 use crate::admin::{BatchQuery, Views};
 use crate::batch::BatchState;
 use crate::codes::ReasonCode;
+use crate::disk::{Disk, Room};
 use crate::files::{Entry, EntryKind, RelPath, Root};
 use crate::model::{BatchId, FileState, Kind, Proof, Realm};
 use crate::store::{BatchRecord, Store};
@@ -28,7 +29,7 @@ pub(super) struct Sights {
     pub(super) doors: DoorControl,
     pub(super) guard: Guard,
     pub(super) data_dir: PathBuf,
-    pub(super) disk_reserve: f64,
+    pub(super) disk: Disk,
     pub(super) addresses: Vec<(&'static str, std::net::SocketAddr)>,
     pub(super) started_at: Timestamp,
     pub(super) controls: Arc<Controls>,
@@ -76,11 +77,12 @@ impl Sights {
         if health.blobs > 0 {
             reasons.push(format!("the store has {} unsynced blob files", health.blobs));
         }
-        match Root::open(&self.data_dir).and_then(|root| root.space()) {
-            Ok((free, size)) if (free as f64) < size as f64 * self.disk_reserve => {
-                reasons.push("the disk is below its reserve".to_owned());
+        match self.disk.look() {
+            Ok((Room::None, _)) => {
+                reasons.push("the disk is nearly full, nothing is sent".to_owned());
             }
-            Ok(_) => {}
+            Ok((Room::Little, _)) => reasons.push("the disk is below its reserve".to_owned()),
+            Ok((Room::Plenty, _)) => {}
             Err(error) => reasons.push(format!("the data folder cannot be read: {error}")),
         }
         match self.closed_outboxes() {
@@ -127,8 +129,10 @@ impl Sights {
         }
         metrics.doors.bans.set(i64::try_from(self.guard.bans()).unwrap_or(i64::MAX));
         metrics.store_blobs.set(i64::try_from(self.store.health().blobs).unwrap_or(i64::MAX));
-        if let Ok((free, _)) = Root::open(&self.data_dir).and_then(|root| root.space()) {
-            metrics.disk_free_bytes.set(i64::try_from(free).unwrap_or(i64::MAX));
+        if let Ok((room, space)) = self.disk.look() {
+            metrics.disk_room.set(room as i64);
+            metrics.disk_free_bytes.set(i64::try_from(space.free).unwrap_or(i64::MAX));
+            metrics.disk_free_inodes.set(i64::try_from(space.free_files).unwrap_or(i64::MAX));
         }
         metrics.render()
     }
@@ -143,6 +147,7 @@ impl Sights {
             .collect();
         let now = self.world.clock.now();
         let (suspended, paused) = self.halting.holding();
+        let disk = self.disk.look().ok();
         json!({
             "version": env!("CARGO_PKG_VERSION"),
             "pid": std::process::id(),
@@ -151,6 +156,8 @@ impl Sights {
             "ready": self.readiness().is_empty(),
             "not_ready": self.readiness(),
             "listeners": listeners,
+            "disk_room": disk.map(|(room, _)| room.as_str()),
+            "disk_free_bytes": disk.map(|(_, space)| space.free),
             "sessions": self.doors.sessions_by_protocol().values().sum::<usize>(),
             "uploads": counters.total(|tally| tally.uploads),
             "logins_failed": counters.logins_failed(),

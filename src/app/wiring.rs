@@ -1,9 +1,9 @@
 //! What the configuration does not hand over as it is.
 
 use std::collections::{BTreeMap, HashMap};
-use std::path::Path;
 use std::sync::Arc;
 
+use super::start::Options;
 use crate::config::{self, Config, Tenant};
 use crate::files::publish_spec;
 use crate::intake::TenantSettings;
@@ -11,6 +11,7 @@ use crate::model::TenantId;
 use crate::outbox::{AnswerStyle, TenantAnswers};
 use crate::records::ReadSettings;
 use crate::spec::{self, Portrait};
+use crate::world::World;
 
 /// What the outbox needs of every tenant.
 pub(super) fn answers(config: &Config) -> HashMap<TenantId, TenantAnswers> {
@@ -48,8 +49,19 @@ pub(super) fn publish_specs(config: &Config) {
     }
 }
 
-/// Tells this boot of the machine from any other: marks that were not synced do not survive one.
-pub(super) fn boot_id() -> String {
-    let id = std::fs::read_to_string(Path::new("/proc/sys/kernel/random/boot_id"));
-    id.map_or_else(|_| String::new(), |text| text.trim().to_owned())
+/// Tells this boot of the machine from any other: marks that were not synced do not survive one. Where nobody
+/// says which boot this is, every process counts as one: what it was doing when it died is in doubt.
+pub(super) fn boot_id(config: &Config, options: &Options, world: &World) -> String {
+    let of_kernel = || std::fs::read_to_string("/proc/sys/kernel/random/boot_id").ok();
+    let said = options.boot_id.clone().or_else(|| config.boot_id.clone()).or_else(of_kernel);
+    match said.as_deref().map(str::trim) {
+        Some(id) if !id.is_empty() => id.to_owned(),
+        _ => {
+            tracing::warn!(
+                "no boot id: after a crash every row of a claimed window will count as unknown; \
+                 set DROPCHUTE_BOOT_ID as the unit that is shipped does"
+            );
+            world.dice.token(16)
+        }
+    }
 }

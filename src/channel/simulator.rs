@@ -84,6 +84,8 @@ impl Simulator {
         if !self.settings.delay.is_zero() {
             tokio::time::sleep(self.settings.delay).await;
         }
+        // Until here a crash finds the message on the wire; simulations go by it.
+        tracing::trace!(message_id = message.message_id, "simulator answers");
         attempt
     }
 

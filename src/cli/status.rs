@@ -25,7 +25,7 @@ pub(super) fn status(global: &Global) -> Result<(), Failure> {
         answer["not_ready"].as_array().into_iter().flatten().map(text_of).collect();
     let mut rows =
         vec![("ready", if reasons.is_empty() { "yes".to_owned() } else { reasons.join("; ") })];
-    let keys = ["version", "pid", "started_at", "uptime_s", "sessions", "uploads"];
+    let keys = ["version", "pid", "started_at", "uptime_s", "disk_room", "sessions", "uploads"];
     for key in keys.into_iter().chain(["batches_open", "tests_open"]) {
         rows.push((key, text_of(&answer[key])));
     }

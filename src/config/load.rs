@@ -27,6 +27,8 @@ pub struct Config {
     pub data_dir: PathBuf,
     /// The share of the disk that must stay free.
     pub disk_reserve: f64,
+    /// The most that the ballast holds: part of the disk that is given back when it is full.
+    pub ballast: u64,
     pub transfer: transfer::Settings,
     /// The accounts of all tenants; their names are unique.
     pub accounts: Vec<Account>,
@@ -40,6 +42,8 @@ pub struct Config {
     pub limits: records::Limits,
     pub providers: Vec<ProviderSettings>,
     pub tenants: Vec<Tenant>,
+    /// What the environment says is the id of this boot of the machine.
+    pub boot_id: Option<String>,
     /// What is odd but lets the program start.
     pub warnings: Vec<Problem>,
     /// Every key outside tenants with the value in force, to tell what a reload cannot change.
@@ -67,6 +71,9 @@ const RELOADED: [&str; 13] = [
     "limits.data_timeout",
     "limits.handles_max",
 ];
+/// The environment says here which boot of the machine this is: the unit, since its box hides the kernel's
+/// own word, and tests of power cuts, which play a reboot.
+const BOOT_ID: &str = "DROPCHUTE_BOOT_ID";
 /// The format this version reads.
 const FORMAT: u64 = 1;
 
@@ -93,6 +100,9 @@ pub(super) fn load_with(path: &Path, credentials: Option<PathBuf>) -> Result<Con
     let config = read(&sources, &tables, &places, &findings);
     stop_on_problems(&findings, &sources)?;
     let mut config = config.expect("what could not be read was reported");
+    #[allow(clippy::disallowed_methods, reason = "the service manager says it there")]
+    let boot_id = std::env::var(BOOT_ID).ok();
+    config.boot_id = boot_id;
     config.warnings = in_order(findings.warnings.take(), &sources);
     let keys = findings.keys.into_inner().into_iter();
     config.server_keys = keys
@@ -228,6 +238,7 @@ fn read<'a>(
     Some(Config {
         data_dir: transfer.data_dir.clone(),
         disk_reserve: transfer.disk_reserve,
+        ballast: server::ballast(&top),
         transfer,
         accounts,
         admin_listen: server::admin_listen(&top.section("admin")),
@@ -237,6 +248,7 @@ fn read<'a>(
         limits,
         providers,
         tenants,
+        boot_id: None,
         warnings: Vec::new(),
         server_keys: BTreeMap::new(),
     })

@@ -39,6 +39,7 @@ pub struct Log {
 /// The admin front listens on the machine itself only, unless told otherwise.
 const ADMIN_LISTEN: SocketAddr = SocketAddr::new(IpAddr::V4(std::net::Ipv4Addr::LOCALHOST), 9090);
 const WEB_LISTEN: SocketAddr = SocketAddr::new(IpAddr::V4(std::net::Ipv4Addr::LOCALHOST), 8080);
+const BALLAST_BYTES: u64 = 64 << 20;
 const SHUTDOWN_GRACE: Duration = Duration::from_secs(20);
 
 /// Everything the doors are told.
@@ -55,6 +56,11 @@ pub(super) fn doors(top: &Section<'_>, places: &Places) -> Settings {
         disk_reserve: top.value("disk_reserve", built_in.disk_reserve, value::percent),
         data_dir,
     }
+}
+
+/// How large the ballast may be.
+pub(super) fn ballast(top: &Section<'_>) -> u64 {
+    top.value("ballast", BALLAST_BYTES, value::size)
 }
 
 /// The folder need not be there yet: starting makes it.

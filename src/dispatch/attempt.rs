@@ -68,7 +68,11 @@ impl Sending {
             }
             if is_refused {
                 // Whatever ends the process while the row waits for its turn here: it did not go out.
-                self.live.take_back(self.chunk, self.window, row.standing.clone())?;
+                match self.live.take_back(self.chunk, self.window, &row.standing) {
+                    // What cannot be recorded is not begun.
+                    Err(error) if error.is_for_room() => break,
+                    taken_back => taken_back?,
+                }
             }
             row.apply(RowEvent::Claimed)?;
             let Some(attempt) = self.attempt(&mut row, &provider).await? else {
@@ -129,7 +133,14 @@ impl Sending {
             return Ok(None);
         }
         row.message.attempt = row.standing.attempts_on_step() + 1;
-        self.live.mark_started(self.chunk, self.window, row.standing.index, provider.id())?;
+        match self.live.mark_started(self.chunk, self.window, row.standing.index, provider.id()) {
+            Err(error) if error.is_for_room() => {
+                // What cannot be recorded is not begun.
+                ready.release();
+                return Ok(None);
+            }
+            marked => marked?,
+        }
         // Boxed, since it is large and few rows of a window are this far at the same time.
         Ok(Some(Box::pin(ready.send(&row.message)).await))
     }

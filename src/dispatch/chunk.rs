@@ -19,16 +19,20 @@ use super::question::{Zones, question};
 use super::settings::Route;
 use crate::batch::{RowEvent, RowOutcome};
 use crate::codes::ReasonCode;
+use crate::disk::{Disk, Room};
 use crate::model::{OutgoingMessage, Status};
 use crate::policy::{Verdict, decide};
 use crate::spool::{RowState, StoredRow};
-use crate::store::{ChunkRecord, Store, WindowRecord};
+use crate::store::{ChunkRecord, Store, StoreError, WindowRecord};
 use crate::telemetry::Metrics;
 use crate::worker::blocking;
 use crate::world::World;
 
 /// How long rows wait whose channel has no provider, or whose template is not there, any more.
 const ABSENCE_WAIT: Duration = Duration::from_secs(60);
+
+/// How long something that must be recorded waits for room on the disk, before it is tried again.
+const ROOM_WAIT: Duration = Duration::from_secs(1);
 
 /// What the task of a chunk works with.
 #[derive(Debug, Clone)]
@@ -42,6 +46,7 @@ pub(super) struct ChunkTask {
     pub(super) metrics: Arc<Metrics>,
     pub(super) window_rows: usize,
     pub(super) boot_id: String,
+    pub(super) disk: Disk,
     pub(super) stopping: CancellationToken,
     /// Nothing is sent, of this batch or of its tenant; what ends without being sent ends all the same.
     pub(super) paused: bool,
@@ -93,7 +98,7 @@ impl ChunkTask {
         let task = self.clone();
         let (before, mut plan) = blocking(move || task.plan()).await?;
         if !plan.noted.is_empty() {
-            self.live.append(self.number, 0, std::mem::take(&mut plan.noted))?;
+            self.record(0, std::mem::take(&mut plan.noted)).await?;
         }
         if plan.moved_on {
             // A window must not outlive the word on which step its rows are.
@@ -103,16 +108,47 @@ impl ChunkTask {
         let mut outbound = std::mem::take(&mut plan.outbound).into_iter();
         let groups = std::iter::from_fn(|| {
             let rows: Vec<Outbound> = outbound.by_ref().take(self.window_rows).collect();
-            (!rows.is_empty() && !self.stopping.is_cancelled()).then_some(rows)
+            (!rows.is_empty() && self.may_claim()).then_some(rows)
         });
         // The next window is claimed while the last rows of the one before are still under way.
         let mut sending = stream::iter(groups).map(|rows| self.window(rows)).buffer_unordered(2);
         let mut windows = Vec::new();
         while let Some(number) = sending.next().await {
-            windows.push(number?);
+            windows.extend(number?);
         }
         drop(sending);
-        blocking(move || self.release(&before, &windows, &plan.waiting)).await
+        let task = Arc::new(self);
+        let left = Arc::new((before, windows, plan.waiting));
+        loop {
+            let (releasing, left) = (Arc::clone(&task), Arc::clone(&left));
+            let released = blocking(move || releasing.release(&left.0, &left.1, &left.2)).await;
+            match released {
+                Err(error) if error.is_for_room() => task.wait_for_room().await,
+                result => return result,
+            }
+        }
+    }
+
+    /// What cannot be recorded is not sent.
+    fn may_claim(&self) -> bool {
+        !self.stopping.is_cancelled() && self.disk.room(self.world.clock.instant()) != Room::None
+    }
+
+    /// Appends outcomes, however long there is no room for them: nobody else knows them.
+    async fn record(&self, window: u32, rows: Vec<RowOutcome>) -> Result<(), DispatchError> {
+        while let Err(error) = self.live.append(self.number, window, &rows) {
+            if !error.is_for_room() {
+                return Err(error);
+            }
+            self.wait_for_room().await;
+        }
+        Ok(())
+    }
+
+    async fn wait_for_room(&self) {
+        if !self.disk.let_ballast_go() {
+            tokio::time::sleep(ROOM_WAIT).await;
+        }
     }
 
     fn plan(&self) -> Result<(ChunkRecord, Plan), DispatchError> {
@@ -261,8 +297,9 @@ impl ChunkTask {
         expires_at.max(again.saturating_add(lifetime).unwrap_or(Timestamp::MAX))
     }
 
-    /// Claims a window durably, sends its rows, and syncs their outcomes.
-    async fn window(&self, rows: Vec<Outbound>) -> Result<u32, DispatchError> {
+    /// Claims a window durably, sends its rows, and syncs their outcomes. `None` where there was no room for
+    /// the claim.
+    async fn window(&self, rows: Vec<Outbound>) -> Result<Option<u32>, DispatchError> {
         let number = self.live.next_window();
         let positions: Vec<u32> = rows.iter().map(|row| row.standing.index).collect();
         let window = WindowRecord {
@@ -272,7 +309,10 @@ impl ChunkTask {
             boot_id: self.boot_id.clone(),
         };
         let (store, batch) = (self.store.clone(), self.live.record.id);
-        blocking(move || store.claim_window(batch, &window)).await?;
+        match blocking(move || store.claim_window(batch, &window)).await {
+            Err(StoreError::Full) => return Ok(None),
+            claimed => claimed?,
+        }
         self.metrics.window_claims.inc();
         let sending = Sending {
             live: Arc::clone(&self.live),
@@ -292,12 +332,12 @@ impl ChunkTask {
                 ended.extend(next?);
             }
             if !ended.is_empty() {
-                self.live.append(self.number, number, ended)?;
+                self.record(number, ended).await?;
             }
         }
         let live = Arc::clone(&self.live);
         blocking(move || live.sync()).await?;
-        Ok(number)
+        Ok(Some(number))
     }
 
     /// Ends the windows and stores what is left of the chunk.

@@ -5,6 +5,16 @@ use crate::channel::ChannelError;
 use crate::spool::SpoolError;
 use crate::store::StoreError;
 
+impl DispatchError {
+    /// There was no room to write something down, and nothing was changed: later there may be.
+    pub(super) fn is_for_room(&self) -> bool {
+        matches!(
+            self,
+            DispatchError::Store(StoreError::Full) | DispatchError::Spool(SpoolError::Full { .. })
+        )
+    }
+}
+
 #[derive(Debug, thiserror::Error)]
 pub enum DispatchError {
     #[error("read or write outcomes")]

@@ -1,6 +1,5 @@
 //! The station heeds orders: before one is followed, the batch's tasks end what is on the wire.
 
-use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use super::error::DispatchError;
@@ -11,19 +10,14 @@ use crate::model::BatchId;
 use crate::store::{BatchRecord, OrderRecord};
 use crate::worker::blocking;
 
-/// Orders looked at together; the others follow.
-const ORDERS_MAX: usize = 256;
-
 impl Dispatch {
     /// Takes note of what was ordered; true where something came of it at once.
     pub(super) async fn heed(&mut self) -> Result<bool, DispatchError> {
         let store = self.store.clone();
-        let orders = blocking(move || store.orders(ORDERS_MAX)).await?;
-        let (mut seen, mut any) = (BTreeSet::new(), false);
+        let orders = blocking(move || store.next_orders()).await?;
+        let mut any = false;
         for (batch, order) in orders {
-            if seen.insert(batch) {
-                any |= self.heed_one(batch, order).await?;
-            }
+            any |= self.heed_one(batch, order).await?;
         }
         Ok(any)
     }
@@ -74,10 +68,10 @@ impl Dispatch {
             _ => store.end_order(batch, &order).map(|_| None),
         })
         .await?;
-        if let Some(record) = running {
-            self.open(record).await?;
-        }
-        Ok(true)
+        // What is to be opened first wakes the station when it is.
+        let is_over = running.is_none();
+        running.into_iter().for_each(|record| self.open(record));
+        Ok(is_over)
     }
 
     /// An order was followed: the batch goes on as its record says now.

@@ -122,10 +122,10 @@ impl LiveBatch {
         &self,
         chunk: u32,
         window: u32,
-        rows: Vec<RowOutcome>,
+        rows: &[RowOutcome],
     ) -> Result<(), DispatchError> {
-        self.check(chunk, &rows)?;
-        self.add(chunk, &OutcomeRecord::Settled { chunk, window, rows })
+        self.check(chunk, rows)?;
+        self.add(chunk, OutcomeRecord::SETTLED, &OutcomeRecord::group(chunk, window, rows))
     }
 
     /// Takes a row's start mark back: its provider refused it for certain, and the next is to be tried.
@@ -133,16 +133,15 @@ impl LiveBatch {
         &self,
         chunk: u32,
         window: u32,
-        row: RowOutcome,
+        row: &RowOutcome,
     ) -> Result<(), DispatchError> {
-        let rows = vec![row];
-        self.check(chunk, &rows)?;
-        self.add(chunk, &OutcomeRecord::Refused { chunk, window, rows })
+        let rows = std::slice::from_ref(row);
+        self.check(chunk, rows)?;
+        self.add(chunk, OutcomeRecord::REFUSED, &OutcomeRecord::group(chunk, window, rows))
     }
 
-    fn add(&self, chunk: u32, record: &OutcomeRecord) -> Result<(), DispatchError> {
-        let (kind, body) = record.encode();
-        let position = self.outcomes.append(kind, &body)?;
+    fn add(&self, chunk: u32, kind: u8, body: &[u8]) -> Result<(), DispatchError> {
+        let position = self.outcomes.append(kind, body)?;
         self.log.lock().unwrap_or_else(PoisonError::into_inner).add_group(chunk, kind, position);
         Ok(())
     }

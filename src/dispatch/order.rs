@@ -124,7 +124,7 @@ impl OrderTask {
         };
         self.order.changed += latest.values().filter(is_done).count() as u64;
         if !changed.is_empty() {
-            self.live.append(before.number, 0, changed)?;
+            self.live.append(before.number, 0, &changed)?;
         }
         self.live.leave(before.number);
         Ok(remaining(before, &rows, &latest, &HashMap::new(), now))

@@ -42,7 +42,7 @@ pub(super) fn recover(
             let lost = in_doubt(&live, window, (&rows, &earlier), boot_id, exits, world)?;
             unknown += lost.iter().filter(|row| row.status == Status::Unknown).count() as u64;
             if !lost.is_empty() {
-                live.append(number, window.number, lost)?;
+                live.append(number, window.number, &lost)?;
             }
         }
         live.sync()?;

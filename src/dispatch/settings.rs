@@ -5,6 +5,7 @@ use std::sync::{Arc, PoisonError, RwLock};
 
 use jiff::tz::TimeZone;
 
+use crate::disk::Disk;
 use crate::model::{ChannelKind, TenantId};
 use crate::policy::Consent;
 use crate::render::Template;
@@ -22,6 +23,8 @@ pub struct Settings {
     pub chunks_at_once: usize,
     /// Tells this boot of the machine from any other.
     pub boot_id: String,
+    /// While it is below its floor no row is claimed.
+    pub disk: Disk,
 }
 
 impl Settings {
@@ -34,6 +37,7 @@ impl Settings {
             chunks_per_tenant: 8,
             chunks_at_once: 64,
             boot_id,
+            disk: Disk::boundless(),
         }
     }
 }

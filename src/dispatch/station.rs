@@ -16,11 +16,11 @@ use super::chunk::ChunkTask;
 use super::error::DispatchError;
 use super::exits::{Exits, Providers};
 use super::live::LiveBatch;
+use super::opening::{Opened, Opening};
 use super::provider::Provider;
-use super::recover::recover;
 use super::settings::Settings;
-use crate::batch::BatchState;
 use crate::channel::{Channel, ProviderSettings};
+use crate::disk::Room;
 use crate::model::{BatchId, Lane, Realm};
 use crate::spool::Spool;
 use crate::store::{BatchRecord, ChunkRecord, Store, StoreError};
@@ -47,7 +47,7 @@ pub(super) struct Entry {
 }
 
 impl Entry {
-    fn new(live: Arc<LiveBatch>, exits: Exits, halt: CancellationToken) -> Entry {
+    pub(super) fn new(live: Arc<LiveBatch>, exits: Exits, halt: CancellationToken) -> Entry {
         let mut entry = Entry {
             live,
             exits,
@@ -92,31 +92,32 @@ impl Entry {
 /// A task that ended.
 pub(super) enum Ended {
     Chunk(BatchId, u32, Result<ChunkRecord, DispatchError>),
+    Opened(BatchId, Result<Opened, DispatchError>),
     /// With the batch as it is now; none where a stop came first.
     Order(BatchId, Result<Option<Box<BatchRecord>>, DispatchError>),
 }
 
 /// The station.
 pub struct Dispatch {
-    settings: Settings,
+    pub(super) settings: Settings,
     pub(super) store: Store,
-    spool: Spool,
+    pub(super) spool: Spool,
     pub(super) world: Arc<World>,
     pub(super) metrics: Arc<Metrics>,
-    providers: Providers,
+    pub(super) providers: Providers,
+    pub(super) opening: Opening,
     pub(super) batches: BTreeMap<BatchId, Entry>,
     /// Of these no row is open, but they cannot be closed yet.
     lingering: BTreeSet<BatchId>,
     /// Lanes of tenants that are suspended, or were a moment ago.
     suspended: BTreeSet<Lane>,
     /// Lanes with batches, the one served longest ago first; each with its batches likewise.
-    rota: VecDeque<(Lane, VecDeque<BatchId>)>,
+    pub(super) rota: VecDeque<(Lane, VecDeque<BatchId>)>,
     pub(super) tasks: JoinSet<Ended>,
     ended: Vec<Result<Ended, JoinError>>,
     nudge: Arc<Notify>,
     outbox: Arc<Notify>,
     pub(super) stopping: CancellationToken,
-    recovered: bool,
 }
 
 impl std::fmt::Debug for Dispatch {
@@ -150,6 +151,7 @@ impl Dispatch {
             world,
             metrics,
             providers: Arc::new(built),
+            opening: Opening::default(),
             batches: BTreeMap::new(),
             lingering: BTreeSet::new(),
             suspended: BTreeSet::new(),
@@ -159,62 +161,15 @@ impl Dispatch {
             nudge,
             outbox,
             stopping: CancellationToken::new(),
-            recovered: false,
         })
     }
 
-    /// Opens running batches that are not open yet. The first time every one is looked at, since a
-    /// batch whose last row was settled just before a crash has no timer any more.
-    async fn discover(&mut self) -> Result<(), DispatchError> {
-        let (store, first) = (self.store.clone(), !self.recovered);
-        let known: BTreeSet<BatchId> = self.batches.keys().copied().collect();
-        let running = blocking(move || {
-            let mut found = Vec::new();
-            if first {
-                found = store.open_batches()?;
-            } else {
-                for batch in store.batches_with_timers()? {
-                    if !known.contains(&batch) {
-                        found.extend(store.batch(batch)?);
-                    }
-                }
-            }
-            found.retain(|record| record.state == BatchState::Running);
-            Ok::<_, StoreError>(found)
-        })
-        .await?;
-        self.recovered = true;
-        for record in running {
-            let id = record.id;
-            self.open(record).await?;
-            self.close_if_done(id).await?;
-        }
-        Ok(())
+    /// While there is none, nothing new is begun: what is under way ends.
+    fn has_room(&self) -> bool {
+        self.settings.disk.room(self.world.clock.instant()) != Room::None
     }
 
-    /// Opens a running batch, with what a crash left in it.
-    pub(super) async fn open(&mut self, record: BatchRecord) -> Result<(), DispatchError> {
-        let (id, lane) = (record.id, record.lane());
-        let exits = Exits::of(&record, &self.providers, &self.world);
-        let (store, spool) = (self.store.clone(), self.spool.clone());
-        let (boot, ways) = (self.settings.boot_id.clone(), exits.clone());
-        let world = Arc::clone(&self.world);
-        let (live, unknown) =
-            blocking(move || recover((&store, &spool), record, &boot, &ways, &world)).await?;
-        if unknown > 0 {
-            tracing::warn!(tenant = %lane.0, batch = %id, rows = unknown,
-                "rows were on the wire when the process ended; their outcome is unknown");
-        }
-        self.batches.insert(id, Entry::new(live, exits, self.stopping.child_token()));
-        match self.rota.iter_mut().find(|(of, _)| *of == lane) {
-            Some((_, batches)) => batches.push_back(id),
-            None => self.rota.push_front((lane, VecDeque::from([id]))),
-        }
-        self.count_open();
-        Ok(())
-    }
-
-    fn count_open(&self) {
+    pub(super) fn count_open(&self) {
         for realm in Realm::ALL {
             let of_realm = self.rota.iter().filter(|((_, of), _)| *of == realm);
             let open: usize = of_realm.map(|(_, batches)| batches.len()).sum();
@@ -231,8 +186,17 @@ impl Dispatch {
         for ended in std::mem::take(&mut self.ended) {
             let (batch, chunk, after) = match ended.map_err(|_| DispatchError::TaskLost)? {
                 Ended::Chunk(batch, chunk, result) => (batch, chunk, result?),
+                Ended::Opened(batch, result) => {
+                    self.opened(batch, result).await?;
+                    continue;
+                }
                 Ended::Order(batch, result) => {
-                    self.resume_after_order(batch, result?).await?;
+                    let record = match result {
+                        // It is still in the store, and followed when there is room.
+                        Err(error) if error.is_for_room() => None,
+                        result => result?,
+                    };
+                    self.resume_after_order(batch, record).await?;
                     continue;
                 }
             };
@@ -255,7 +219,11 @@ impl Dispatch {
         }
         let (store, now) = (self.store.clone(), self.world.clock.now());
         let (closed, is_open) = blocking(move || {
-            let closed = store.close_batch(batch, now)?;
+            let closed = match store.close_batch(batch, now) {
+                // It lingers until there is.
+                Err(StoreError::Full) => return Ok((None, false)),
+                closed => closed?,
+            };
             Ok::<_, StoreError>((closed, !store.timers(batch, 1)?.is_empty()))
         })
         .await?;
@@ -275,6 +243,17 @@ impl Dispatch {
             self.outbox.notify_one();
         }
         Ok(())
+    }
+
+    /// Begins what can be begun.
+    async fn begin(&mut self) -> Result<bool, DispatchError> {
+        self.discover().await?;
+        let heeded = self.heed().await?;
+        self.heed_suspensions();
+        for batch in self.lingering.clone() {
+            self.close_if_done(batch).await?;
+        }
+        Ok(self.start_chunks()? || heeded)
     }
 
     /// Starts chunks while there is room: one of each lane in turn, of each of its batches in turn.
@@ -340,6 +319,7 @@ impl Dispatch {
                 metrics: Arc::clone(&self.metrics),
                 window_rows: self.settings.window_rows,
                 boot_id: self.settings.boot_id.clone(),
+                disk: self.settings.disk.clone(),
                 stopping: entry.halt.clone(),
                 paused: entry.paused || entry.suspended,
                 reopened_at: entry.reopened_at,
@@ -375,14 +355,14 @@ impl Worker for Dispatch {
 
     async fn work(&mut self) -> Result<Progress, Box<dyn Error + Send + Sync>> {
         let reaped = self.reap().await?;
-        self.discover().await?;
-        let heeded = self.heed().await?;
-        self.heed_suspensions();
-        for batch in self.lingering.clone() {
-            self.close_if_done(batch).await?;
+        if !self.has_room() {
+            return Ok(if reaped { Progress::Busy } else { Progress::Idle });
         }
-        let started = self.start_chunks()?;
-        Ok(if reaped || heeded || started { Progress::Busy } else { Progress::Idle })
+        let begun = match self.begin().await {
+            Err(error) if error.is_for_room() => false,
+            begun => begun?,
+        };
+        Ok(if reaped || begun { Progress::Busy } else { Progress::Idle })
     }
 
     async fn wait_for_work(&mut self) {
@@ -398,7 +378,10 @@ impl Worker for Dispatch {
             Some(due) => clock.instant() + clock.until(due).clamp(MOMENT, rest),
             None => clock.instant() + rest,
         };
-        let wake: Instant = wake;
+        let wake = match self.has_room() {
+            true => wake,
+            false => clock.instant() + LINGER,
+        };
         tokio::select! {
             Some(ended) = self.tasks.join_next() => self.ended.push(ended),
             () = self.nudge.notified() => {}

@@ -5,6 +5,7 @@
 
 use std::fs::{File, Permissions};
 use std::io::{self, BufWriter, ErrorKind, Read, Write};
+use std::os::fd::AsFd;
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 
@@ -12,6 +13,7 @@ use jiff::civil::Date;
 use rustix::fs::OFlags;
 
 use super::{RelPath, Root};
+use crate::faults::{self, FileAct, WatchedFile};
 use crate::model::{BatchId, FileState, TenantId};
 
 /// Answers are read by the tenant's accounts through us, and by the operator's group.
@@ -67,15 +69,15 @@ impl AnswerTree {
         let hidden = folder.join(hidden(name).as_bytes());
         let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::TRUNC;
         let file = self.root.open_file(&hidden, flags, ANSWER_MODE)?;
-        let mut out = BufWriter::with_capacity(BUFFER_BYTES, file);
+        let mut out = BufWriter::with_capacity(BUFFER_BYTES, WatchedFile(file));
         if let Err(error) = fill(&mut out) {
             // The cause counts; what a failed removal leaves is written anew the next time.
             let _left = self.root.remove_file(&hidden);
             return Err(error);
         }
-        let file = out.into_inner().map_err(io::IntoInnerError::into_error)?;
+        let WatchedFile(file) = out.into_inner().map_err(io::IntoInnerError::into_error)?;
         if durable {
-            file.sync_all()?;
+            sync_all(&file)?;
         }
         self.root.rename(&hidden, &self.root, &folder.join(name.as_bytes()), true)?;
         if durable {
@@ -99,10 +101,15 @@ impl AnswerTree {
         Ok(Some(bytes))
     }
 
-    /// Removes an answer, and what a crash left of its writing; nothing there is fine.
+    /// Removes an answer for good, and what a crash left of its writing; nothing there is fine.
     pub fn remove_answer(&self, folder: &str, name: &str) -> io::Result<()> {
-        found(self.root.remove_file(&answer(folder, &hidden(name))))?;
-        found(self.root.remove_file(&answer(folder, name))).map(|_| ())
+        let torn = found(self.root.remove_file(&answer(folder, &hidden(name))))?;
+        let whole = found(self.root.remove_file(&answer(folder, name)))?;
+        if torn.or(whole).is_some() {
+            // A power cut would bring it back, when nobody removes it any more.
+            self.root.sync_folder(&RelPath::of(folder))?;
+        }
+        Ok(())
     }
 
     /// Moves a claimed original, on the same file system, to the archive as `<batch_id>_<name>`. One
@@ -118,13 +125,18 @@ impl AnswerTree {
         let (Some(parent), Some(input_name)) = (input.parent(), input.file_name()) else {
             return Err(io::Error::new(ErrorKind::InvalidInput, "the original has no folder"));
         };
-        let Some(file) = found(File::open(input))? else { return Ok(()) };
+        let folder = dated(archive_of(state), date);
+        let Some(file) = found(File::open(input))? else {
+            // Whether a move that was begun before is durable, nobody knows.
+            found(self.root.sync_folder(&folder))?;
+            let batch_folder = found(Root::open(parent))?;
+            return batch_folder.map_or(Ok(()), |folder| folder.sync_folder(&RelPath::root()));
+        };
         match file.set_permissions(Permissions::from_mode(ARCHIVED_MODE)) {
             // A file that came another road may belong to another user: it keeps its mode.
             Err(error) if error.kind() != ErrorKind::PermissionDenied => return Err(error),
-            _ => file.sync_all()?,
+            _ => sync_all(&file)?,
         }
-        let folder = dated(archive_of(state), date);
         self.root.create_folders(&folder)?;
         let batch_folder = Root::open(parent)?;
         let from = RelPath::root().join(input_name.as_encoded_bytes());
@@ -187,6 +199,11 @@ impl AnswerTree {
         }
         Err(io::Error::new(ErrorKind::AlreadyExists, "too many answers of one name in the archive"))
     }
+}
+
+fn sync_all(file: &File) -> io::Result<()> {
+    faults::before(FileAct::Sync(file.as_fd()))?;
+    file.sync_all()
 }
 
 /// The name an answer has while it is written; collectors pass over dot-names.

@@ -196,7 +196,8 @@ impl Home {
 
     /// Free and total bytes of the disk.
     pub fn space(&self) -> Result<(u64, u64), HomeError> {
-        Ok(self.tree.root.space()?)
+        let space = self.tree.root.space()?;
+        Ok((space.free, space.size))
     }
 
     /// Says that the proof of a finished upload is weak after all, where the file is still that one.

@@ -2,11 +2,13 @@
 //! continued after a restart. Names may hold any bytes and be 255 long, so the label is a file.
 
 use std::io::{self, Read, Write};
+use std::os::fd::AsFd;
 
 use jiff::Timestamp;
 use rustix::fs::OFlags;
 
 use super::{RelPath, Root};
+use crate::faults::{self, FileAct};
 
 const ENDING: &[u8] = b".label";
 /// A label holds one path and three short lines.
@@ -32,7 +34,9 @@ impl Label {
         let head = format!("1 {bytes} {since} {} {account}\n", path.len());
         let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::TRUNC;
         let mut file = uploads.open_file(&path_of(temp), flags, 0o640)?;
+        faults::before(FileAct::Write(file.as_fd()))?;
         file.write_all(&[head.as_bytes(), &path].concat())?;
+        faults::before(FileAct::Sync(file.as_fd()))?;
         file.sync_all()?;
         uploads.sync_folder(&RelPath::root())
     }

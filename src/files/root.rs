@@ -6,7 +6,7 @@
 use std::ffi::OsStr;
 use std::fs::File;
 use std::io;
-use std::os::fd::OwnedFd;
+use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
 
@@ -16,6 +16,8 @@ use rustix::io::Errno;
 
 use super::RelPath;
 use super::listing::Listing;
+use crate::disk::Space;
+use crate::faults::{self, FileAct, Place};
 use crate::model::FileVersion;
 
 /// What a directory entry is. Anything but files and folders is shown to nobody.
@@ -80,9 +82,11 @@ impl Root {
     /// Opens a file below. `flags` decides reading, writing, creating; links are never followed.
     pub fn open_file(&self, path: &RelPath, flags: OFlags, mode: u32) -> io::Result<File> {
         let flags = flags | OFlags::CLOEXEC | OFlags::NOFOLLOW | OFlags::NONBLOCK;
+        let name = path.to_bytes();
+        faults::before(FileAct::Open(Place::below(&self.dir, as_path(&name))))?;
         let fd = rustix::fs::openat2(
             &self.dir,
-            OsStr::from_bytes(&path.to_bytes()),
+            OsStr::from_bytes(&name),
             flags,
             if flags.contains(OFlags::CREATE) { Mode::from_raw_mode(mode) } else { Mode::empty() },
             BENEATH,
@@ -133,13 +137,10 @@ impl Root {
         let from_folder = self.open_folder(&from.parent())?;
         let to_folder = to.open_folder(&to_path.parent())?;
         let flags = if replace { RenameFlags::empty() } else { RenameFlags::NOREPLACE };
-        rustix::fs::renameat_with(
-            &from_folder,
-            OsStr::from_bytes(last_name(from)?),
-            &to_folder,
-            OsStr::from_bytes(last_name(to_path)?),
-            flags,
-        )?;
+        let (name, to_name) = (as_path(last_name(from)?), as_path(last_name(to_path)?));
+        let places = (Place::below(&from_folder, name), Place::below(&to_folder, to_name));
+        faults::before(FileAct::Rename(places.0, places.1))?;
+        rustix::fs::renameat_with(&from_folder, name, &to_folder, to_name, flags)?;
         Ok(())
     }
 
@@ -154,7 +155,8 @@ impl Root {
 
     pub fn create_folder(&self, path: &RelPath) -> io::Result<()> {
         let parent = self.open_folder(&path.parent())?;
-        let name = OsStr::from_bytes(last_name(path)?);
+        let name = as_path(last_name(path)?);
+        faults::before(FileAct::MakeFolder(Place::below(&parent, name)))?;
         Ok(rustix::fs::mkdirat(&parent, name, Mode::from_raw_mode(0o750))?)
     }
 
@@ -188,13 +190,17 @@ impl Root {
 
     /// Makes all that was written to the file system survive a power cut: for many folders at once.
     pub(super) fn sync_file_system(&self) -> io::Result<()> {
-        Ok(rustix::fs::syncfs(self.open_folder(&RelPath::root())?)?)
+        let folder = self.open_folder(&RelPath::root())?;
+        faults::before(FileAct::Sync(folder.as_fd()))?;
+        Ok(rustix::fs::syncfs(folder)?)
     }
 
     /// Makes the names in a folder survive a power cut.
     pub fn sync_folder(&self, path: &RelPath) -> io::Result<()> {
         // O_PATH-free handle: fsync needs a descriptor opened for reading.
-        Ok(rustix::fs::fsync(self.open_folder(path)?)?)
+        let folder = self.open_folder(path)?;
+        faults::before(FileAct::Sync(folder.as_fd()))?;
+        Ok(rustix::fs::fsync(folder)?)
     }
 
     /// Whether new entries can be made in a folder.
@@ -208,15 +214,16 @@ impl Root {
         }
     }
 
-    /// Bytes free for us on the file system, and its size.
-    pub fn space(&self) -> io::Result<(u64, u64)> {
-        let stat = rustix::fs::fstatvfs(&self.dir)?;
-        Ok((stat.f_bavail * stat.f_frsize, stat.f_blocks * stat.f_frsize))
+    /// What is left on the file system.
+    pub fn space(&self) -> io::Result<Space> {
+        Space::around(&self.dir)
     }
 
     fn unlink(&self, path: &RelPath, flags: AtFlags) -> io::Result<()> {
         let parent = self.open_folder(&path.parent())?;
-        Ok(rustix::fs::unlinkat(&parent, OsStr::from_bytes(last_name(path)?), flags)?)
+        let name = as_path(last_name(path)?);
+        faults::before(FileAct::Remove(Place::below(&parent, name)))?;
+        Ok(rustix::fs::unlinkat(&parent, name, flags)?)
     }
 
     fn open_folder(&self, path: &RelPath) -> io::Result<OwnedFd> {
@@ -229,6 +236,10 @@ impl Root {
 /// The version of an open file.
 pub(super) fn version_of_file(file: &File) -> io::Result<FileVersion> {
     Ok(version_of(&rustix::fs::fstat(file)?))
+}
+
+fn as_path(name: &[u8]) -> &Path {
+    Path::new(OsStr::from_bytes(name))
 }
 
 fn last_name(path: &RelPath) -> io::Result<&[u8]> {

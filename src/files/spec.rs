@@ -3,12 +3,14 @@
 use std::collections::BTreeMap;
 use std::fs::Permissions;
 use std::io::{self, ErrorKind, Read, Write};
+use std::os::fd::AsFd;
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 
 use rustix::fs::OFlags;
 
 use super::{EntryKind, RelPath, Root};
+use crate::faults::{self, FileAct};
 use crate::model::TenantId;
 
 /// Nobody writes into a page but who replaces it.
@@ -65,6 +67,7 @@ fn write(root: &Root, path: &RelPath, bytes: &[u8]) -> io::Result<()> {
     }
     let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL;
     let mut file = root.open_file(&hidden, flags, 0o640)?;
+    faults::before(FileAct::Write(file.as_fd()))?;
     file.write_all(bytes)?;
     file.set_permissions(Permissions::from_mode(PAGE_MODE))?;
     root.rename(&hidden, root, path, true)

@@ -5,6 +5,7 @@ use std::error::Error;
 use std::fmt;
 use std::fs::File;
 use std::io;
+use std::os::fd::AsFd;
 use std::path::Path;
 use std::sync::{Arc, PoisonError, RwLock};
 use std::time::Duration;
@@ -17,6 +18,7 @@ use super::parts::{Part, PartState, Parts, Size};
 use super::quota::Usage;
 use super::targets::Targets;
 use super::{EntryKind, HomeError, Quota, RelPath, Root, is_temporary_name};
+use crate::faults::{self, FileAct};
 use crate::model::{CutUpload, TenantId, UploadEvidence};
 use crate::world::World;
 
@@ -161,8 +163,7 @@ impl TenantTree {
 
     /// Errs where the disk is nearly full.
     pub(super) fn check_space(&self) -> Result<(), HomeError> {
-        let (free, total) = self.root.space()?;
-        if (free as f64) < total as f64 * self.settings().disk_reserve {
+        if self.root.space()?.is_below(self.settings().disk_reserve) {
             return Err(HomeError::DiskFull);
         }
         Ok(())
@@ -278,6 +279,7 @@ impl TenantTree {
             Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
             result => result?,
         };
+        faults::before(FileAct::Sync(file.as_fd()))?;
         file.sync_all()?;
         let (target, bytes, since) = (part.target.clone(), part.bytes(), part.since);
         let account = part.account.clone();

@@ -1,6 +1,7 @@
 //! One upload: a temporary file that becomes the final one only when it is whole, synced and recorded.
 
 use std::fs::File;
+use std::os::fd::AsFd;
 use std::os::unix::fs::FileExt;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -13,6 +14,7 @@ use super::parts::{Part, in_progress_entry};
 use super::pieces::Pieces;
 use super::root::version_of_file;
 use super::{Entry, HomeError, JournalEntry, RelPath, TenantTree, Visitor, is_temporary_name};
+use crate::faults::{self, FileAct};
 use crate::model::{FileVersion, Proof, UploadEvidence};
 
 /// How far beyond the end a write may begin: pipelined writes can be reordered, sparse giants not.
@@ -221,6 +223,7 @@ impl Upload {
         if end > self.length() {
             self.check_room(end)?;
         }
+        faults::before(FileAct::Write(self.file.as_fd()))?;
         self.file.write_all_at(bytes, offset)?;
         self.pieces.add(offset, end);
         self.part.size.unbroken.store(self.pieces.unbroken(), Ordering::Relaxed);
@@ -267,6 +270,7 @@ impl Upload {
 
     /// Makes the bytes so far survive a power cut; the file stays in progress.
     pub fn sync(&self) -> Result<(), HomeError> {
+        faults::before(FileAct::Sync(self.file.as_fd()))?;
         Ok(self.file.sync_data()?)
     }
 
@@ -280,6 +284,7 @@ impl Upload {
         }
         // From here on nothing a client could send would mend it.
         self.broken = true;
+        faults::before(FileAct::Sync(self.file.as_fd()))?;
         self.file.sync_all()?;
         let version = version_of_file(&self.file)?;
         if version.bytes != self.length() {

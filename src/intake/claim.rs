@@ -15,7 +15,7 @@ use crate::batch::BatchState;
 use crate::files::{RelPath, Root};
 use crate::model::{CutUpload, FileVersion};
 use crate::spool::BatchFolder;
-use crate::store::BatchRecord;
+use crate::store::{BatchRecord, StoreError};
 
 impl Desk {
     /// Takes the file of a fresh record, if it is still the version that was found ready. The record
@@ -158,10 +158,11 @@ impl Desk {
         tree: &Path,
         record: &BatchRecord,
     ) -> Result<bool, IntakeError> {
-        if self.spool.batch(record.id).input().exists() {
+        let half_done = |source| IntakeError::HalfClaimed { path: record.path.clone(), source };
+        // Only a certain no takes the claim back, and with it the folder.
+        if self.spool.batch(record.id).input().try_exists().map_err(half_done)? {
             return Ok(true);
         }
-        let half_done = |source| IntakeError::HalfClaimed { path: record.path.clone(), source };
         self.forget(&Root::open(tree).map_err(half_done)?, record)?;
         Ok(false)
     }
@@ -184,7 +185,11 @@ impl Desk {
         if !sidecars.is_empty() {
             tree.sync_folder(&inbox).map_err(half_done)?;
         }
-        self.store.forget_claim(record.id)?;
+        self.store.forget_claim(record.id).map_err(|error| match error {
+            // Without a file the record would wait for the next start.
+            StoreError::Full => half_done(io::ErrorKind::StorageFull.into()),
+            error => error.into(),
+        })?;
         self.spool.batch(record.id).remove()?;
         Ok(())
     }

@@ -1,7 +1,5 @@
 //! Stored rows looked at again: whether two rows of one digest truly say the same.
 
-use std::path::Path;
-
 use super::IntakeError;
 use super::concluding::Desk;
 use super::reading::dedupe_of;
@@ -50,8 +48,8 @@ impl<'a> BatchRows<'a> {
         count: u32,
     ) -> Result<Option<BatchRows<'a>>, IntakeError> {
         let folder = desk.spool.batch(batch);
-        let Some(rows) = open(&folder.rows())? else { return Ok(None) };
-        let duplicates = open(&folder.duplicates())?;
+        let Some(rows) = LogReader::open_if_there(&folder.rows())? else { return Ok(None) };
+        let duplicates = LogReader::open_if_there(&folder.duplicates())?;
         let chunks = Chunks::Stored { store: &desk.store, batch, count };
         Ok(Some(BatchRows { chunks, rows, duplicates }))
     }
@@ -91,10 +89,6 @@ impl<'a> BatchRows<'a> {
             (chunk.first_row..chunk.first_row + u64::from(chunk.rows)).contains(&row)
         }))
     }
-}
-
-fn open(path: &Path) -> Result<Option<LogReader>, IntakeError> {
-    if path.exists() { Ok(Some(LogReader::open(path)?)) } else { Ok(None) }
 }
 
 /// A mark that rests on a digest, and what its row says.

@@ -32,9 +32,18 @@ pub enum IntakeError {
 }
 
 impl IntakeError {
+    /// There was no room for it, and nothing was changed: later there may be.
+    pub fn is_for_room(&self) -> bool {
+        matches!(
+            self,
+            IntakeError::Store(StoreError::Full) | IntakeError::Spool(SpoolError::Full { .. })
+        )
+    }
+
     /// Without the store nothing can be promised any more; a claim in the middle is finished by the
     /// next start.
     pub fn is_fatal(&self) -> bool {
-        matches!(self, IntakeError::Store(_) | IntakeError::HalfClaimed { .. })
+        let lasts = matches!(self, IntakeError::Store(_) | IntakeError::HalfClaimed { .. });
+        lasts && !self.is_for_room()
     }
 }

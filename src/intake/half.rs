@@ -133,6 +133,7 @@ mod tests {
             tenants: Tenants::new([tenant.clone()]),
             rescan: Duration::from_secs(15),
             files_at_once: 1,
+            disk: crate::disk::Disk::boundless(),
         };
         let world = Arc::new(World::seeded(jiff::Timestamp::UNIX_EPOCH, 1));
         let about = (world, Arc::new(Metrics::new("test")));

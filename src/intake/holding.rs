@@ -11,11 +11,46 @@ use super::identify::identify;
 use super::numbering::{check_place, gap};
 use super::reading::Pass;
 use super::settings::{ProfileSettings, TenantSettings, Tenants};
+use super::station::{Intake, UNANSWERED};
 use super::writer::RowWriter;
 use crate::batch::{BatchEvent, BatchState, Decider, HoldReason, SequenceRule, reasons_to_hold};
 use crate::codes::ReasonCode;
 use crate::model::{BatchId, FileState};
 use crate::store::{Acceptance, BatchRecord, ChunkRecord, HoldRecord, Series, StoreError};
+use crate::worker::blocking;
+
+impl Intake {
+    /// Takes up released files and ends waits that are over.
+    pub(super) async fn take_up_holds(&mut self) -> Result<(), IntakeError> {
+        if !std::mem::take(&mut self.look_at_holds) {
+            return Ok(());
+        }
+        let (desk, tenants) = (self.desk.clone(), self.settings.tenants.clone());
+        let now = self.world.clock.now();
+        let seen = blocking(move || desk.look_at_holds(&tenants, now)).await?;
+        self.holds_due = if seen.unanswered { now + UNANSWERED } else { Timestamp::MAX };
+        for record in seen.refused {
+            self.tell_of_hold(&record, "held file refused");
+            self.nudges.outbox.notify_one();
+        }
+        for record in seen.released {
+            let waits = self.waiting.iter().any(|(_, waiting)| waiting.id == record.id);
+            if self.busy.contains(&record.inbox_lane()) {
+                // It may be the one that is being read.
+                self.released_waits = true;
+            } else if !waits {
+                self.tell_of_hold(&record, "held file goes on");
+                self.waiting.push_back((now, record));
+            }
+        }
+        Ok(())
+    }
+
+    fn tell_of_hold(&self, record: &BatchRecord, what: &str) {
+        let by = record.hold.as_ref().map_or("", |hold| &hold.ended_by);
+        tracing::info!(tenant = %record.tenant, batch = %record.id, file = record.name(), by, "{what}");
+    }
+}
 
 impl Desk {
     /// Why a file that would be accepted waits, the first reason first; nothing once it was released.
@@ -220,7 +255,8 @@ mod tests {
         let early = desk.look_at_holds(&tenants, now).unwrap().released;
         assert!(early.is_empty(), "its first answers are not published yet");
         for (batch, publication) in store.publications(9).unwrap() {
-            store.published(batch, publication).unwrap();
+            let ordered = store.ordered(batch, publication).unwrap().unwrap();
+            store.published(&ordered).unwrap();
         }
         let released = desk.look_at_holds(&tenants, now).unwrap().released.remove(0);
         let judged = desk.conclude(&tenant, released, now, &|| Ok(true)).unwrap();

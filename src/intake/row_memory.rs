@@ -173,7 +173,7 @@ impl Desk {
         batch: BatchId,
         generation: u32,
     ) -> Result<(), IntakeError> {
-        match std::fs::remove_file(self.spool.row_ids(tenant, batch, generation)) {
+        match self.spool.remove_row_ids(tenant, batch, generation) {
             Err(source) if source.kind() != io::ErrorKind::NotFound => {
                 Err(IntakeError::Input { source })
             }

@@ -12,6 +12,7 @@ use jiff::tz::TimeZone;
 
 use super::name_pattern::NamePattern;
 use crate::batch::{Guards, SequenceRule, Thresholds};
+use crate::disk::Disk;
 use crate::model::{Category, ChannelKind, Kind, MaxAge, Proof, TenantId};
 use crate::policy::{Consent, Window};
 use crate::records::{Dedupe, ReadSettings, TemplateNeeds, TenantContext};
@@ -26,6 +27,8 @@ pub struct Settings {
     pub rescan: Duration,
     /// Files of different tenants that are read at the same time.
     pub files_at_once: usize,
+    /// No file is taken while it is below its reserve.
+    pub disk: Disk,
 }
 
 /// All tenants, replaced as a whole when the configuration is read again.

@@ -29,6 +29,7 @@ use super::settings::{MinProof, ProfileSettings, Settings, TenantSettings};
 use super::watch::InboxWatch;
 use crate::batch::BatchState;
 use crate::codes::ReasonCode;
+use crate::disk::Room;
 use crate::files::Root;
 use crate::model::{BatchId, FileState, Kind, Lane, Realm, TenantId};
 use crate::spool::Spool;
@@ -39,8 +40,10 @@ use crate::world::World;
 
 /// How long a file that cannot be taken through rests before the next try.
 pub(super) const REST: Duration = Duration::from_secs(5);
+/// How long intake waits for room on the disk before it looks again.
+const ROOM_WAIT: Duration = Duration::from_secs(1);
 /// How long a released file waits before its first answers are looked for again.
-const UNANSWERED: Duration = Duration::from_secs(1);
+pub(super) const UNANSWERED: Duration = Duration::from_secs(1);
 
 /// Whom intake wakes when a batch was concluded.
 #[derive(Debug, Clone, Default)]
@@ -59,7 +62,7 @@ pub struct Intake {
     pub(super) world: Arc<World>,
     metrics: Arc<Metrics>,
     doorbell: Arc<Doorbell>,
-    nudges: Nudges,
+    pub(super) nudges: Nudges,
     watch: InboxWatch,
     pub(super) sightings: Sightings,
     /// Inboxes that are to be looked through, and when.
@@ -85,7 +88,7 @@ pub struct Intake {
     /// The held files are to be looked through.
     pub(super) look_at_holds: bool,
     /// When again, since a released file waits for its first answers.
-    holds_due: Timestamp,
+    pub(super) holds_due: Timestamp,
     /// A released file waits until another one of its tenant is read.
     pub(super) released_waits: bool,
     recovered: bool,
@@ -143,6 +146,24 @@ impl Intake {
         }
     }
 
+    /// One unit of work.
+    async fn go_on(&mut self) -> Result<Progress, IntakeError> {
+        if !self.recovered {
+            self.recover().await?;
+        }
+        for done in std::mem::take(&mut self.finished) {
+            self.settle(done)?;
+        }
+        if self.note_signs() {
+            self.miss_expected().await?;
+        }
+        self.take_up_holds().await?;
+        let claimed = self.look().await?;
+        let started = self.start_reading();
+        self.start_tidying();
+        Ok(if claimed || started { Progress::Busy } else { Progress::Idle })
+    }
+
     /// Batches that were claimed when the process ended are read from their beginning.
     async fn recover(&mut self) -> Result<(), IntakeError> {
         let (desk, tenants) = (self.desk.clone(), self.settings.data_dir.join("tenants"));
@@ -187,39 +208,11 @@ impl Intake {
         rescan
     }
 
-    /// Takes up released files and ends waits that are over.
-    async fn take_up_holds(&mut self) -> Result<(), IntakeError> {
-        if !std::mem::take(&mut self.look_at_holds) {
-            return Ok(());
-        }
-        let (desk, tenants) = (self.desk.clone(), self.settings.tenants.clone());
-        let now = self.world.clock.now();
-        let seen = blocking(move || desk.look_at_holds(&tenants, now)).await?;
-        self.holds_due = if seen.unanswered { now + UNANSWERED } else { Timestamp::MAX };
-        for record in seen.refused {
-            self.tell_of_hold(&record, "held file refused");
-            self.nudges.outbox.notify_one();
-        }
-        for record in seen.released {
-            let waits = self.waiting.iter().any(|(_, waiting)| waiting.id == record.id);
-            if self.busy.contains(&record.inbox_lane()) {
-                // It may be the one that is being read.
-                self.released_waits = true;
-            } else if !waits {
-                self.tell_of_hold(&record, "held file goes on");
-                self.waiting.push_back((now, record));
-            }
-        }
-        Ok(())
-    }
-
-    fn tell_of_hold(&self, record: &BatchRecord, what: &str) {
-        let by = record.hold.as_ref().map_or("", |hold| &hold.ended_by);
-        tracing::info!(tenant = %record.tenant, batch = %record.id, file = record.name(), by, "{what}");
-    }
-
     /// Looks through the inboxes that are due and claims at most one file of each idle one.
     async fn look(&mut self) -> Result<bool, IntakeError> {
+        if self.room() < Room::Plenty {
+            return Ok(false);
+        }
         let now = self.world.clock.now();
         let mut due = HashSet::new();
         while let Some(entry) = self.looks.first_entry()
@@ -244,6 +237,10 @@ impl Intake {
             }
         }
         Ok(claimed)
+    }
+
+    fn room(&self) -> Room {
+        self.settings.disk.room(self.world.clock.instant())
     }
 
     fn look_at_both(&mut self, tenant: &TenantId, at: Timestamp) {
@@ -439,6 +436,9 @@ impl Intake {
 
     /// Starts reading what waits, as far as there is room.
     fn start_reading(&mut self) -> bool {
+        if self.room() == Room::None {
+            return false;
+        }
         let now = self.world.clock.now();
         let mut started = false;
         while self.reading.len() < self.settings.files_at_once {
@@ -548,20 +548,15 @@ impl Worker for Intake {
     }
 
     async fn work(&mut self) -> Result<Progress, Box<dyn Error + Send + Sync>> {
-        if !self.recovered {
-            self.recover().await?;
+        match self.go_on().await {
+            Err(error) if error.is_for_room() => {
+                tracing::error!(error = &error as &dyn Error, "intake waits for room");
+                self.look_at_holds = true;
+                self.next_rescan = self.world.clock.instant() + REST;
+                Ok(Progress::Idle)
+            }
+            result => Ok(result?),
         }
-        for done in std::mem::take(&mut self.finished) {
-            self.settle(done)?;
-        }
-        if self.note_signs() {
-            self.miss_expected().await?;
-        }
-        self.take_up_holds().await?;
-        let claimed = self.look().await?;
-        let started = self.start_reading();
-        self.start_tidying();
-        Ok(if claimed || started { Progress::Busy } else { Progress::Idle })
     }
 
     async fn stop(&mut self, _deadline: Instant) -> Result<(), Box<dyn Error + Send + Sync>> {
@@ -582,6 +577,10 @@ impl Worker for Intake {
         {
             // At least a moment away: what could start now has been started.
             wake = wake.min(clock.instant() + clock.until(at).max(Duration::from_millis(5)));
+        }
+        if self.room() < Room::Plenty {
+            // What is due now may not begin.
+            wake = wake.max(clock.instant() + ROOM_WAIT);
         }
         tokio::select! {
             Some(done) = self.reading.next() => self.finished.push(done),

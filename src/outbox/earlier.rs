@@ -7,7 +7,6 @@ use crate::spool::{LogReader, OutcomeLog, Spool};
 use crate::store::Store;
 
 use super::OutboxError;
-use super::rows::open_log;
 
 /// Earlier batches that are kept open at once.
 const OPEN_MAX: usize = 32;
@@ -52,7 +51,7 @@ impl<'a> EarlierRows<'a> {
             let outcomes = self.spool.batch(batch).outcomes();
             let log = OutcomeLog::scan(&outcomes, &HashSet::new())?;
             let (name, chunks) = (record.name().to_owned(), record.chunks);
-            let reader = open_log(&outcomes)?;
+            let reader = LogReader::open_if_there(&outcomes)?;
             self.open.insert(batch, EarlierBatch { name, chunks, log, reader, chunk: None });
         }
         let earlier = self.open.get_mut(&batch).expect("opened above");

@@ -30,6 +30,11 @@ pub enum OutboxError {
 }
 
 impl OutboxError {
+    /// Without the store nothing is known of what was published; where it only has no room, later it may.
+    pub(super) fn is_fatal(&self) -> bool {
+        matches!(self, OutboxError::Store(error) if *error != StoreError::Full)
+    }
+
     /// True where trying again leads to the same: the original cannot be read as it was, or this program
     /// falls over it.
     pub(super) fn is_lasting(&self) -> bool {

@@ -6,7 +6,6 @@ use crate::codes::{ReasonCode, Severity};
 use crate::spool::{LogReader, SpoolError, StoredProblem};
 
 use super::OutboxError;
-use super::rows::open_log;
 
 /// Reads problems in ascending order of rows and can look one ahead.
 pub(super) struct Problems {
@@ -17,7 +16,7 @@ pub(super) struct Problems {
 
 impl Problems {
     pub(super) fn open(path: &Path) -> Result<Problems, OutboxError> {
-        Ok(Problems { log: open_log(path)?, body: Vec::new(), ahead: None })
+        Ok(Problems { log: LogReader::open_if_there(path)?, body: Vec::new(), ahead: None })
     }
 
     /// The next problem of a row up to and including this one.

@@ -79,7 +79,7 @@ impl ProgressFiles {
                 Ok(())
             }
             Ok(None) => Ok(()),
-            Err(OutboxError::Store(error)) => Err(error.into()),
+            Err(error) if error.is_fatal() => Err(error),
             Err(error) => {
                 let error = &error as &dyn std::error::Error;
                 tracing::warn!(%tenant, batch = %id, error, "progress file not written");

@@ -395,7 +395,13 @@ impl OpenBatch {
         let mut ours = Vec::new();
         let fill = |out: &mut dyn Write| out.write_all(&beginning);
         self.progress_style().write(Answer::Progress, &mut ours, fill)?;
-        Ok(if there.starts_with(&ours) { ProgressOwner::Us } else { ProgressOwner::Other })
+        // Progress is not synced: a power cut may leave it short, or as zeros.
+        let is_torn = there.len() < ours.len() || there.starts_with(&[0, 0]);
+        Ok(match there.starts_with(&ours) {
+            true => ProgressOwner::Us,
+            false if is_torn => ProgressOwner::Nobody,
+            false => ProgressOwner::Other,
+        })
     }
 
     pub(super) fn publish_progress(&self, progress: &Progress<'_>) -> Result<(), OutboxError> {

@@ -6,12 +6,12 @@ use std::ops::ControlFlow;
 
 use super::OutboxError;
 use super::publication::OpenBatch;
-use super::rows::{BatchRows, open_log};
+use super::rows::BatchRows;
 use crate::batch::RowOutcome;
 use crate::codes::ReasonCode;
 use crate::model::{Kind, Status, message_id_for};
 use crate::report::{RenderedFile, ResultFile, ResultLine, Summary};
-use crate::spool::{OutcomeLog, RowState, StoredRow};
+use crate::spool::{LogReader, OutcomeLog, RowState, StoredRow};
 use crate::store::Tally;
 
 impl OpenBatch {
@@ -60,7 +60,7 @@ impl OpenBatch {
     ) -> Result<(), OutboxError> {
         let path = self.folder.outcomes();
         let log = OutcomeLog::scan(&path, &HashSet::new())?;
-        let reader = open_log(&path)?;
+        let reader = LogReader::open_if_there(&path)?;
         rows.each_record(|record| {
             let latest = match &reader {
                 Some(reader) => log.latest(reader, record.number)?,

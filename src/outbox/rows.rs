@@ -1,9 +1,7 @@
 //! A batch's rows for answers: chunk by chunk, so that memory does not grow with the file.
 
-use std::path::Path;
-
 use crate::model::BatchId;
-use crate::spool::{BatchFolder, Chunk, LogReader, Position, RowHead};
+use crate::spool::{BatchFolder, Chunk, LogReader, Position, RowHead, SpoolError};
 use crate::store::{ChunkRecord, Store};
 
 use super::OutboxError;
@@ -15,6 +13,7 @@ const PAGE: usize = 256;
 pub(super) struct BatchRows<'a> {
     store: &'a Store,
     batch: BatchId,
+    folder: BatchFolder,
     /// `None` where the file was refused before its first row.
     rows: Option<LogReader>,
     duplicates: Option<LogReader>,
@@ -27,15 +26,15 @@ impl<'a> BatchRows<'a> {
         batch: BatchId,
         folder: &BatchFolder,
     ) -> Result<BatchRows<'a>, OutboxError> {
-        let mut rows = open_log(&folder.rows())?;
+        let mut rows = LogReader::open_if_there(&folder.rows())?;
         let (mut head, mut body) = (RowHead::default(), Vec::new());
         if let Some(log) = &mut rows
             && let Some((RowHead::KIND, _)) = log.next(&mut body)?
         {
-            head = RowHead::from_bytes(&body).map_err(crate::spool::SpoolError::from)?;
+            head = RowHead::from_bytes(&body).map_err(SpoolError::from)?;
         }
-        let duplicates = open_log(&folder.duplicates())?;
-        Ok(BatchRows { store, batch, rows, duplicates, head })
+        let duplicates = LogReader::open_if_there(&folder.duplicates())?;
+        Ok(BatchRows { store, batch, folder: folder.clone(), rows, duplicates, head })
     }
 
     /// Names of the `x_*` columns.
@@ -45,10 +44,11 @@ impl<'a> BatchRows<'a> {
 
     /// Up to a page of chunk records from number `from` on; empty behind the last.
     pub(super) fn records(&self, from: u32) -> Result<Vec<ChunkRecord>, OutboxError> {
-        if self.rows.is_none() {
-            return Ok(Vec::new());
+        let page = self.store.chunks(self.batch, from, PAGE)?;
+        match self.rows.is_none() && !page.is_empty() {
+            true => Err(SpoolError::Missing { path: self.folder.rows() }.into()),
+            false => Ok(page),
         }
-        Ok(self.store.chunks(self.batch, from, PAGE)?)
     }
 
     /// Every chunk record, in order.
@@ -70,14 +70,12 @@ impl<'a> BatchRows<'a> {
         let rows = self.rows.as_ref().expect("chunks are only listed where there are rows");
         let marks = match (&self.duplicates, record.duplicates) {
             (Some(log), Some((offset, bytes))) => Some((log, Position { offset, bytes })),
-            _ => None,
+            (None, Some(_)) => {
+                return Err(SpoolError::Missing { path: self.folder.duplicates() }.into());
+            }
+            (_, None) => None,
         };
         let position = Position { offset: record.offset, bytes: record.bytes };
         Ok(Chunk::read(rows, position, marks)?)
     }
-}
-
-/// A log that may not have been needed.
-pub(super) fn open_log(path: &Path) -> Result<Option<LogReader>, OutboxError> {
-    if path.exists() { Ok(Some(LogReader::open(path)?)) } else { Ok(None) }
 }

@@ -37,7 +37,7 @@ pub(super) fn publish_streams(
         for (tenant, stream, _) in due {
             match publish_next(store, settings, &tenant, stream, now) {
                 Ok(()) => published.push(stream),
-                Err(OutboxError::Store(error)) => return Err(error.into()),
+                Err(error) if error.is_fatal() => return Err(error),
                 Err(error) => {
                     let error = &error as &dyn std::error::Error;
                     tracing::error!(%tenant, %stream, error, "answer delayed, tried again later");

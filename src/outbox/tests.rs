@@ -443,3 +443,20 @@ async fn a_file_that_cannot_be_read_again_gets_its_ack_all_the_same() {
     assert!(!tree.contains_key("outbox/a.csv.rejected.csv"));
     assert!(tree["outbox/a.csv.ack.csv"].contains(",a.csv.errors.csv,,"));
 }
+
+#[tokio::test]
+async fn without_its_rows_a_result_waits_instead_of_being_empty() {
+    let mut house = House::new();
+    let record = lay_mixed(&house, 2, "inbox/a.csv");
+    let rows = house.spool.batch(record.id).rows();
+    settle(&house, record);
+    let kept = rows.with_file_name("kept");
+    std::fs::copy(&rows, &kept).unwrap();
+    std::fs::remove_file(&rows).unwrap();
+    house.publish().await;
+    assert!(house.names().iter().all(|name| !name.ends_with(".result.csv")), "{:?}", house.names());
+    std::fs::copy(&kept, &rows).unwrap();
+    house.restart();
+    house.publish().await;
+    assert!(house.names().iter().any(|name| name.ends_with("a.csv.result.csv")));
+}

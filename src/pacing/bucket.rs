@@ -37,6 +37,11 @@ impl Rate {
         Ok(Rate { count, per })
     }
 
+    /// The time between two of them.
+    pub fn interval(self) -> Duration {
+        self.per / self.count
+    }
+
     pub fn per_second(self) -> f64 {
         f64::from(self.count) / self.per.as_secs_f64()
     }
@@ -69,18 +74,24 @@ pub struct Bucket {
 /// What may go at once, as a part of a second.
 const BURST_SECONDS: f64 = 0.1;
 
+fn burst_of(per_second: f64) -> f64 {
+    (per_second * BURST_SECONDS).max(1.0)
+}
+
 impl Bucket {
     pub fn new(rate: Rate, now: Instant) -> Bucket {
-        let per_second = rate.per_second();
-        let burst = (per_second * BURST_SECONDS).max(1.0);
+        Bucket::of_rate(rate.per_second(), now)
+    }
+
+    /// A full bucket that so many tokens run into each second.
+    pub fn of_rate(per_second: f64, now: Instant) -> Bucket {
+        let burst = burst_of(per_second);
         Bucket { per_second, burst, tokens: burst, refilled: now }
     }
 
     /// A bucket whose tokens are bytes.
     pub fn of_bytes(per_second: u64, now: Instant) -> Bucket {
-        let per_second = (per_second as f64).max(1.0);
-        let burst = (per_second * BURST_SECONDS).max(1.0);
-        Bucket { per_second, burst, tokens: burst, refilled: now }
+        Bucket::of_rate((per_second as f64).max(1.0), now)
     }
 
     /// Takes `amount` tokens, those that are not there yet too; the answer is the time until they are.
@@ -93,14 +104,39 @@ impl Bucket {
 
     /// Takes one token, or says how long until there is one.
     pub fn take(&mut self, now: Instant) -> Result<(), Duration> {
+        self.ready(now)?;
+        self.spend(1);
+        Ok(())
+    }
+
+    /// Whether somebody may go now, or how long until then: with a single token anybody may, and what it
+    /// costs beyond that is owed.
+    pub fn ready(&mut self, now: Instant) -> Result<(), Duration> {
         self.refill(now);
         if self.tokens >= 1.0 {
-            self.tokens -= 1.0;
             return Ok(());
         }
         // A nanosecond too early would only ask again: round up.
         let wait = Duration::from_secs_f64((1.0 - self.tokens) / self.per_second);
         Err(wait + Duration::from_nanos(1))
+    }
+
+    /// Takes tokens, those that are not there yet too.
+    pub fn spend(&mut self, cost: u32) {
+        self.tokens -= f64::from(cost);
+    }
+
+    /// Puts back what was taken for nothing.
+    pub fn give_back(&mut self, cost: u32) {
+        self.tokens = (self.tokens + f64::from(cost)).min(self.burst);
+    }
+
+    /// Goes on at another rate; what is there or owed stays.
+    pub fn change_rate(&mut self, per_second: f64, now: Instant) {
+        self.refill(now);
+        self.per_second = per_second;
+        self.burst = burst_of(per_second);
+        self.tokens = self.tokens.min(self.burst);
     }
 
     fn refill(&mut self, now: Instant) {
@@ -157,6 +193,22 @@ mod tests {
         // A long rest saves no more than the burst.
         let much_later = now + Duration::from_secs(100);
         assert_eq!(bucket.draw(200, much_later), Duration::from_millis(100));
+    }
+
+    #[test]
+    #[allow(clippy::disallowed_methods, reason = "any starting point will do")]
+    fn a_message_of_many_parts_goes_at_once_and_is_paid_for_by_those_behind_it() {
+        let now = Instant::now();
+        let mut bucket = Bucket::new(Rate::parse("10/s").unwrap(), now);
+        assert_eq!(bucket.ready(now), Ok(()));
+        bucket.spend(5);
+        assert_eq!(bucket.ready(now).unwrap_err().as_millis(), 500);
+        bucket.give_back(5);
+        assert_eq!(bucket.ready(now), Ok(()));
+        bucket.spend(5);
+        bucket.change_rate(1.0, now);
+        assert_eq!(bucket.ready(now).unwrap_err().as_secs(), 5);
+        assert_eq!(bucket.ready(now + Duration::from_millis(5001)), Ok(()));
     }
 
     #[test]

@@ -1,10 +1,11 @@
 //! Where a batch's files stand: `batches/<batch_id>/`, and `row_ids/<tenant>/` for id digests.
 
-use std::fs;
-use std::io;
+use std::fs::{self, File};
+use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 
 use super::log::{SpoolError, sync_folder};
+use crate::faults::{self, FileAct, WatchedFile};
 use crate::model::{BatchId, TenantId};
 
 /// How the names of kept sidecars begin: of those that came with the file, and of those that came when
@@ -64,13 +65,23 @@ impl Spool {
         self.row_ids.join(tenant.as_str()).join(name)
     }
 
+    /// Removes one digest file.
+    pub fn remove_row_ids(
+        &self,
+        tenant: &TenantId,
+        batch: BatchId,
+        generation: u32,
+    ) -> io::Result<()> {
+        remove_file(&self.row_ids(tenant, batch, generation))
+    }
+
     /// Removes the digest files for which `is_named` says that nobody knows them: a crash left them.
     pub fn sweep_row_ids(&self, is_named: impl Fn(&Path) -> bool) -> Result<u64, SpoolError> {
         let mut removed = 0;
         for tenant in listed(&self.row_ids)? {
             for path in listed(&tenant)? {
                 if !is_named(&path) {
-                    fs::remove_file(&path).map_err(SpoolError::io("remove", &path))?;
+                    remove_file(&path).map_err(SpoolError::io("remove", &path))?;
                     removed += 1;
                 }
             }
@@ -94,7 +105,8 @@ impl BatchFolder {
 
     /// Removes the folder and all in it; nothing there is fine.
     pub fn remove(&self) -> Result<(), SpoolError> {
-        match fs::remove_dir_all(&self.path) {
+        let allowed = faults::before(FileAct::Remove(self.path().into()));
+        match allowed.and_then(|()| fs::remove_dir_all(&self.path)) {
             Err(error) if error.kind() != io::ErrorKind::NotFound => {
                 Err(SpoolError::io("remove", &self.path)(error))
             }
@@ -161,7 +173,7 @@ impl BatchFolder {
     /// Removes what was unpacked; nothing there is fine.
     pub fn remove_unpacked(&self) -> Result<(), SpoolError> {
         let path = self.unpacked();
-        match fs::remove_file(&path) {
+        match remove_file(&path) {
             Err(error) if error.kind() != io::ErrorKind::NotFound => {
                 Err(SpoolError::io("remove", &path)(error))
             }
@@ -182,7 +194,10 @@ impl BatchFolder {
     /// Keeps how the file's records were cut, where a profile said so.
     pub fn keep_read_as(&self, read_as: &[u8]) -> Result<(), SpoolError> {
         let path = self.path.join(READ_AS);
-        fs::write(&path, read_as).map_err(SpoolError::io("write", &path))
+        let written = faults::before(FileAct::Open(path.as_path().into()))
+            .and_then(|()| File::create(&path))
+            .and_then(|file| WatchedFile(file).write_all(read_as));
+        written.map_err(SpoolError::io("write", &path))
     }
 
     /// What was kept of it; `None` where nothing was.
@@ -224,10 +239,19 @@ fn listed(folder: &Path) -> Result<Vec<PathBuf>, SpoolError> {
     entries.map_err(SpoolError::io("list", folder))
 }
 
+/// Removes a file that must be there.
+pub(super) fn remove_file(path: &Path) -> io::Result<()> {
+    faults::before(FileAct::Remove(path.into()))?;
+    fs::remove_file(path)
+}
+
 pub(super) fn create_folder(path: &Path) -> Result<(), SpoolError> {
-    match fs::create_dir(path) {
-        Ok(()) => sync_folder(path.parent().expect("spool folders have a parent")),
-        Err(error) if error.kind() == io::ErrorKind::AlreadyExists => Ok(()),
-        Err(error) => Err(SpoolError::io("create", path)(error)),
+    let allowed = faults::before(FileAct::MakeFolder(path.into()));
+    match allowed.and_then(|()| fs::create_dir(path)) {
+        // One that is there may have been made by a process that died before it was durable.
+        Err(error) if error.kind() != io::ErrorKind::AlreadyExists => {
+            Err(SpoolError::io("create", path)(error))
+        }
+        _ => sync_folder(path.parent().expect("spool folders have a parent")),
     }
 }

@@ -9,12 +9,14 @@
 
 use std::fs::{File, OpenOptions};
 use std::io::{self, BufReader, BufWriter, Read, Seek, SeekFrom, Write};
+use std::os::fd::AsFd;
 use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 
 use super::folder::create_folder;
 use super::id_sort::{ENTRY_BYTES, IdDigest, IdEntry, IdSorter, entry_bytes, read_entry};
 use super::log::{SpoolError, put_in_place};
+use crate::faults::{self, FileAct, WatchedFile};
 use crate::model::BatchId;
 
 /// Entries that are judged together while a file is written: 6 MiB of them.
@@ -202,8 +204,8 @@ impl IdEntries {
 pub(super) struct IdWriter {
     path: PathBuf,
     temporary: PathBuf,
-    entries: BufWriter<File>,
-    filter: BufWriter<File>,
+    entries: BufWriter<WatchedFile>,
+    filter: BufWriter<WatchedFile>,
     count: u64,
     blocks: u64,
     block: [u8; BLOCK_BYTES as usize],
@@ -216,11 +218,12 @@ impl IdWriter {
         let temporary = path.with_extension("tmp");
         let blocks = entries_max.div_ceil(ENTRIES_A_BLOCK).max(1);
         let failed = |source| SpoolError::io("create", &temporary)(source);
-        let filter = File::create(&temporary).map_err(failed)?;
+        let allowed = faults::before(FileAct::Open(temporary.as_path().into()));
+        let filter = allowed.and_then(|()| File::create(&temporary)).map_err(failed)?;
         let entries = OpenOptions::new().write(true).open(&temporary).map_err(failed)?;
-        let at = |mut file: File, offset: u64| -> Result<BufWriter<File>, SpoolError> {
+        let at = |mut file: File, offset: u64| -> Result<BufWriter<WatchedFile>, SpoolError> {
             file.seek(SeekFrom::Start(offset)).map_err(failed)?;
-            Ok(BufWriter::with_capacity(256 * 1024, file))
+            Ok(BufWriter::with_capacity(256 * 1024, WatchedFile(file)))
         };
         let entries = at(entries, HEAD_BYTES + blocks * BLOCK_BYTES)?;
         let filter = at(filter, HEAD_BYTES)?;
@@ -262,8 +265,9 @@ impl IdWriter {
         head.extend_from_slice(&self.count.to_be_bytes());
         head.extend_from_slice(&(batches.len() as u32).to_be_bytes());
         let file = self.filter.into_inner().map_err(|error| failed(error.into_error()))?;
-        file.write_all_at(&head, 0).map_err(failed)?;
-        put_in_place(&file, &self.temporary, &self.path)?;
+        let allowed = faults::before(FileAct::Write(file.0.as_fd()));
+        allowed.and_then(|()| file.0.write_all_at(&head, 0)).map_err(failed)?;
+        put_in_place(&file.0, &self.temporary, &self.path)?;
         IdFile::open(&self.path, batches.first().copied().unwrap_or(BatchId::from_u64(0)))
     }
 }

@@ -3,11 +3,13 @@
 use std::cmp::Reverse;
 use std::collections::BinaryHeap;
 use std::collections::binary_heap::PeekMut;
-use std::fs::{self, File};
+use std::fs::File;
 use std::io::{self, BufReader, BufWriter, Read, Write};
 use std::path::{Path, PathBuf};
 
+use super::folder::remove_file;
 use super::log::SpoolError;
+use crate::faults::{self, FileAct, WatchedFile};
 
 /// The first 16 bytes of a SHA-256, as two big-endian words.
 pub type IdDigest = [u64; 2];
@@ -85,7 +87,7 @@ impl IdSorter {
         for path in &self.runs {
             let file = File::open(path).map_err(SpoolError::io("open", path))?;
             // Nobody else needs the name: the space is given back when the merge is done.
-            fs::remove_file(path).map_err(SpoolError::io("remove", path))?;
+            remove_file(path).map_err(SpoolError::io("remove", path))?;
             sources.push(Source::Run(BufReader::with_capacity(64 * 1024, file), path.clone()));
         }
         let mut heads = BinaryHeap::with_capacity(sources.len());
@@ -100,8 +102,10 @@ impl IdSorter {
     fn spill(&mut self) -> Result<(), SpoolError> {
         self.memory.sort_unstable();
         let path = run_path(&self.scratch, self.runs.len());
-        let file = File::create(&path).map_err(SpoolError::io("create", &path))?;
-        let mut out = BufWriter::with_capacity(256 * 1024, file);
+        let file = faults::before(FileAct::Open(path.as_path().into()))
+            .and_then(|()| File::create(&path))
+            .map_err(SpoolError::io("create", &path))?;
+        let mut out = BufWriter::with_capacity(256 * 1024, WatchedFile(file));
         for entry in &self.memory {
             out.write_all(&entry_bytes(entry)).map_err(SpoolError::io("write", &path))?;
         }
@@ -177,6 +181,6 @@ mod tests {
             }
             assert_eq!(sorted.next_entry().unwrap(), None);
         }
-        assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 0, "runs are removed");
+        assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), 0, "runs are removed");
     }
 }

@@ -1,23 +1,33 @@
 //! The file of records: `length u32 | crc32 u32 | kind u8 | body`, little-endian, appended only.
 //!
-//! A writer that saw any error is finished: what reached the disk is then unknown, and only a scan on
-//! the next start may say. A failed fdatasync is never tried again.
+//! A writer that saw an error is finished: what reached the disk is then unknown, and only a scan on the next
+//! start may say. Only where there was no room for a record, and what there was of it could be cut off,
+//! does the writer go on. A failed fdatasync is never tried again.
 
 use std::fs::{File, OpenOptions};
 use std::io::{self, Read, Seek, SeekFrom};
+use std::os::fd::AsFd;
 use std::os::unix::fs::{FileExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, PoisonError};
 
+use rustix::fs::Advice;
+
 use super::bytes::Undecodable;
+use crate::faults::{self, FileAct};
 
 /// Why bulk data could not be written or read.
 #[derive(Debug, thiserror::Error)]
 pub enum SpoolError {
     #[error("{act} {}", path.display())]
     Io { act: &'static str, path: PathBuf, source: io::Error },
+    #[error("open {}: the file is gone", path.display())]
+    Missing { path: PathBuf },
     #[error("read {}: damaged record at byte {offset}", path.display())]
     Damaged { path: PathBuf, offset: u64 },
+    /// The record was not written, and nothing of it is left: it can be tried again.
+    #[error("write {}: the disk is full", path.display())]
+    Full { path: PathBuf },
     #[error("write {}: an earlier write failed", path.display())]
     Broken { path: PathBuf },
     #[error(transparent)]
@@ -29,6 +39,10 @@ impl SpoolError {
         let path = path.to_owned();
         move |source| SpoolError::Io { act, path, source }
     }
+}
+
+fn is_full(error: &io::Error) -> bool {
+    matches!(error.kind(), io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded)
 }
 
 /// Where a record stands: its first byte and the length of its body.
@@ -63,26 +77,18 @@ pub struct LogWriter {
 impl LogWriter {
     /// A new, empty file; one that stands there from an earlier, unfinished try is emptied.
     pub fn create(path: &Path) -> Result<LogWriter, SpoolError> {
-        let file = OpenOptions::new()
-            .write(true)
-            .create(true)
-            .truncate(true)
-            .mode(0o640)
-            .open(path)
+        let file = open(OpenOptions::new().write(true).create(true).truncate(true), path)
             .map_err(SpoolError::io("create", path))?;
         Ok(LogWriter::of(path, file, 0))
     }
 
     /// Continues a file behind its last good record; a torn tail is cut off.
     pub fn resume(path: &Path, good_end: u64) -> Result<LogWriter, SpoolError> {
-        let file = OpenOptions::new()
-            .write(true)
-            .create(true)
-            .truncate(false)
-            .mode(0o640)
-            .open(path)
+        let file = open(OpenOptions::new().write(true).create(true).truncate(false), path)
             .map_err(SpoolError::io("open", path))?;
-        file.set_len(good_end).map_err(SpoolError::io("truncate", path))?;
+        faults::before(FileAct::Write(file.as_fd()))
+            .and_then(|()| file.set_len(good_end))
+            .map_err(SpoolError::io("truncate", path))?;
         Ok(LogWriter::of(path, file, good_end))
     }
 
@@ -106,7 +112,11 @@ impl LogWriter {
         record.extend_from_slice(body);
         let mut end = self.end.lock().unwrap_or_else(PoisonError::into_inner);
         let offset = end.ok_or_else(|| SpoolError::Broken { path: self.path.clone() })?;
-        if let Err(source) = self.file.write_all_at(&record, offset) {
+        let allowed = faults::before(FileAct::Write(self.file.as_fd()));
+        if let Err(source) = allowed.and_then(|()| self.file.write_all_at(&record, offset)) {
+            if is_full(&source) && self.file.set_len(offset).is_ok() {
+                return Err(SpoolError::Full { path: self.path.clone() });
+            }
             *end = None;
             return Err(SpoolError::Io { act: "write", path: self.path.clone(), source });
         }
@@ -124,9 +134,13 @@ impl LogWriter {
             return Ok(());
         }
         let end = self.len().ok_or_else(broken)?;
-        if let Err(source) = self.file.sync_data() {
+        let allowed = faults::before(FileAct::Sync(self.file.as_fd()));
+        if let Err(source) = allowed.and_then(|()| self.file.sync_data()) {
             *synced = None;
             *self.end.lock().unwrap_or_else(PoisonError::into_inner) = None;
+            // The kernel keeps what it could not write, as if it stood on the disk: the next start must
+            // read what really does.
+            let _best_effort = rustix::fs::fadvise(&self.file, 0, None, Advice::DontNeed);
             return Err(SpoolError::Io { act: "sync", path: self.path.clone(), source });
         }
         *synced = Some(end);
@@ -150,10 +164,21 @@ pub struct LogReader {
 
 impl LogReader {
     pub fn open(path: &Path) -> Result<LogReader, SpoolError> {
-        let file = File::open(path).map_err(SpoolError::io("open", path))?;
+        let file =
+            open(OpenOptions::new().read(true), path).map_err(SpoolError::io("open", path))?;
         let len = file.metadata().map_err(SpoolError::io("stat", path))?.len();
         let file = io::BufReader::with_capacity(256 * 1024, file);
         Ok(LogReader { path: path.to_owned(), file, offset: 0, len })
+    }
+
+    /// A file that may not have been needed; nothing else counts as its absence.
+    pub fn open_if_there(path: &Path) -> Result<Option<LogReader>, SpoolError> {
+        match LogReader::open(path) {
+            Err(SpoolError::Io { source, .. }) if source.kind() == io::ErrorKind::NotFound => {
+                Ok(None)
+            }
+            result => result.map(Some),
+        }
     }
 
     /// The next record's kind and position; its body replaces what was in `body`. `None` at the end of
@@ -211,16 +236,29 @@ fn read_head(head: &[u8; HEAD_BYTES]) -> (u32, u32, u8) {
     (word(0), word(4), head[8])
 }
 
+/// Opens a file as the options say, or makes it.
+pub(super) fn open(options: &mut OpenOptions, path: &Path) -> io::Result<File> {
+    faults::before(FileAct::Open(path.into()))?;
+    options.mode(0o640).open(path)
+}
+
+fn sync_all(file: &File) -> io::Result<()> {
+    faults::before(FileAct::Sync(file.as_fd()))?;
+    file.sync_all()
+}
+
 /// Makes a folder's names survive a power cut.
 pub(super) fn sync_folder(path: &Path) -> Result<(), SpoolError> {
-    File::open(path).and_then(|f| f.sync_all()).map_err(SpoolError::io("sync", path))
+    File::open(path).and_then(|f| sync_all(&f)).map_err(SpoolError::io("sync", path))
 }
 
 /// A file written under a temporary name gets its own, durably: sync, rename, sync of the folder.
 #[allow(clippy::disallowed_methods, reason = "the folder is synced behind the rename")]
 pub(super) fn put_in_place(file: &File, temporary: &Path, path: &Path) -> Result<(), SpoolError> {
-    file.sync_all().map_err(SpoolError::io("sync", temporary))?;
-    std::fs::rename(temporary, path).map_err(SpoolError::io("rename", path))?;
+    sync_all(file).map_err(SpoolError::io("sync", temporary))?;
+    faults::before(FileAct::Rename(temporary.into(), path.into()))
+        .and_then(|()| std::fs::rename(temporary, path))
+        .map_err(SpoolError::io("rename", path))?;
     sync_folder(path.parent().expect("spool files stand in a folder"))
 }
 

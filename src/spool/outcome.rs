@@ -139,13 +139,24 @@ impl OutcomeRecord {
                 (OutcomeRecord::STARTED, out)
             }
             OutcomeRecord::Settled { chunk, window, rows } => {
-                (OutcomeRecord::SETTLED, group(*chunk, *window, rows))
+                (OutcomeRecord::SETTLED, OutcomeRecord::group(*chunk, *window, rows))
             }
             OutcomeRecord::Refused { chunk, window, rows } => {
-                (OutcomeRecord::REFUSED, group(*chunk, *window, rows))
+                (OutcomeRecord::REFUSED, OutcomeRecord::group(*chunk, *window, rows))
             }
-            OutcomeRecord::Whole { chunk, rows } => (OutcomeRecord::WHOLE, group(*chunk, 0, rows)),
+            OutcomeRecord::Whole { chunk, rows } => {
+                (OutcomeRecord::WHOLE, OutcomeRecord::group(*chunk, 0, rows))
+            }
         }
+    }
+
+    /// The body of a record that holds rows.
+    pub fn group(chunk: u32, window: u32, rows: &[RowOutcome]) -> Vec<u8> {
+        let mut out = Vec::with_capacity(16 + rows.len() * ROW_BYTES);
+        put_u64(&mut out, u64::from(chunk));
+        put_u64(&mut out, u64::from(window));
+        rows.iter().for_each(|row| put_row(row, &mut out));
+        out
     }
 
     /// The chunk and the window that a record is about, without reading its rows.
@@ -182,14 +193,6 @@ impl OutcomeRecord {
 
 /// What a row takes in a group, roughly.
 const ROW_BYTES: usize = 96;
-
-fn group(chunk: u32, window: u32, rows: &[RowOutcome]) -> Vec<u8> {
-    let mut out = Vec::with_capacity(16 + rows.len() * ROW_BYTES);
-    put_u64(&mut out, u64::from(chunk));
-    put_u64(&mut out, u64::from(window));
-    rows.iter().for_each(|row| put_row(row, &mut out));
-    out
-}
 
 #[cfg(test)]
 mod tests {

@@ -4,9 +4,12 @@
 
 use std::fs::File;
 use std::io::{self, BufWriter, Write};
+use std::os::fd::AsFd;
 
 use super::folder::BatchFolder;
 use super::log::SpoolError;
+use crate::disk::Space;
+use crate::faults::{self, FileAct};
 
 const BUFFER_BYTES: usize = 256 << 10;
 /// The room on the disk is looked at each time so much more was written.
@@ -34,12 +37,17 @@ impl BatchFolder {
         let input = File::open(&text).map_err(SpoolError::io("open", &text))?;
         // An open file outlives its name.
         self.remove_unpacked()?;
-        let file = File::create(&path).map_err(SpoolError::io("create", &path))?;
+        let file = faults::before(FileAct::Open(path.as_path().into()))
+            .and_then(|()| File::create(&path))
+            .map_err(SpoolError::io("create", &path))?;
         let out = Roomy { file, reserve: self.reserve(), unchecked_bytes: SPACE_CHECK_BYTES };
         let mut out = BufWriter::with_capacity(BUFFER_BYTES, out);
         let made = make(input, &mut out)?;
         let written = out.into_inner().map_err(io::IntoInnerError::into_error);
-        let synced = written.and_then(|out| out.file.sync_data());
+        let synced = written.and_then(|out| {
+            faults::before(FileAct::Sync(out.file.as_fd()))?;
+            out.file.sync_data()
+        });
         synced.map_err(SpoolError::io("write", &path))?;
         self.sync()?;
         Ok(made)
@@ -58,14 +66,14 @@ impl Write for Roomy {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
         if self.unchecked_bytes >= SPACE_CHECK_BYTES {
             self.unchecked_bytes = 0;
-            let disk = rustix::fs::fstatvfs(&self.file)?;
-            if (disk.f_bavail as f64) < disk.f_blocks as f64 * self.reserve {
+            if Space::around(&self.file)?.is_below(self.reserve) {
                 return Err(io::Error::new(
                     io::ErrorKind::StorageFull,
                     "the disk is below its reserve",
                 ));
             }
         }
+        faults::before(FileAct::Write(self.file.as_fd()))?;
         let written = self.file.write(bytes)?;
         self.unchecked_bytes += written as u64;
         Ok(written)

@@ -93,9 +93,12 @@ impl Touched {
         self.ops.push(Op::Put(Space::Orders, key, encode(&order)));
     }
 
-    fn publish(&mut self, publication: Publication) {
+    /// Orders an answer; by its moment it is told from one that is being written.
+    fn publish(&mut self, publication: Publication, at: Timestamp) {
         let key = keys::publication(self.record.id, publication);
-        self.ops.push(Op::Put(Space::Publications, key, vec![RECORD_VERSION]));
+        let mut value = vec![RECORD_VERSION];
+        value.extend(at.as_millisecond().to_be_bytes());
+        self.ops.push(Op::Put(Space::Publications, key, value));
     }
 }
 
@@ -134,9 +137,14 @@ impl Store {
                 reopen(touched, at)?;
                 touched.order(OrderAct::Resend, row, &by, at);
             }
-            Effect::Resend => touched.order(OrderAct::Resend, row, &by, at),
+            Effect::Resend => {
+                // A cancel that came before holds no longer, and rows have their time from now on.
+                touched.record.control.cancelled = false;
+                touched.record.control.reopened_at = Some(at);
+                touched.order(OrderAct::Resend, row, &by, at);
+            }
             Effect::Retry => touched.order(OrderAct::Retry, row, &by, at),
-            Effect::Report => report(touched),
+            Effect::Report => report(touched, at),
         }
         Ok(Ok(effect))
     }
@@ -241,21 +249,21 @@ fn reopen(touched: &mut Touched, at: Timestamp) -> Result<(), StoreError> {
         let key = keys::publication(record.id, late);
         touched.ops.push(Op::Delete(Space::Publications, key));
     }
-    publications.iter().for_each(|publication| touched.publish(*publication));
+    publications.iter().for_each(|publication| touched.publish(*publication, at));
     touched.ops.push(listing(&touched.record));
     Ok(())
 }
 
-fn report(touched: &mut Touched) {
+fn report(touched: &mut Touched, at: Timestamp) {
     touched.record.control.reported = true;
     for publication in [Publication::Errors, Publication::Rejected, Publication::Ack] {
-        touched.publish(publication);
+        touched.publish(publication, at);
     }
     if touched.record.is_rehearsed() {
-        touched.publish(Publication::Rendered);
+        touched.publish(Publication::Rendered, at);
     }
     if touched.record.state == BatchState::Closed {
-        LATE.into_iter().for_each(|publication| touched.publish(publication));
+        LATE.into_iter().for_each(|publication| touched.publish(publication, at));
     }
 }
 
@@ -283,5 +291,59 @@ mod tests {
         let counted = ChunkRecord { resendable: Some(0), ..failed };
         store.release_windows(record.id, &[], &failed, &counted).unwrap();
         assert_eq!(resend(2), Ok(Effect::Resend));
+    }
+
+    /// A closed batch of which a row failed, opened again, then wholly cancelled.
+    fn cancelled_again(store: &Store, batch: u64) -> BatchRecord {
+        let record = store.open_batch(claimed(batch)).unwrap();
+        let failed = ChunkRecord { open: 0, resendable: Some(2), ..chunk(0, None) };
+        store.put_chunks(record.id, &[failed]).unwrap();
+        let accepted = BatchEvent::FileAccepted;
+        let record = store.conclude(record, accepted, &Acceptance::default()).unwrap();
+        store.close_batch(record.id, at(9)).unwrap().unwrap();
+        assert_eq!(ask(store, ControlOp::Resend, record.id, Some(1)), Effect::Reopen);
+        assert_eq!(ask(store, ControlOp::Cancel, record.id, None), Effect::Cancel);
+        record
+    }
+
+    fn ask(store: &Store, op: ControlOp, batch: BatchId, row: Option<u64>) -> Effect {
+        let mut commands = Commands::new("operator".to_owned(), at(10));
+        let effect = store.command(&mut commands, op, batch, row).unwrap().unwrap();
+        store.carry_out(&commands).unwrap();
+        effect
+    }
+
+    #[test]
+    fn what_is_resent_after_a_cancel_can_be_cancelled_again() {
+        let store = Store::simulated(&SimulatedDisk::default()).unwrap();
+        let record = cancelled_again(&store, 7);
+        assert_eq!(ask(&store, ControlOp::Cancel, record.id, None), Effect::Nothing);
+        assert_eq!(ask(&store, ControlOp::Resend, record.id, Some(2)), Effect::Resend);
+        assert_eq!(ask(&store, ControlOp::Cancel, record.id, None), Effect::Cancel);
+    }
+
+    #[test]
+    fn however_many_orders_a_batch_has_they_hide_no_others() {
+        let store = Store::simulated(&SimulatedDisk::default()).unwrap();
+        let many = cancelled_again(&store, 7);
+        (1..300).for_each(|row| {
+            ask(&store, ControlOp::Resend, many.id, Some(row));
+        });
+        let other = cancelled_again(&store, 8);
+        let next: Vec<BatchId> = store.next_orders().unwrap().iter().map(|(id, _)| *id).collect();
+        assert_eq!(next, [many.id, other.id]);
+    }
+
+    #[test]
+    fn an_answer_that_is_asked_for_again_while_it_is_written_is_written_again() {
+        let store = Store::simulated(&SimulatedDisk::default()).unwrap();
+        let record = cancelled_again(&store, 7);
+        let ack = || store.ordered(record.id, Publication::Ack).unwrap();
+        let first = ack().unwrap();
+        assert_eq!(ask(&store, ControlOp::ResendReport, record.id, None), Effect::Report);
+        store.published(&first).unwrap();
+        let again = ack().unwrap();
+        store.published(&again).unwrap();
+        assert!(ack().is_none());
     }
 }

@@ -8,6 +8,9 @@ pub enum StoreError {
     /// What the caller expected to find is not there (any more); nothing was changed.
     #[error("stored value is not the expected one")]
     Conflict,
+    /// There is no room on the disk for a commit; nothing was changed, and later it may be.
+    #[error("the disk is too full for a commit")]
+    Full,
     /// A value, a key or a commit is over its limit: a fault of ours, found before any write.
     #[error("commit is too large: {0}")]
     TooLarge(&'static str),

@@ -246,7 +246,7 @@ mod tests {
         assert_eq!(store.tell_end_of_halt(&acme, "operator:ann", at(2)).unwrap(), 2);
         assert_eq!(store.halts().unwrap(), []);
         let told: Vec<u64> =
-            store.orders(9).unwrap().into_iter().map(|(batch, _)| batch.as_u64()).collect();
+            store.next_orders().unwrap().into_iter().map(|(batch, _)| batch.as_u64()).collect();
         assert_eq!(told, [7, 8]);
     }
 

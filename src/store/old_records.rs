@@ -38,7 +38,7 @@ fn chunks_of_the_first_version_can_be_worked_on_and_their_rows_resent() {
     let effect = store.command(&mut commands, ControlOp::Resend, record.id, None).unwrap();
     assert_eq!(effect, Ok(Effect::Reopen), "of the other chunk rows may have failed");
     store.carry_out(&commands).unwrap();
-    let (_, order) = store.orders(1).unwrap().pop().unwrap();
+    let (_, order) = store.next_orders().unwrap().pop().unwrap();
     let before = store.chunk(record.id, 1).unwrap().unwrap();
     let counted = ChunkRecord { open: 1, resendable: Some(0), due: Some(at(10)), ..before };
     store.advance_order(record.id, &order, &[(before, counted.clone())]).unwrap();

@@ -58,9 +58,15 @@ pub struct OrderRecord {
 }
 
 impl Store {
-    /// The orders that are not followed yet: of each batch in their order, at most `limit`.
-    pub fn orders(&self, limit: usize) -> Result<Vec<(BatchId, OrderRecord)>, StoreError> {
-        self.orders_within(&[], &after_prefix(&[]), limit)
+    /// The next order of every batch that has one: however many a batch has, it hides no other's.
+    pub fn next_orders(&self) -> Result<Vec<(BatchId, OrderRecord)>, StoreError> {
+        let (mut from, mut orders) = (Vec::new(), Vec::new());
+        loop {
+            let next = self.orders_within(&from, &after_prefix(&[]), 1)?.pop();
+            let Some((batch, order)) = next else { return Ok(orders) };
+            from = after_prefix(&keys::batch(batch));
+            orders.push((batch, order));
+        }
     }
 
     /// The next order of a batch.

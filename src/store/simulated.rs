@@ -25,6 +25,17 @@ impl SimulatedDisk {
         disk.fail_at = Some((disk.commits + nth, applied));
     }
 
+    /// True once a commit failed that was told to.
+    pub fn has_failed(&self) -> bool {
+        let disk = self.disk();
+        disk.fail_at.is_some_and(|(at, _)| disk.commits >= at)
+    }
+
+    /// The disk is as it is, and its commits succeed again: before another process begins.
+    pub fn mend(&self) {
+        self.disk().fail_at = None;
+    }
+
     /// Commits tried so far.
     pub fn commits(&self) -> u64 {
         self.disk().commits

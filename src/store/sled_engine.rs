@@ -15,6 +15,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
+use rustix::fs::Advice;
 use sled::transaction::{ConflictableTransactionError, TransactionError, Transactional};
 
 use super::engine::{
@@ -51,21 +52,39 @@ fn failed(act: &str, error: impl std::fmt::Display) -> StoreError {
     StoreError::Failed(format!("{act}: {error}"))
 }
 
+/// What is left for an operator to do: nothing is ever deleted or made anew here.
+fn unopened(folder: &Path, error: impl std::fmt::Display) -> StoreError {
+    StoreError::Failed(format!(
+        "open store: {error}; nothing of it was changed: see that no other daemon runs on it and that the disk is \
+         sound, keep a copy of {}, then restore data_dir from a backup",
+        folder.display()
+    ))
+}
+
 impl SledEngine {
     pub(super) fn open(folder: &Path) -> Result<SledEngine, StoreError> {
+        catch_unwind(|| SledEngine::try_open(folder))
+            .unwrap_or_else(|_| Err(unopened(folder, "the engine panicked")))
+    }
+
+    fn try_open(folder: &Path) -> Result<SledEngine, StoreError> {
         let config = sled::Config::new()
             .path(folder)
             .cache_capacity(CACHE_BYTES)
             .flush_every_ms(Some(500))
             .mode(sled::Mode::HighThroughput);
-        let db = catch_unwind(AssertUnwindSafe(|| open_unlocked(&config)))
-            .map_err(|_| failed("open store", "the engine panicked; restore a backup"))?
-            .map_err(|error| failed("open store", error))?;
+        let refused = |error| match error {
+            sled::Error::Io(error) if error.kind() == io::ErrorKind::StorageFull => {
+                failed("open store", "the disk is full; make room and start again")
+            }
+            error => unopened(folder, error),
+        };
+        let db = open_unlocked(&config).map_err(refused)?;
         let mut trees = Vec::new();
         for space in Space::ALL {
-            trees.push(db.open_tree(space.as_str()).map_err(|e| failed("open tree", e))?);
+            trees.push(db.open_tree(space.as_str()).map_err(refused)?);
         }
-        db.flush().map_err(|error| failed("flush store", error))?;
+        db.flush().map_err(refused)?;
         let log = sync_new_store(folder).map_err(|error| failed("sync store", error))?;
         let is_failed = Arc::new(AtomicBool::new(false));
         let (requests, inbox) = sync_channel(WAITING_MAX);
@@ -198,6 +217,9 @@ impl Drop for SledEngine {
             // A panic of the committer has been turned into `failed` already.
             let _ended = committer.join();
         }
+        // sled panics where the disk is dead when its last handle goes; the process has an error to tell.
+        let trees = std::mem::take(&mut self.trees);
+        let _panicked = catch_unwind(AssertUnwindSafe(|| drop(trees)));
     }
 }
 
@@ -269,7 +291,12 @@ impl Committer {
                 TransactionError::Abort(()) => failed("commit", "aborted"),
             })?;
         self.db.flush().map_err(|error| failed("flush", error))?;
-        self.log.sync_data().map_err(|error| failed("sync", error))?;
+        self.log.sync_data().map_err(|error| {
+            // The kernel keeps what it could not write, as if it stood on the disk: the next start must
+            // read what really does.
+            let _best_effort = rustix::fs::fadvise(&self.log, 0, None, Advice::DontNeed);
+            failed("sync", error)
+        })?;
         Ok(results)
     }
 }

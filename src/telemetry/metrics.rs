@@ -23,6 +23,8 @@ pub struct Metrics {
     pub limit_hits: CounterBy<1>,
     pub start_time_seconds: Gauge,
     pub disk_free_bytes: Gauge,
+    pub disk_free_inodes: Gauge,
+    pub disk_room: Gauge,
     desk: Desk,
 }
 
@@ -86,6 +88,14 @@ impl Metrics {
                 "How often a named limit stopped something.",
             ),
             disk_free_bytes: desk.gauge("disk_free_bytes", "Free space below the data directory."),
+            disk_free_inodes: desk.gauge(
+                "disk_free_inodes",
+                "Free inodes below the data directory; 0 also where the file system counts none.",
+            ),
+            disk_room: desk.gauge(
+                "disk_room",
+                "2 where there is room, 1 below `disk_reserve` (no upload is taken), 0 where nothing is sent.",
+            ),
             desk,
         }
     }

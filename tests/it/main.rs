@@ -23,6 +23,7 @@ mod redrop;
 mod sandbox;
 mod service;
 mod sidecars;
+mod sim;
 mod spec;
 mod stage;
 mod steering;

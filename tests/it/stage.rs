@@ -13,7 +13,7 @@ use std::time::Duration;
 use dropchute::app::{App, Options};
 use dropchute::batch::{BatchState, Decider};
 use dropchute::codes::ReasonCode;
-use dropchute::config;
+use dropchute::config::{self, Config};
 use dropchute::files::is_temporary_name;
 use dropchute::model::{FileVersion, Proof, UploadEvidence};
 use dropchute::store::{SimulatedDisk, Store};
@@ -61,6 +61,8 @@ pub(crate) struct Stage {
     pub(crate) log: Log,
     /// What goes wrong in every life in the middle of work on a file, which it is told.
     pub(crate) mishap: Option<Mishap>,
+    /// Of the machine: another number where it went down.
+    pub(crate) boot: u32,
 }
 
 pub(crate) type Mishap = Arc<dyn Fn(&str) + Send + Sync>;
@@ -79,12 +81,33 @@ pub(crate) enum End {
 impl Stage {
     /// `differences` is laid over the base configuration.
     pub(crate) fn new(differences: &str) -> Stage {
+        Stage::on(tempfile::tempdir().unwrap(), differences)
+    }
+
+    /// The same in a given folder.
+    pub(crate) fn on(folder: tempfile::TempDir, differences: &str) -> Stage {
+        let stage = Stage {
+            folder,
+            disk: SimulatedDisk::default(),
+            log: Log::default(),
+            mishap: None,
+            boot: 1,
+        };
+        stage.configure(differences);
+        stage
+    }
+
+    /// Writes the configuration anew; `differences` is laid over the base.
+    pub(crate) fn configure(&self, differences: &str) {
         let mut table: toml::Table = BASE.parse().unwrap();
         overlay(&mut table, differences.parse().unwrap());
-        let folder = tempfile::tempdir().unwrap();
         let text = format!("format = 1\n{table}");
-        std::fs::write(folder.path().join("dropchute.toml"), text).unwrap();
-        Stage { folder, disk: SimulatedDisk::default(), log: Log::default(), mishap: None }
+        std::fs::write(self.folder.path().join("dropchute.toml"), text).unwrap();
+    }
+
+    pub(crate) fn config(&self) -> Config {
+        let path = self.folder.path().join("dropchute.toml");
+        config::load(&path).unwrap_or_else(|problems| panic!("{problems}"))
     }
 
     /// A folder of the tenant.
@@ -108,8 +131,7 @@ impl Stage {
             .start_paused(true)
             .build()
             .unwrap();
-        let path = self.folder.path().join("dropchute.toml");
-        let config = config::load(&path).unwrap_or_else(|problems| panic!("{problems}"));
+        let config = self.config();
         runtime.block_on(async {
             let world = Arc::new(World::seeded(now, now.as_second() as u64));
             if let Some(mishap) = self.mishap.clone() {
@@ -119,7 +141,11 @@ impl Stage {
             let subscriber = tracing_subscriber::registry().with(recorder);
             let _guard = tracing::subscriber::set_default(subscriber);
             let store = Store::simulated(&self.disk).unwrap();
-            let options = Options { watch: false, rescan: Duration::from_secs(15) };
+            let options = Options {
+                watch: false,
+                rescan: Duration::from_secs(15),
+                boot_id: Some(format!("boot {}", self.boot)),
+            };
             // A store that fails this early is a crash, too; the life then finds it dead.
             let app = App::start_on(store.clone(), config, Arc::clone(&world), options).await;
             play(Life { stage: self, store, world, proof: Proof::Close, app: app.unwrap() }).await
@@ -149,7 +175,7 @@ pub(crate) struct Life<'s> {
     pub(crate) world: Arc<World>,
     /// What the door sees of an upload's end.
     pub(crate) proof: Proof,
-    app: App,
+    pub(crate) app: App,
 }
 
 impl Life<'_> {
@@ -189,13 +215,20 @@ impl Life<'_> {
     pub(crate) fn see_upload_end(&self, account: &str, below: String) {
         let path = self.stage.tenant(&below);
         // Where the store fails the client hears no success, and the file waits to be quiet.
-        let _failed = self.store.record_upload(&self.evidence(account, below, &path));
+        let _failed = self.store.record_upload(&self.evidence("acme", account, below, &path));
     }
 
-    fn evidence(&self, account: &str, below: String, path: &Path) -> UploadEvidence {
+    /// The same in another tenant's tree, over a way that proves more or less.
+    pub(crate) fn see_upload_of(&self, tenant: &str, below: String, proof: Proof) {
+        let path = self.stage.tenant(&format!("../{tenant}/{below}"));
+        let evidence = self.evidence(tenant, "erp", below, &path);
+        let _failed = self.store.record_upload(&UploadEvidence { proof, ..evidence });
+    }
+
+    fn evidence(&self, tenant: &str, account: &str, below: String, path: &Path) -> UploadEvidence {
         let facts = std::fs::metadata(path).unwrap();
         UploadEvidence {
-            tenant: "acme".parse().unwrap(),
+            tenant: tenant.parse().unwrap(),
             path: below,
             account: account.to_owned(),
             protocol: "sftp",
@@ -240,10 +273,15 @@ impl Life<'_> {
     }
 
     /// What is still to be done, or only what keeps a file from being answered; empty at rest.
-    fn left(&self, only_unanswered: bool) -> String {
+    pub(crate) fn left(&self, only_unanswered: bool) -> String {
         let mut left = String::new();
-        for inbox in ["inbox", "test/inbox"] {
-            for name in files_below(&self.stage.tenant(inbox)).keys() {
+        let tenants = std::fs::read_dir(self.stage.tenant("..")).into_iter().flatten();
+        let inboxes = tenants.flat_map(|tenant| {
+            let tenant = tenant.unwrap().file_name().into_string().unwrap();
+            ["inbox", "test/inbox"].map(|inbox| format!("../{tenant}/{inbox}"))
+        });
+        for inbox in inboxes {
+            for name in files_below(&self.stage.tenant(&inbox)).keys() {
                 let last = name.rsplit('/').next().unwrap_or_default();
                 if !is_temporary_name(last.as_bytes()) {
                     writeln!(left, "in {inbox}: {name}").unwrap();

@@ -33,7 +33,7 @@ pub(super) struct House {
     data: tempfile::TempDir,
     pub(super) disk: SimulatedDisk,
     pub(super) store: Store,
-    spool: Spool,
+    pub(super) spool: Spool,
     world: Arc<World>,
     publisher: Publisher,
 }

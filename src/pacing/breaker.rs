@@ -1,0 +1,185 @@
+//! A provider that is away is not called but for a probe now and then.
+
+use std::time::{Duration, Instant};
+
+use crate::codes::ReasonCode;
+
+/// Closed, messages go; open, none does but a probe at a time. An answer closes it again.
+#[derive(Debug, Clone)]
+pub(super) struct Breaker {
+    opens_after: u32,
+    failures: u32,
+    /// Who failed last: one recipient alone says nothing of the provider.
+    last_failed: Option<u64>,
+    open: Option<Open>,
+}
+
+#[derive(Debug, Clone, Copy)]
+struct Open {
+    why: ReasonCode,
+    /// The rest after the next probe.
+    rest: Duration,
+    rest_max: Duration,
+    next_probe: Instant,
+    /// A probe was promised and did not begin yet.
+    is_promised: bool,
+}
+
+/// Rests of a provider that does not answer, doubled from the first up to the longest: at most a probe a
+/// second, and soon after it is back it is found.
+const AWAY_REST: (Duration, Duration) = (Duration::from_secs(1), Duration::from_secs(60));
+/// Rests of a provider that refuses our account: a person must do something about it.
+const ACCOUNT_REST: (Duration, Duration) = (Duration::from_secs(30), Duration::from_secs(15 * 60));
+
+impl Breaker {
+    pub(super) fn new(opens_after: u32) -> Breaker {
+        Breaker { opens_after, failures: 0, last_failed: None, open: None }
+    }
+
+    pub(super) fn is_open(&self) -> bool {
+        self.open.is_some()
+    }
+
+    /// Until when nothing goes, and why; none where it is closed or a probe is due.
+    pub(super) fn closed_to_all(&self, now: Instant) -> Option<(Instant, ReasonCode)> {
+        let open = self.open.filter(|open| !open.is_promised && open.next_probe > now)?;
+        Some((open.next_probe, open.why))
+    }
+
+    /// When it will be looked at next, and why it is open.
+    pub(super) fn next_probe(&self) -> Option<(Instant, ReasonCode)> {
+        self.open.map(|open| (open.next_probe, open.why))
+    }
+
+    /// Promises a probe to who asks first once one is due; the others hear when the next one is. A probe
+    /// that was promised and never began is made up for by the next.
+    pub(super) fn promise(&mut self, now: Instant) -> Result<(), (Instant, ReasonCode)> {
+        let Some(open) = &mut self.open else { return Ok(()) };
+        if open.next_probe > now {
+            return Err((open.next_probe, open.why));
+        }
+        open.is_promised = true;
+        open.next_probe = now + open.rest;
+        open.rest = (open.rest * 2).min(open.rest_max);
+        Ok(())
+    }
+
+    /// Lets a message begin: any where it is closed, else the one probe that was promised or is due.
+    pub(super) fn admit(&mut self, now: Instant) -> Result<(), (Instant, ReasonCode)> {
+        if self.open.is_some_and(|open| !open.is_promised) {
+            self.promise(now)?;
+        }
+        if let Some(open) = &mut self.open {
+            open.is_promised = false;
+        }
+        Ok(())
+    }
+
+    /// The provider could not be reached or did not answer; true where that opened it.
+    pub(super) fn failed(&mut self, whom: u64, now: Instant) -> bool {
+        if self.open.is_some() || self.last_failed == Some(whom) {
+            return false;
+        }
+        self.last_failed = Some(whom);
+        self.failures += 1;
+        if self.failures < self.opens_after {
+            return false;
+        }
+        self.open(ReasonCode::DeliveryNetwork, AWAY_REST, now);
+        true
+    }
+
+    /// The provider refused our account; true where that is news.
+    pub(super) fn refused_account(&mut self, why: ReasonCode, now: Instant) -> bool {
+        match &mut self.open {
+            // The probe was refused, or others were under way together: the next one is set already.
+            Some(open) if open.why == why => false,
+            _ => {
+                self.open(why, ACCOUNT_REST, now);
+                true
+            }
+        }
+    }
+
+    /// The provider answered; true where that closed it.
+    pub(super) fn answered(&mut self) -> bool {
+        (self.failures, self.last_failed) = (0, None);
+        self.open.take().is_some()
+    }
+
+    fn open(&mut self, why: ReasonCode, (first, rest_max): (Duration, Duration), now: Instant) {
+        let rest = (first * 2).min(rest_max);
+        let next_probe = now + first;
+        self.open = Some(Open { why, rest, rest_max, next_probe, is_promised: false });
+    }
+}
+
+#[cfg(test)]
+#[allow(clippy::disallowed_methods, reason = "any starting point will do")]
+mod tests {
+    use super::*;
+
+    const SECOND: Duration = Duration::from_secs(1);
+
+    /// The seconds at which probes begin while the provider stays away for `seconds`.
+    fn probes(breaker: &mut Breaker, start: Instant, seconds: u32) -> Vec<u32> {
+        // Ten ask in each second.
+        let asked = (0..seconds * 10).map(|tenth| (tenth / 10, start + SECOND * tenth / 10));
+        asked.filter(|(_, at)| breaker.admit(*at).is_ok()).map(|(second, _)| second).collect()
+    }
+
+    #[test]
+    fn it_opens_after_failures_in_a_row_of_different_recipients() {
+        let now = Instant::now();
+        let mut breaker = Breaker::new(3);
+        assert!((0..20).all(|_| !breaker.failed(7, now)), "one recipient says nothing");
+        assert!(!breaker.failed(8, now));
+        breaker.answered();
+        assert!(!breaker.failed(7, now) && !breaker.failed(8, now));
+        assert!(breaker.failed(9, now));
+        assert!(breaker.is_open() && !breaker.failed(10, now), "it is open already");
+    }
+
+    #[test]
+    fn an_hour_away_costs_a_probe_a_minute_and_never_more_than_one_a_second() {
+        let now = Instant::now();
+        let mut breaker = Breaker::new(1);
+        breaker.failed(1, now);
+        let probes = probes(&mut breaker, now, 3600);
+        assert_eq!(probes[..7], [1, 3, 7, 15, 31, 63, 123]);
+        assert!(probes.windows(2).all(|pair| pair[1] > pair[0]));
+        assert!((60..=70).contains(&probes.len()), "{}", probes.len());
+        assert!(breaker.answered());
+        assert_eq!(breaker.admit(now), Ok(()));
+        assert!(!breaker.answered());
+    }
+
+    #[test]
+    fn a_refused_account_is_tried_less_often_and_said_once() {
+        let now = Instant::now();
+        let mut breaker = Breaker::new(1);
+        breaker.failed(1, now);
+        let credentials = ReasonCode::DeliveryProviderCredentials;
+        assert!(breaker.refused_account(credentials, now), "it was away for another reason");
+        assert!(!breaker.refused_account(credentials, now));
+        assert_eq!(probes(&mut breaker, now, 3600)[..4], [30, 90, 210, 450]);
+    }
+
+    #[test]
+    fn a_probe_is_promised_to_one_and_a_lost_one_is_made_up_for() {
+        let now = Instant::now();
+        let mut breaker = Breaker::new(1);
+        breaker.failed(1, now);
+        assert!(breaker.promise(now).is_err());
+        let later = now + SECOND;
+        assert_eq!(breaker.promise(later), Ok(()));
+        assert_eq!(breaker.promise(later).unwrap_err().0, later + 2 * SECOND);
+        assert_eq!(breaker.admit(later), Ok(()), "the one that was promised");
+        assert!(breaker.admit(later).is_err());
+        // The next is promised and never begins: the one after it does.
+        assert_eq!(breaker.promise(later + 2 * SECOND), Ok(()));
+        assert_eq!(breaker.promise(later + 6 * SECOND), Ok(()));
+        assert_eq!(breaker.admit(later + 6 * SECOND), Ok(()));
+        assert!(breaker.admit(later + 6 * SECOND).is_err());
+    }
+}

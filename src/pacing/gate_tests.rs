@@ -1,0 +1,301 @@
+//! Tests of the turnstile's rule.
+#![allow(clippy::disallowed_methods, reason = "any starting point will do")]
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::time::{Duration, Instant};
+
+use super::line::Place;
+use super::{Comer, Coming, Decision, Entry, Gate, Limit, Limits, Rate, TenantRates, Word};
+use crate::codes::ReasonCode;
+use crate::model::{Category, Urgency};
+
+const SECOND: Duration = Duration::from_secs(1);
+const LIMITS: Limits = Limits { rate: None, concurrency: 64, pair_rate: None, failures_max: 10 };
+
+fn comer(category: Category, lane: u32, pair: u64) -> Comer {
+    let urgency = Urgency::new(category, 5);
+    Comer { place: Place { urgency, lane, weight: 1, batch: lane.into(), cost: 1 }, pair }
+}
+
+fn marketing(lane: u32, pair: u64) -> Comer {
+    comer(Category::Marketing, lane, pair)
+}
+
+/// A gate, the tenants' rates, and what was decided.
+struct Scene {
+    gate: Gate,
+    tenants: TenantRates,
+    now: Instant,
+    decided: BTreeMap<u64, Decision>,
+}
+
+impl Scene {
+    fn new(limits: Limits) -> Scene {
+        let now = Instant::now();
+        let (gate, tenants) = (Gate::new(&limits, now), TenantRates::default());
+        Scene { gate, tenants, now, decided: BTreeMap::new() }
+    }
+
+    fn come(&mut self, comer: Comer) -> Coming {
+        let coming = self.gate.come(comer, self.now, &mut self.tenants);
+        self.advance();
+        coming
+    }
+
+    fn go(&mut self, comer: Comer) -> Entry {
+        match self.come(comer) {
+            Coming::Go(entry) => entry,
+            other => panic!("{other:?}"),
+        }
+    }
+
+    fn advance(&mut self) {
+        let decided = &mut self.decided;
+        self.gate.advance(self.now, &mut self.tenants, |number, decision| {
+            decided.insert(number, decision);
+        });
+    }
+
+    fn settle(&mut self, entry: Entry, comer: &Comer, word: Word) -> super::Effects {
+        let effects = self.gate.settle(entry, comer, word, self.now);
+        self.advance();
+        effects
+    }
+
+    /// All that is decided when its time has come, up to `seconds` from now.
+    fn wait(&mut self, seconds: u32) {
+        let end = self.now + SECOND * seconds;
+        while let Some(at) = self.gate.wake_at().filter(|at| *at <= end) {
+            self.now = at;
+            self.advance();
+        }
+        self.now = end;
+    }
+}
+
+#[test]
+fn those_beyond_the_limit_stand_in_line_and_the_urgent_go_first() {
+    let mut scene = Scene::new(Limits { concurrency: 2, ..LIMITS });
+    let first = scene.go(marketing(1, 1));
+    scene.go(marketing(1, 2));
+    let waiting: Vec<Coming> = [
+        scene.come(marketing(1, 3)),
+        scene.come(marketing(2, 4)),
+        scene.come(comer(Category::Authentication, 3, 5)),
+    ]
+    .into();
+    let numbers = [1, 2, 3].map(|number| Coming::Wait(number, Limit::Concurrency));
+    assert_eq!(waiting, numbers);
+    scene.settle(first, &marketing(1, 1), Word::Took);
+    assert_eq!(scene.decided.keys().copied().collect::<Vec<u64>>(), [3]);
+    scene.gate.step_out(1);
+    let entry = scene.decided[&3].unwrap();
+    scene.gate.give_back(&comer(Category::Authentication, 3, 5), scene.now, &mut scene.tenants);
+    scene.advance();
+    assert!(!entry.is_probe);
+    assert_eq!(scene.decided.keys().copied().collect::<Vec<u64>>(), [2, 3]);
+}
+
+#[test]
+fn the_rate_counts_parts_and_is_halved_when_the_provider_says_so() {
+    let rate = Some(Rate::parse("10/s").unwrap());
+    let mut scene = Scene::new(Limits { rate, ..LIMITS });
+    let mut parts = marketing(1, 1);
+    parts.place.cost = 10;
+    let entry = scene.go(parts);
+    assert_eq!(scene.come(marketing(1, 2)), Coming::Wait(1, Limit::Rate));
+    scene.wait(0);
+    assert!(scene.decided.is_empty());
+    scene.wait(2);
+    assert!(scene.decided[&1].is_ok());
+    let effects = scene.settle(entry, &parts, Word::TooFast(None));
+    assert!(effects.slowed);
+    assert_eq!(scene.gate.standing(scene.now).per_second, Some(5.0));
+    // It rests for a second; a second one that was under way with it changes nothing.
+    assert_eq!(scene.come(marketing(1, 3)), Coming::Wait(2, Limit::Rest));
+    let other = scene.decided[&1].unwrap();
+    assert!(!scene.settle(other, &marketing(1, 2), Word::TooFast(None)).slowed);
+    scene.wait(2);
+    assert!(scene.decided[&2].is_ok());
+}
+
+#[test]
+fn a_tenant_at_its_rate_stands_in_nobody_elses_way() {
+    let mut scene = Scene::new(LIMITS);
+    scene.tenants.set(1, Some(Rate::parse("1/s").unwrap()), scene.now);
+    scene.go(marketing(1, 1));
+    assert_eq!(scene.come(marketing(1, 2)), Coming::Wait(1, Limit::TenantRate));
+    assert_eq!(scene.come(marketing(2, 3)), Coming::Wait(2, Limit::Concurrency));
+    assert!(scene.decided[&2].is_ok(), "the other tenant goes at once");
+    scene.wait(2);
+    assert!(scene.decided[&1].is_ok());
+}
+
+#[test]
+fn a_pair_at_its_rate_comes_again_and_the_next_one_goes() {
+    let pair_rate = Some(Rate::parse("10/min").unwrap());
+    let mut scene = Scene::new(Limits { pair_rate, ..LIMITS });
+    scene.go(marketing(1, 1));
+    let Coming::Later(later) = scene.come(marketing(1, 1)) else { panic!("it must come again") };
+    assert_eq!((later.wait.as_secs(), later.why, later.elsewhere), (6, Limit::PairRate, false));
+    scene.go(marketing(1, 2));
+    scene.now += 6 * SECOND;
+    scene.go(marketing(1, 1));
+}
+
+/// A recipient that is always "too fast" went first again and again, and nobody behind it.
+#[test]
+fn one_recipient_that_is_always_refused_starves_nobody() {
+    let mut scene = Scene::new(Limits { concurrency: 1, ..LIMITS });
+    let (refused, mut gone) = (marketing(1, 7), 0);
+    let entry = scene.go(refused);
+    let own = scene.settle(entry, &refused, Word::TooFast(None)).own_rest.unwrap();
+    let mut due = scene.now + own;
+    let end = scene.now + 60 * SECOND;
+    let mut pair = 100;
+    while scene.now < end {
+        let next = if scene.now >= due { refused } else { marketing(1, pair) };
+        let entry = match scene.come(next) {
+            Coming::Go(entry) => entry,
+            Coming::Wait(number, _) => {
+                scene.wait(2);
+                scene.decided[&number].unwrap()
+            }
+            Coming::Later(later) => panic!("{later:?}"),
+        };
+        if next.pair == refused.pair {
+            let effects = scene.settle(entry, &refused, Word::TooFast(None));
+            due = scene.now + effects.own_rest.unwrap();
+        } else {
+            scene.settle(entry, &next, Word::Took);
+            (pair, gone) = (pair + 1, gone + 1);
+            scene.now += SECOND / 10;
+        }
+    }
+    assert!(gone > 30, "only {gone} went beside it");
+}
+
+#[test]
+fn a_provider_that_is_away_sends_all_home_but_a_probe_which_costs_nothing() {
+    let mut scene = Scene::new(Limits { concurrency: 4, failures_max: 3, ..LIMITS });
+    let comers: Vec<Comer> = (0..4).map(|pair| marketing(1, pair)).collect();
+    let entries: Vec<Entry> = comers.iter().map(|comer| scene.go(*comer)).collect();
+    scene.come(marketing(1, 9));
+    let opened: Vec<Option<ReasonCode>> =
+        (0..4).map(|at| scene.settle(entries[at], &comers[at], Word::Failed).opened).collect();
+    assert_eq!(opened, [None, None, Some(ReasonCode::DeliveryNetwork), None]);
+    let away = Limit::Breaker(ReasonCode::DeliveryNetwork);
+    assert_eq!(scene.decided[&1].unwrap_err().why, away, "who stood in line goes home");
+    let Coming::Later(later) = scene.come(marketing(1, 10)) else { panic!("it is away") };
+    assert_eq!((later.wait, later.why, later.elsewhere), (SECOND, away, true));
+    scene.now += SECOND;
+    assert_eq!(scene.gate.closed_to(scene.now), None, "the probe is promised");
+    assert!(scene.gate.closed_to(scene.now).is_some());
+    let probe = scene.go(marketing(1, 11));
+    assert!(probe.is_probe);
+    assert!(matches!(scene.come(marketing(1, 12)), Coming::Later(_)));
+    let effects = scene.settle(probe, &marketing(1, 11), Word::Took);
+    assert!(effects.closed);
+    assert!(!scene.go(marketing(1, 12)).is_probe);
+}
+
+#[test]
+fn what_began_before_the_account_was_refused_does_not_open_it_again() {
+    let mut scene = Scene::new(LIMITS);
+    let (old, refused) = (scene.go(marketing(1, 1)), scene.go(marketing(1, 2)));
+    let credentials = ReasonCode::DeliveryProviderCredentials;
+    let word = Word::RefusedAccount(credentials);
+    assert_eq!(scene.settle(refused, &marketing(1, 2), word).opened, Some(credentials));
+    assert!(!scene.settle(old, &marketing(1, 1), Word::Took).closed);
+    let standing = scene.gate.standing(scene.now);
+    assert_eq!(standing.closed, Some((30 * SECOND, credentials)));
+}
+
+#[test]
+fn nobody_stands_in_line_for_ever() {
+    let mut scene = Scene::new(Limits { concurrency: 1, ..LIMITS });
+    scene.go(marketing(1, 1));
+    scene.come(marketing(1, 2));
+    scene.wait(59);
+    assert!(scene.decided.is_empty());
+    scene.wait(1);
+    assert_eq!(scene.decided[&1].unwrap_err().why, Limit::Turn);
+    assert_eq!((scene.gate.standing(scene.now).waiting, scene.gate.wake_at()), (0, None));
+}
+
+/// Whatever comes, ends, gives up and answers: the limits hold, everybody is decided about once, and
+/// nothing is left in the end.
+#[test]
+fn limits_hold_whatever_happens() {
+    for seed in 1..200_u64 {
+        let mut dice = seed.wrapping_mul(0x9E37_79B9_7F4A_7C15) | 1;
+        let mut roll = |below: u64| {
+            dice ^= dice << 13;
+            dice ^= dice >> 7;
+            dice ^= dice << 17;
+            dice % below
+        };
+        let rate = (roll(2) == 0).then(|| Rate::parse("50/s").unwrap());
+        let pair_rate = (roll(3) == 0).then(|| Rate::parse("1/s").unwrap());
+        let mut scene = Scene::new(Limits { rate, concurrency: 8, pair_rate, failures_max: 5 });
+        scene.tenants.set(2, Some(Rate::parse("5/s").unwrap()), scene.now);
+        let mut in_line: BTreeMap<u64, Comer> = BTreeMap::new();
+        let mut under_way: Vec<(Entry, Comer)> = Vec::new();
+        let mut given_up = BTreeSet::new();
+        for _ in 0..400 {
+            match roll(8) {
+                0..=3 => {
+                    let category = Category::ALL[roll(4) as usize];
+                    let comer = comer(category, roll(4) as u32, roll(20));
+                    match scene.come(comer) {
+                        Coming::Go(entry) => under_way.push((entry, comer)),
+                        Coming::Wait(number, _) => drop(in_line.insert(number, comer)),
+                        Coming::Later(_) => {}
+                    }
+                }
+                4..=5 if !under_way.is_empty() => {
+                    let (entry, comer) =
+                        under_way.swap_remove(roll(under_way.len() as u64) as usize);
+                    let word = match roll(12) {
+                        0 => Word::TooFast((roll(2) == 0).then(|| SECOND * roll(20) as u32)),
+                        1..=3 => Word::Failed,
+                        4 => Word::RefusedAccount(ReasonCode::DeliveryProviderBalance),
+                        5 => Word::Answered,
+                        _ => Word::Took,
+                    };
+                    scene.settle(entry, &comer, word);
+                }
+                6 if !under_way.is_empty() => {
+                    let (_, comer) = under_way.pop().unwrap();
+                    scene.gate.give_back(&comer, scene.now, &mut scene.tenants);
+                    scene.advance();
+                }
+                7 if !in_line.is_empty() => {
+                    let number = *in_line.keys().nth(roll(in_line.len() as u64) as usize).unwrap();
+                    in_line.remove(&number);
+                    scene.gate.step_out(number);
+                    given_up.insert(number);
+                }
+                _ => scene.wait(roll(3) as u32),
+            }
+            for (number, decision) in std::mem::take(&mut scene.decided) {
+                let comer =
+                    in_line.remove(&number).expect("it stood in line, and was decided once");
+                assert!(!given_up.contains(&number));
+                under_way.extend(decision.ok().map(|entry| (entry, comer)));
+            }
+            let standing = scene.gate.standing(scene.now);
+            assert_eq!((standing.under_way, standing.waiting), (under_way.len(), in_line.len()));
+            assert!(under_way.len() <= 8, "seed {seed}");
+        }
+        for (entry, comer) in under_way {
+            scene.settle(entry, &comer, Word::Took);
+        }
+        scene.wait(3600);
+        for (_, decision) in std::mem::take(&mut scene.decided) {
+            // Those that go now never end: the others are sent home after a minute.
+            drop(decision);
+        }
+        assert_eq!(scene.gate.standing(scene.now).waiting, 0, "seed {seed}");
+    }
+}

@@ -1,0 +1,158 @@
+//! Pairs of a sender and a recipient: how often one may write to the other.
+
+use std::collections::HashMap;
+use std::time::{Duration, Instant};
+
+/// When each pair may write again. Bounded: where there are too many, those are forgotten that may write
+/// soonest.
+#[derive(Debug)]
+pub(super) struct Pairs {
+    /// Between two messages of one pair; zero where only "too fast" counts.
+    interval: Duration,
+    known: HashMap<u64, Pair>,
+    most: usize,
+}
+
+#[derive(Debug, Clone, Copy)]
+struct Pair {
+    /// From then on one may go.
+    free_at: Instant,
+    /// Up to then others were told to come again, one behind the other.
+    promised: Instant,
+    /// How often the provider said "too fast" to it, one after the other.
+    refusals: u32,
+}
+
+/// Pairs remembered at most.
+pub(super) const PAIRS_MAX: usize = 100_000;
+/// Rests of a pair to which a provider said "too fast", doubled each time: one recipient that is always
+/// refused stands ever more rarely in the way of others.
+const REFUSED_REST: Duration = Duration::from_secs(2);
+const REFUSED_REST_MAX: Duration = Duration::from_secs(600);
+
+impl Pairs {
+    pub(super) fn new(interval: Duration, most: usize) -> Pairs {
+        Pairs { interval, known: HashMap::new(), most: most.max(1) }
+    }
+
+    /// Whether one of the pair may go now, or when it should come again.
+    pub(super) fn may_go(&mut self, pair: u64, now: Instant) -> Result<(), Duration> {
+        let Some(known) = self.known.get_mut(&pair).filter(|known| known.free_at > now) else {
+            return Ok(());
+        };
+        let again = known.promised.max(known.free_at);
+        known.promised = again + self.interval;
+        Err(again.saturating_duration_since(now))
+    }
+
+    /// One of the pair goes.
+    pub(super) fn goes(&mut self, pair: u64, now: Instant) {
+        if !self.interval.is_zero() {
+            let interval = self.interval;
+            self.pair(pair, now).free_at = now + interval;
+        }
+    }
+
+    /// One of the pair did not go after all.
+    pub(super) fn goes_not(&mut self, pair: u64, now: Instant) {
+        if let Some(known) = self.known.get_mut(&pair) {
+            known.free_at = now;
+        }
+    }
+
+    /// The provider said "too fast" to one of the pair; how long it rests, at least `hint`.
+    pub(super) fn refused(&mut self, pair: u64, hint: Duration, now: Instant) -> Duration {
+        let known = self.pair(pair, now);
+        let grown = REFUSED_REST.saturating_mul(2_u32.saturating_pow(known.refusals.min(16)));
+        let rest = if known.refusals == 0 { hint } else { hint.max(grown.min(REFUSED_REST_MAX)) };
+        known.refusals += 1;
+        known.free_at = known.free_at.max(now + rest);
+        rest
+    }
+
+    /// The provider took one of the pair, or said something else of it.
+    pub(super) fn taken(&mut self, pair: u64) {
+        if self.known.is_empty() {
+            return;
+        }
+        if self.interval.is_zero() {
+            self.known.remove(&pair);
+        } else if let Some(known) = self.known.get_mut(&pair) {
+            known.refusals = 0;
+        }
+    }
+
+    fn pair(&mut self, pair: u64, now: Instant) -> &mut Pair {
+        if self.known.len() >= self.most && !self.known.contains_key(&pair) {
+            self.forget(now);
+        }
+        let fresh = Pair { free_at: now, promised: now, refusals: 0 };
+        self.known.entry(pair).or_insert(fresh)
+    }
+
+    /// Makes room: whoever may write again, and of the others those that may soonest.
+    fn forget(&mut self, now: Instant) {
+        self.known.retain(|_, pair| pair.free_at > now);
+        let keep = self.most * 3 / 4;
+        if self.known.len() <= keep {
+            return;
+        }
+        let mut times: Vec<Instant> = self.known.values().map(|pair| pair.free_at).collect();
+        let cut = times.len() - keep;
+        let (_, last_forgotten, _) = times.select_nth_unstable(cut - 1);
+        let last_forgotten = *last_forgotten;
+        self.known.retain(|_, pair| pair.free_at > last_forgotten);
+    }
+}
+
+#[cfg(test)]
+#[allow(clippy::disallowed_methods, reason = "any starting point will do")]
+mod tests {
+    use super::*;
+
+    const SECOND: Duration = Duration::from_secs(1);
+
+    #[test]
+    fn one_pair_waits_and_no_other_and_those_told_to_come_again_come_one_by_one() {
+        let now = Instant::now();
+        let mut pairs = Pairs::new(6 * SECOND, 10);
+        assert_eq!(pairs.may_go(1, now), Ok(()));
+        pairs.goes(1, now);
+        assert_eq!(pairs.may_go(2, now), Ok(()));
+        let again: Vec<u64> = (0..3).map(|_| pairs.may_go(1, now).unwrap_err().as_secs()).collect();
+        assert_eq!(again, [6, 12, 18]);
+        let later = now + 6 * SECOND;
+        assert_eq!(pairs.may_go(1, later), Ok(()));
+        pairs.goes(1, later);
+        assert!(pairs.may_go(1, later).is_err());
+        pairs.goes_not(1, later);
+        assert_eq!(pairs.may_go(1, later), Ok(()));
+    }
+
+    #[test]
+    fn who_is_refused_again_and_again_comes_ever_more_rarely() {
+        let now = Instant::now();
+        let mut pairs = Pairs::new(Duration::ZERO, 10);
+        let rests: Vec<u64> = (0..12).map(|_| pairs.refused(1, SECOND, now).as_secs()).collect();
+        assert_eq!(rests, [1, 4, 8, 16, 32, 64, 128, 256, 512, 600, 600, 600]);
+        assert!(pairs.may_go(1, now).is_err());
+        assert_eq!(pairs.may_go(2, now), Ok(()));
+        pairs.taken(1);
+        assert_eq!(pairs.refused(1, 700 * SECOND, now).as_secs(), 700);
+        assert_eq!(pairs.refused(1, 700 * SECOND, now).as_secs(), 700);
+    }
+
+    #[test]
+    fn no_more_pairs_are_remembered_than_there_is_room_for() {
+        let now = Instant::now();
+        let mut pairs = Pairs::new(SECOND, 100);
+        for pair in 0..10_000_u64 {
+            pairs.goes(pair, now + Duration::from_micros(pair));
+            assert!(pairs.known.len() <= 100);
+        }
+        assert!(
+            pairs.may_go(9_999, now + Duration::from_millis(10)).is_err(),
+            "the newest is known"
+        );
+    }
+}

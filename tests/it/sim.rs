@@ -1,0 +1,133 @@
+//! Simulation: a seed makes a house, its partners, its providers and its misfortunes; the laws must hold.
+//!
+//! `SEEDS=10000 cargo test --test it sim` plays that many seeds, `SEED=n cargo test --test it sim` one of
+//! them, with its story. Everything of a seed runs on one thread, on paused time.
+
+mod answers;
+mod disk;
+mod laws;
+mod plan;
+mod play;
+
+use std::collections::BTreeMap;
+use std::fmt::Write;
+use std::sync::Mutex;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::{Duration, Instant};
+
+use laws::Court;
+use plan::Plan;
+use play::Theatre;
+
+use crate::stage::files_below;
+
+/// A seed that takes longer, in real time, hangs.
+const SEED_TIME_MAX: Duration = Duration::from_secs(20);
+/// Played within `cargo test`.
+const SEEDS: u64 = 200;
+/// How long the process lives that must find nothing to do.
+const QUIET_LIFE: Duration = Duration::from_secs(120);
+
+#[test]
+fn whatever_happens_nothing_is_lost_and_nothing_is_sent_twice() {
+    let number = |name| std::env::var(name).ok().and_then(|text| text.parse::<u64>().ok());
+    if let Some(seed) = number("SEED") {
+        let (story, problems) = play(seed);
+        assert!(problems.is_empty(), "{story}\n{}", problems.join("\n"));
+        return;
+    }
+    let seeds = number("SEEDS").unwrap_or(SEEDS);
+    let failed = play_all(seeds);
+    let mut report = String::new();
+    for (seed, problems) in failed.iter().take(10) {
+        let first = problems.first().map_or("", |problem| &problem[..problem.len().min(300)]);
+        writeln!(report, "SEED={seed} cargo test --test it sim: {first}").unwrap();
+    }
+    assert!(failed.is_empty(), "{} of {seeds} seeds fail:\n{report}", failed.len());
+}
+
+/// Plays every seed; what does not hold, by seed.
+fn play_all(seeds: u64) -> BTreeMap<u64, Vec<String>> {
+    let (next, failed) = (AtomicU64::new(0), Mutex::new(BTreeMap::new()));
+    let threads = std::thread::available_parallelism().map_or(2, usize::from);
+    let under_way = Mutex::new(BTreeMap::new());
+    std::thread::scope(|scope| {
+        let players: Vec<_> = (0..threads)
+            .map(|_| {
+                scope.spawn(|| {
+                    loop {
+                        let seed = next.fetch_add(1, Ordering::Relaxed);
+                        if seed >= seeds {
+                            break;
+                        }
+                        under_way.lock().unwrap().insert(seed, Instant::now());
+                        let played = std::panic::catch_unwind(|| play(seed).1);
+                        let problems = played.unwrap_or_else(|_| vec!["it panics".to_owned()]);
+                        under_way.lock().unwrap().remove(&seed);
+                        if !problems.is_empty() {
+                            failed.lock().unwrap().insert(seed, problems);
+                        }
+                    }
+                })
+            })
+            .collect();
+        while !players.iter().all(|player| player.is_finished()) {
+            std::thread::sleep(Duration::from_millis(100));
+            let under_way = under_way.lock().unwrap();
+            let hangs = under_way.iter().find(|(_, since)| since.elapsed() > SEED_TIME_MAX);
+            if let Some((seed, _)) = hangs {
+                // Its thread cannot be ended: the process must.
+                eprintln!("SEED={seed} cargo test --test it sim: it hangs");
+                std::process::exit(1);
+            }
+        }
+    });
+    failed.into_inner().unwrap()
+}
+
+/// Plays a seed: its story, and every law that does not hold.
+fn play(seed: u64) -> (String, Vec<String>) {
+    let mut theatre = Theatre::new(Plan::of(seed));
+    let mut problems: Vec<String> = theatre.play(seed).err().into_iter().collect();
+    if problems.is_empty() {
+        problems = Court::judge(&theatre);
+        let (before, sent) = (answers(&theatre), theatre.stage.log.sent().len());
+        problems.extend(theatre.live_on(QUIET_LIFE).err());
+        if answers(&theatre) != before || theatre.stage.log.sent().len() != sent {
+            problems.push("one more start changes something".to_owned());
+        }
+    }
+    (story(&theatre), problems)
+}
+
+fn answers(theatre: &Theatre) -> BTreeMap<String, Vec<u8>> {
+    let mut files = files_below(&theatre.data().join("tenants"));
+    files.retain(|path, _| !path.contains("/spec/"));
+    files
+}
+
+/// What was planned, what was done, and what the program said to it.
+fn story(theatre: &Theatre) -> String {
+    let mut story = String::new();
+    writeln!(story, "{}", theatre.plan.config).unwrap();
+    for line in &theatre.story {
+        writeln!(story, "{line}").unwrap();
+    }
+    for (at, act) in &theatre.done {
+        let what = match act {
+            plan::Act::Drop(sheet) => {
+                let text = String::from_utf8_lossy(&sheet.bytes);
+                format!("{} drops {}:\n{text}", sheet.tenant, sheet.path)
+            }
+            plan::Act::Ask { tenant, path, bytes } => {
+                format!("{tenant} drops {path}: {:?}", String::from_utf8_lossy(bytes))
+            }
+            plan::Act::Reload(tenant) => format!("suspended: {tenant:?}"),
+        };
+        writeln!(story, "{at} {what}").unwrap();
+    }
+    for line in theatre.stage.log.lines() {
+        writeln!(story, "{line}").unwrap();
+    }
+    story
+}

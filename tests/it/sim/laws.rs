@@ -1,0 +1,430 @@
+//! What must hold whatever happened, told by what partners and providers can see.
+
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+
+use jiff::tz::TimeZone;
+use jiff::{SignedDuration, Timestamp};
+
+use super::answers::{Cells, House};
+use super::plan::{ATTEMPTS_MAX, Act, MAX_AGE, Row, Sheet};
+use super::play::Theatre;
+use crate::stage::files_below;
+
+/// A moment for what was on its way when something was asked, and for seconds that were cut off.
+const SLACK: SignedDuration = SignedDuration::from_secs(2);
+
+/// A message that a provider was given.
+#[derive(Debug)]
+struct Sent {
+    at: Timestamp,
+    /// Its line in the log.
+    line: usize,
+    to: String,
+    is_test: bool,
+    outcome: String,
+    fate: Fate,
+}
+
+/// What became of the answer to a message.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Fate {
+    /// It was heard, and time went on after it.
+    Heard,
+    /// The process died before it, or at the same moment; or its word was lost in a power cut.
+    InFlight,
+}
+
+impl Sent {
+    fn may_have_left(&self) -> bool {
+        self.fate == Fate::InFlight || ["accepted", "unknown"].contains(&self.outcome.as_str())
+    }
+
+    fn was_taken(&self) -> bool {
+        ["accepted", "unknown"].contains(&self.outcome.as_str())
+    }
+}
+
+/// Of the simulator that takes tests.
+const TEST_ATTEMPTS_MAX: u64 = 12;
+
+pub(crate) struct Court<'t> {
+    theatre: &'t Theatre,
+    house: House,
+    sent: HashMap<String, Vec<Sent>>,
+    sheets: Vec<&'t Sheet>,
+    problems: Vec<String>,
+}
+
+impl<'t> Court<'t> {
+    /// Every law that does not hold, in words.
+    pub(crate) fn judge(theatre: &'t Theatre) -> Vec<String> {
+        let mut problems = Vec::new();
+        let house = House::read(&theatre.data(), &mut problems);
+        let sheets = theatre.done.iter().filter_map(|(_, act)| match act {
+            Act::Drop(sheet) => Some(sheet),
+            _ => None,
+        });
+        let sheets = sheets.collect();
+        let sent = sent(theatre);
+        let mut court = Court { theatre, house, sent, sheets, problems };
+        court.every_file_is_answered();
+        court.answers_agree();
+        court.row_ids_are_used_once();
+        court.nothing_is_left_behind();
+        court.problems
+    }
+
+    fn problem(&mut self, text: String) {
+        self.problems.push(text);
+    }
+
+    fn every_file_is_answered(&mut self) {
+        let mut found = Vec::new();
+        for original in &self.house.originals {
+            let acks: Vec<&Cells> = self
+                .house
+                .acks
+                .iter()
+                .filter(|ack| ack.batch() == Some(&original.batch) && ack.tenant == original.tenant)
+                .flat_map(|ack| &ack.rows)
+                .collect();
+            let last = acks.iter().filter(|ack| ack["state"] != "HELD").count();
+            if last != 1 {
+                found.push(format!("{} {}: {last} ACKs", original.name, original.batch));
+            }
+        }
+        for (at, act) in &self.theatre.done {
+            let (tenant, path, bytes) = match act {
+                Act::Drop(sheet) => (sheet.tenant, &sheet.path, &sheet.bytes),
+                Act::Ask { tenant, path, bytes } => (*tenant, path, bytes),
+                Act::Reload(_) => continue,
+            };
+            let name = path.rsplit('/').next().unwrap_or_default();
+            let is_there = self.house.originals.iter().any(|original| {
+                original.tenant == tenant && original.name == name && original.bytes == *bytes
+            });
+            // A newer upload of the name before the claim replaces the file.
+            let again = self.theatre.done.iter().filter(|(_, other)| match other {
+                Act::Drop(sheet) => sheet.tenant == tenant && sheet.path == *path,
+                Act::Ask { tenant: of, path: other, .. } => *of == tenant && other == path,
+                Act::Reload(_) => false,
+            });
+            if !is_there && again.count() == 1 {
+                found.push(format!("{at} {tenant} {path}: dropped, and nowhere in the archive"));
+            }
+        }
+        self.problems.append(&mut found);
+    }
+
+    fn answers_agree(&mut self) {
+        let acks: Vec<Cells> = self.house.acks.iter().flat_map(|ack| &ack.rows).cloned().collect();
+        for ack in acks {
+            let name = format!("{} {}", ack["file"], ack["batch_id"]);
+            if ack["state"] == "HELD" {
+                // Counted above; a newer file of the name may have pushed it into the archive.
+                continue;
+            }
+            let number = |column: &str| ack[column].parse::<u64>().unwrap_or(0);
+            let parts = ["rows_accepted", "rows_rejected", "rows_duplicate"].map(number);
+            if number("rows_total") != parts.iter().sum::<u64>() {
+                self.problem(format!("{name}: the ACK does not add up: {ack:?}"));
+            }
+            if ack["kind"] == "messages" && ack["state"].starts_with("ACCEPTED") {
+                self.rows_end_once(&name, &ack);
+            }
+        }
+    }
+
+    /// Rows in are rows out, and each is what became of it.
+    fn rows_end_once(&mut self, name: &str, ack: &Cells) {
+        let batch = &ack["batch_id"];
+        let total = ack["rows_total"].parse::<usize>().unwrap_or(0);
+        let sheet = self.sheet_of(batch);
+        if total == 0 {
+            return;
+        }
+        let (Some(sheet), Some(result), Some(last), Some(summary)) = (
+            sheet,
+            House::current(&self.house.results, batch),
+            House::current(&self.house.finals, batch),
+            House::current(&self.house.summaries, batch),
+        ) else {
+            self.problem(format!("{name}: result, final or summary is missing"));
+            return;
+        };
+        let mut found = Vec::new();
+        for answer in [result, last] {
+            let rows: Vec<usize> =
+                answer.rows.iter().map(|row| row["row"].parse().unwrap_or(0)).collect();
+            if rows != (1..=total).collect::<Vec<_>>() || total != sheet.rows.len() {
+                found.push(format!("{name}: {}: rows {rows:?} of {total}", answer.path));
+            }
+        }
+        let mut counts: BTreeMap<&str, u64> = BTreeMap::new();
+        for row in &last.rows {
+            *counts.entry(row["status"].as_str()).or_default() += 1;
+            if row["final"] != "yes" {
+                found.push(format!("{name}: row {} is not final: {row:?}", row["row"]));
+            }
+        }
+        let stated = |cells: &Cells, column: &str| cells[column].parse::<u64>().unwrap_or(0);
+        for (status, count) in &counts {
+            if stated(&summary.rows[0], status) != *count {
+                found.push(format!("{name}: {count} {status}, but {:?}", summary.rows[0]));
+            }
+        }
+        for (column, status) in [("rows_rejected", "rejected"), ("rows_duplicate", "duplicate")] {
+            if stated(ack, column) != counts.get(status).copied().unwrap_or(0) {
+                found.push(format!("{name}: {status}: {counts:?}, but {ack:?}"));
+            }
+        }
+        for (cells, row) in last.rows.iter().zip(&sheet.rows) {
+            for problem in self.of_row(sheet, cells, row) {
+                found.push(format!("{name} row {}: {problem}: {cells:?}", cells["row"]));
+            }
+        }
+        self.problems.append(&mut found);
+    }
+
+    fn sheet_of(&self, batch: &str) -> Option<&'t Sheet> {
+        let original = self.house.originals.iter().find(|original| original.batch == batch)?;
+        self.sheets.iter().copied().find(|sheet| {
+            sheet.tenant == original.tenant
+                && sheet.path.ends_with(&format!("/{}", original.name))
+                && sheet.bytes == original.bytes
+        })
+    }
+
+    /// One row, against what its provider saw.
+    fn of_row(&self, sheet: &Sheet, cells: &Cells, row: &Row) -> Vec<String> {
+        let mut found = Vec::new();
+        let status = cells["status"].as_str();
+        let none = Vec::new();
+        let sent = self.sent.get(&cells["message_id"]).unwrap_or(&none);
+        let has_left = sent.iter().any(Sent::was_taken);
+        let taken = sent.iter().any(|sent| sent.outcome == "accepted");
+        let resent = self.asked(sheet, &["resend"]).next().is_some();
+        let any_cut = self.theatre.deaths.iter().any(|death| death.power_cut);
+        let too_late = row.expires_at.is_some() && cells["code"] == "row.too_late";
+        if (status == "rejected") == row.is_good && status != "duplicate" && !too_late {
+            found.push("a good row rejected, or a bad one not".to_owned());
+        }
+        match status {
+            "sent" | "submitted" | "delivered" | "read" | "bounced" if !taken => {
+                found.push(format!("{status}, but nobody took it"));
+            }
+            "rejected" | "duplicate" | "suppressed" if !sent.is_empty() => {
+                found.push(format!("{status}, and attempted"));
+            }
+            "failed" | "expired" | "cancelled"
+                if sent.iter().any(|sent| sent.may_have_left() && sent.fate == Fate::Heard) =>
+            {
+                found.push(format!("{status}, and it may have gone out: {sent:?}"));
+            }
+            "unknown" if !sent.iter().any(Sent::may_have_left) && !any_cut => {
+                found.push("unknown, and never on the wire".to_owned());
+            }
+            "accepted" | "deferred" => found.push("no end".to_owned()),
+            _ => {}
+        }
+        let heard = sent.iter().any(|s| s.outcome == "accepted" && s.fate == Fate::Heard);
+        if heard && !["sent", "submitted", "delivered", "read", "bounced"].contains(&status) {
+            found.push(format!("accepted and heard, but {status}"));
+        }
+        // Twice only where somebody chose so: a resend, or the provider that mails go to.
+        let times = sent.iter().filter(|sent| sent.was_taken()).count();
+        let lost = sent.iter().filter(|s| s.fate == Fate::InFlight || s.outcome == "unknown");
+        let allowed = match cells["channel"].as_str() {
+            "email" if !sheet.is_test => 1 + lost.count(),
+            _ => 1,
+        };
+        if times > allowed && !resent {
+            found.push(format!("handed over {times} times: {sent:?}"));
+        }
+        if has_left && sent.iter().any(|sent| sent.to != cells["to"]) {
+            found.push("sent to somebody else".to_owned());
+        }
+        let counted = cells["attempts"].parse::<u64>().unwrap_or(0);
+        let most = if sheet.is_test { TEST_ATTEMPTS_MAX } else { ATTEMPTS_MAX };
+        if counted > most + lost_attempts(sent) {
+            found.push(format!("{counted} attempts"));
+        }
+        for sent in sent {
+            found.extend(self.not_to_be_sent(sheet, row, sent, resent));
+        }
+        found
+    }
+
+    /// Why a message should not have gone out when it did.
+    fn not_to_be_sent(&self, sheet: &Sheet, row: &Row, sent: &Sent, resent: bool) -> Vec<String> {
+        let mut found = Vec::new();
+        let at = sent.at;
+        if sent.is_test != sheet.is_test {
+            found.push("a test that left the house, or the other way round".to_owned());
+        }
+        if row.expires_at.is_some_and(|expires| at >= expires) {
+            found.push(format!("sent at {at}, after it expired"));
+        }
+        if row.send_at.is_some_and(|send_at| at < send_at) {
+            found.push(format!("sent at {at}, before it was due"));
+        }
+        if let Some(send_at) = row.send_at.filter(|_| row.expires_at.is_none() && !resent)
+            && self.theatre.plan.tenants.contains(&sheet.tenant)
+            && at > send_at + MAX_AGE + SignedDuration::from_mins(30)
+        {
+            found.push(format!("sent at {at}, long after it was due"));
+        }
+        if let Some((from, until)) = row.window {
+            let local = at.to_zoned(TimeZone::get("Europe/Berlin").unwrap());
+            let minute = i16::from(local.hour()) * 60 + i16::from(local.minute());
+            if !(from..until).contains(&minute) {
+                found.push(format!("sent at {at}, outside its window"));
+            }
+        }
+        found.extend(self.suspended_at(sheet, sent));
+        found.extend(self.halted_at(sheet, sent, resent));
+        found
+    }
+
+    fn suspended_at(&self, sheet: &Sheet, sent: &Sent) -> Option<String> {
+        let reloads = self.theatre.done.iter().filter_map(|(at, act)| match act {
+            Act::Reload(tenant) if *at <= sent.at => Some((*at, *tenant)),
+            _ => None,
+        });
+        let (since, tenant) = reloads.last()?;
+        let is_suspended = tenant == Some(sheet.tenant) && sent.at > since + SLACK;
+        is_suspended.then(|| format!("sent at {}, suspended since {since}", sent.at))
+    }
+
+    /// Paused or cancelled, by what markers were answered.
+    fn halted_at(&self, sheet: &Sheet, sent: &Sent, resent: bool) -> Option<String> {
+        // Of a name that was dropped again it is not told here which file was meant.
+        let same = self.sheets.iter().filter(|s| s.tenant == sheet.tenant && s.path == sheet.path);
+        if same.count() > 1 {
+            return None;
+        }
+        let mut last: Option<(Timestamp, &str)> = None;
+        for (at, op) in self.asked(sheet, &["pause", "resume", "cancel", "approve"]) {
+            let is_later = last.is_none_or(|(earlier, _)| at >= earlier);
+            if at <= sent.at && is_later && op != "approve" {
+                last = Some((at, op));
+            }
+        }
+        let (since, op) = last.filter(|(since, _)| sent.at > *since + SLACK)?;
+        match op {
+            "pause" => Some(format!("sent at {}, paused since {since}", sent.at)),
+            "cancel" if !resent => Some(format!("sent at {}, cancelled at {since}", sent.at)),
+            _ => None,
+        }
+    }
+
+    /// What was asked of a file and granted, with the time at which it was; oldest first.
+    fn asked<'a>(
+        &'a self,
+        sheet: &'a Sheet,
+        ops: &'a [&'a str],
+    ) -> impl Iterator<Item = (Timestamp, &'a str)> {
+        let name = sheet.path.rsplit('/').next().unwrap_or_default();
+        let mut asked = Vec::new();
+        for answer in self.house.acks.iter().filter(|answer| answer.tenant == sheet.tenant) {
+            let Some(ack) = answer.rows.first() else { continue };
+            let Ok(at) = ack["validated_at"].parse::<Timestamp>() else { continue };
+            let is_marker = ack["kind"] == "control" && !ack["file"].ends_with(".csv");
+            let nothing_done = !is_marker && ack["rows_accepted"] == "0";
+            if !ack["state"].starts_with("ACCEPTED") || nothing_done {
+                continue;
+            }
+            let marker = ack["file"].strip_prefix(name).and_then(|rest| rest.strip_prefix('.'));
+            for op in ops {
+                let by_file =
+                    || self.control_text(&ack["batch_id"]).contains(&format!("{op},file:{name}\n"));
+                if marker == Some(op) || ack["kind"] == "control" && by_file() {
+                    asked.push((at, *op));
+                }
+            }
+        }
+        asked.sort();
+        asked.into_iter()
+    }
+
+    fn control_text(&self, batch: &str) -> String {
+        let original = self.house.originals.iter().find(|original| original.batch == batch);
+        original.map_or(String::new(), |o| String::from_utf8_lossy(&o.bytes).into_owned())
+    }
+
+    fn row_ids_are_used_once(&mut self) {
+        let mut used: BTreeSet<(String, String)> = BTreeSet::new();
+        let mut found = Vec::new();
+        for original in &self.house.originals {
+            let Some(last) = House::current(&self.house.finals, &original.batch) else { continue };
+            let Some(sheet) = self.sheet_of(&original.batch) else { continue };
+            if sheet.is_test {
+                continue;
+            }
+            for row in &last.rows {
+                let was_taken = !["rejected", "duplicate"].contains(&row["status"].as_str());
+                let key = (original.tenant.clone(), row["row_id"].clone());
+                if was_taken && !row["row_id"].is_empty() && !used.insert(key) {
+                    found.push(format!(
+                        "row_id {} of {} is used twice",
+                        row["row_id"], original.name
+                    ));
+                }
+            }
+        }
+        self.problems.append(&mut found);
+    }
+
+    fn nothing_is_left_behind(&mut self) {
+        let data = self.theatre.data();
+        for (path, _) in files_below(&data.join("batches")) {
+            let name = path.rsplit('/').next().unwrap_or_default();
+            if !["rows", "problems", "duplicates", "outcomes", "read_as"].contains(&name) {
+                self.problem(format!("left behind: batches/{path}"));
+            }
+        }
+        for (path, _) in files_below(&data.join("row_ids")) {
+            if !path.ends_with(".ids") {
+                self.problem(format!("left behind: row_ids/{path}"));
+            }
+        }
+    }
+}
+
+fn lost_attempts(sent: &[Sent]) -> u64 {
+    sent.iter().filter(|sent| sent.fate == Fate::InFlight).count() as u64
+}
+
+/// What providers were given, by message.
+fn sent(theatre: &Theatre) -> HashMap<String, Vec<Sent>> {
+    let mut all: HashMap<String, Vec<Sent>> = HashMap::new();
+    for (number, line) in theatre.stage.log.lines().into_iter().enumerate() {
+        let messages = all.entry(line.field("message_id").to_owned()).or_default();
+        match line.message.as_str() {
+            "simulated" => messages.push(Sent {
+                at: line.at,
+                line: number,
+                to: line.field("to").to_owned(),
+                is_test: line.field("test") == "true",
+                outcome: line.field("outcome").to_owned(),
+                fate: Fate::InFlight,
+            }),
+            "simulator answers" => {
+                let death = theatre.deaths.iter().find(|death| death.lines > number);
+                let Some(sent) = messages.last_mut() else { continue };
+                let same_life = death.is_none_or(|death| {
+                    let before = theatre.deaths.iter().rev().find(|d| d.lines <= number);
+                    // Heard where the process lived on, if only for a millisecond.
+                    before.is_none_or(|before| before.lines <= sent.line)
+                        && death.at > line.at
+                        && !death.power_cut
+                });
+                if same_life {
+                    sent.fate = Fate::Heard;
+                }
+            }
+            _ => {}
+        }
+    }
+    all
+}

@@ -25,7 +25,7 @@ pub use id_file::{IdFile, IdJudge};
 pub use id_memory::IdMemory;
 pub use id_sort::{IdDigest, IdEntry, IdSorter, SortedIds};
 pub use log::{LogReader, LogWriter, Position, SpoolError};
-pub use outcome::{OutcomeRecord, RowOutcome};
+pub use outcome::OutcomeRecord;
 pub use outcome_log::OutcomeLog;
 pub use problem::StoredProblem;
 pub use row::{ChunkBuilder, RowHead, RowState, StoredRow, StoredStep};

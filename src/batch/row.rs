@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use crate::codes::ReasonCode;
-use crate::model::{Attempt, Outcome, Receipt, Status, UntilHint};
+use crate::model::{Attempt, Outcome, Status, UntilHint};
 
 /// What happens to a row after one attempt.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -25,13 +25,9 @@ pub fn after_attempt(
     let settle = |status, code| NextStep::Settle { status, code };
     let used_up = attempts >= attempts_max;
     match attempt.outcome {
-        Outcome::Accepted => match attempt.receipt {
-            Some(Receipt::Delivered) => settle(Status::Delivered, None),
-            Some(Receipt::Read) => settle(Status::Read, None),
-            Some(Receipt::Bounced(code)) => settle(Status::Bounced, Some(code)),
-            None if attempt.left_provider => settle(Status::Sent, None),
-            None => settle(Status::Submitted, None),
-        },
+        // A receipt that comes with the answer is an event of its own.
+        Outcome::Accepted if attempt.left_provider => settle(Status::Sent, None),
+        Outcome::Accepted => settle(Status::Submitted, None),
         Outcome::PermanentRecipient | Outcome::PermanentMessage => {
             settle(Status::Failed, attempt.code.or(Some(ReasonCode::DeliveryRefused)))
         }
@@ -93,19 +89,5 @@ mod tests {
         check(Outcome::Unknown, 1, false, unknown.clone());
         check(Outcome::Unknown, 3, true, unknown);
         check(Outcome::Unknown, 1, true, retry(ReasonCode::DeliveryOutcomeUnknown, true, None));
-    }
-
-    #[test]
-    fn a_receipt_that_comes_at_once_gives_the_status() {
-        let code = ReasonCode::DeliveryHardBounce;
-        for (receipt, status, code) in [
-            (Receipt::Delivered, Status::Delivered, None),
-            (Receipt::Read, Status::Read, None),
-            (Receipt::Bounced(code), Status::Bounced, Some(code)),
-        ] {
-            let accepted = Attempt::new(Outcome::Accepted, None, "");
-            let attempt = Attempt { receipt: Some(receipt), ..accepted };
-            assert_eq!(after_attempt(&attempt, 1, 3, false), NextStep::Settle { status, code });
-        }
     }
 }

@@ -1,5 +1,6 @@
 //! One chunk, from its timer to its release: decide, claim, send, settle.
 
+use std::borrow::Cow;
 use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
@@ -18,11 +19,12 @@ use super::provider::Provider;
 use super::question::{calendar, question};
 use super::settings::Route;
 use super::traffic::Traffic;
+use crate::batch::{RowEvent, RowOutcome};
 use crate::codes::ReasonCode;
 use crate::disk::{Disk, Room};
-use crate::model::{Status, Urgency};
+use crate::model::{OutgoingMessage, Status, Urgency};
 use crate::policy::{Calendar, Hours, Verdict, decide};
-use crate::spool::{RowOutcome, RowState, StoredRow};
+use crate::spool::{RowState, StoredRow};
 use crate::store::{ChunkRecord, Store, StoreError, WindowRecord};
 use crate::telemetry::Metrics;
 use crate::worker::blocking;
@@ -61,8 +63,10 @@ pub(super) struct ChunkTask {
 /// What is to be done with a chunk's open rows.
 #[derive(Debug, Default)]
 struct Plan {
-    /// Final without an attempt.
-    settled: Vec<RowOutcome>,
+    /// What became of rows without an attempt: they are final, or on a further step of their chain.
+    noted: Vec<RowOutcome>,
+    /// Some of these are not final: what is sent next rests on it.
+    moved_on: bool,
     /// May be sent now.
     outbound: Vec<Outbound>,
     /// Not due yet, by position in the chunk.
@@ -74,12 +78,25 @@ struct Plan {
 pub(super) enum Wait {
     Deferred(Timestamp),
     Paused(Timestamp),
+    /// It went out, and a receipt is waited for.
+    Receipt(Timestamp),
 }
 
-impl Plan {
-    fn defer(&mut self, index: u32, until: Timestamp) {
-        self.waiting.insert(index, Wait::Deferred(until));
-    }
+/// What is to be done with a row on the step it is on.
+enum Planned {
+    Ends(Status, ReasonCode),
+    Waits(Wait),
+    Goes(Box<Going>),
+}
+
+/// What an attempt needs beside the row's standing.
+struct Going {
+    message: OutgoingMessage,
+    urgency: Urgency,
+    cost: u32,
+    expires_at: Timestamp,
+    allowed_until: Timestamp,
+    providers: Vec<Arc<Provider>>,
 }
 
 impl ChunkTask {
@@ -87,8 +104,13 @@ impl ChunkTask {
     pub(super) async fn run(self) -> Result<ChunkRecord, DispatchError> {
         let task = self.clone();
         let (before, mut plan) = blocking(move || task.plan()).await?;
-        if !plan.settled.is_empty() {
-            self.record(0, std::mem::take(&mut plan.settled)).await?;
+        if !plan.noted.is_empty() {
+            self.record(0, std::mem::take(&mut plan.noted)).await?;
+        }
+        if plan.moved_on {
+            // A window must not outlive the word on which step its rows are.
+            let live = Arc::clone(&self.live);
+            blocking(move || live.sync()).await?;
         }
         // Stable: rows of one urgency go in the file's order.
         plan.outbound.sort_by_key(|row| row.urgency);
@@ -123,7 +145,7 @@ impl ChunkTask {
 
     /// Appends outcomes, however long there is no room for them: nobody else knows them.
     async fn record(&self, window: u32, rows: Vec<RowOutcome>) -> Result<(), DispatchError> {
-        while let Err(error) = self.live.append(self.number, window, rows.clone()) {
+        while let Err(error) = self.live.append(self.number, window, &rows) {
             if !error.is_for_room() {
                 return Err(error);
             }
@@ -145,7 +167,7 @@ impl ChunkTask {
         };
         let record = self.store.chunk(self.live.record.id, self.number)?.ok_or_else(missing)?;
         let chunk = self.live.chunk(&record)?;
-        let latest = self.live.latest(self.number)?;
+        let mut latest = self.live.latest(self.number)?;
         let (now, mut plan) = (self.world.clock.now(), Plan::default());
         let mut composer = Composer::new(&self.live.record, &self.live.head, &self.route);
         let calendar = calendar(&self.route);
@@ -153,89 +175,132 @@ impl ChunkTask {
             if row.state != RowState::Accepted {
                 continue;
             }
-            let earlier = latest.get(&index);
-            if earlier.is_some_and(RowOutcome::is_settled) {
+            let standing = latest.remove(&index).unwrap_or_else(|| RowOutcome::untried(index));
+            if standing.is_settled() {
                 continue;
             }
-            if let Some(due) = earlier.and_then(|o| o.deferred_until).filter(|due| *due > now) {
-                plan.defer(index, due);
+            if let Some(due) = standing.due().filter(|due| *due > now) {
+                let wait =
+                    if standing.receipt_until.is_some() { Wait::Receipt } else { Wait::Deferred };
+                plan.waiting.insert(index, wait(due));
                 continue;
             }
-            self.plan_row(index, &row, earlier, &mut composer, &calendar, &mut plan);
+            self.plan_row(&row, standing, &mut composer, &calendar, &mut plan)?;
         }
         Ok((record, plan))
     }
 
+    /// What is to be done with a row now. Steps of its chain that policy or the row itself rule out are
+    /// passed over.
     fn plan_row(
         &self,
-        index: u32,
         row: &StoredRow<'_>,
-        earlier: Option<&RowOutcome>,
+        mut standing: RowOutcome,
         composer: &mut Composer<'_>,
         calendar: &Calendar,
         plan: &mut Plan,
-    ) {
+    ) -> Result<(), DispatchError> {
+        let (now, begun_on) = (self.world.clock.now(), standing.step);
+        if standing.receipt_until.is_some() {
+            let chain = row.chain(standing.step);
+            standing = standing.apply(RowEvent::NoReceipt { at: now }, chain)?;
+        }
+        while !standing.is_settled() {
+            let step = standing.step;
+            let on_step =
+                if step == 0 { Cow::Borrowed(row) } else { Cow::Owned(row.on_step(step)) };
+            let chain = row.chain(step);
+            match self.plan_step(&on_step, &standing, composer, calendar) {
+                Planned::Ends(status, code) => {
+                    let event = RowEvent::Ended { status, code, at: now };
+                    standing = standing.apply(event, chain)?;
+                    continue;
+                }
+                Planned::Waits(wait) => {
+                    plan.waiting.insert(standing.index, wait);
+                }
+                Planned::Goes(going) => {
+                    let Going { message, urgency, cost, expires_at, allowed_until, providers } =
+                        *going;
+                    let standing = standing.clone();
+                    plan.outbound.push(Outbound {
+                        standing,
+                        chain,
+                        message,
+                        urgency,
+                        cost,
+                        expires_at,
+                        allowed_until,
+                        providers,
+                    });
+                }
+            }
+            if step != begun_on {
+                plan.moved_on = true;
+                plan.noted.push(standing);
+            }
+            return Ok(());
+        }
+        let test = self.live.record.realm().yes_no();
+        self.metrics.rows_settled.of([standing.status.as_str(), test]).inc();
+        plan.noted.push(standing);
+        Ok(())
+    }
+
+    /// The same for one step of its chain.
+    fn plan_step(
+        &self,
+        row: &StoredRow<'_>,
+        standing: &RowOutcome,
+        composer: &mut Composer<'_>,
+        calendar: &Calendar,
+    ) -> Planned {
         let now = self.world.clock.now();
-        let attempts = earlier.map_or(0, |o| o.attempts);
-        let settle = |status: Status, code: ReasonCode| {
-            let test = self.live.record.realm().yes_no();
-            let outcome = ended(index, earlier, status, code, now);
-            self.metrics.rows_settled.of([outcome.status.as_str(), test]).inc();
-            outcome
-        };
         let Some(channel) = row.channel else {
-            plan.settled.push(settle(Status::Failed, ReasonCode::RowChannelUnavailable));
-            return;
+            return Planned::Ends(Status::Failed, ReasonCode::RowChannelUnavailable);
         };
         let expires_at = self.expires_at(row);
         let question = question(&self.route, row, channel, expires_at, (calendar, now));
         match decide(&question, now) {
-            Verdict::Suppress(code) => plan.settled.push(settle(Status::Suppressed, code)),
-            Verdict::Expire => {
-                plan.settled.push(settle(Status::Expired, ReasonCode::PolicyExpired));
+            Verdict::Suppress(code) => return Planned::Ends(Status::Suppressed, code),
+            Verdict::Expire => return Planned::Ends(Status::Expired, ReasonCode::PolicyExpired),
+            Verdict::Wait { until, .. } => return Planned::Waits(Wait::Deferred(until)),
+            Verdict::Send if self.paused => return Planned::Waits(Wait::Paused(expires_at)),
+            Verdict::Send => {}
+        }
+        let closes_at = match question.hours {
+            Some(Hours::Open { until }) => Some(until),
+            _ => None,
+        };
+        let mut providers = self.exits.on(channel, &self.route);
+        let is_served = !providers.is_empty();
+        providers.retain(|provider| !provider.is_paused());
+        // Where the configuration changed since the row was accepted, the row waits for its
+        // provider or template to come back, at the latest until it expires.
+        let again = now.saturating_add(ABSENCE_WAIT).unwrap_or(expires_at).min(expires_at);
+        if !is_served {
+            return Planned::Waits(Wait::Deferred(again));
+        }
+        if providers.is_empty() {
+            return Planned::Waits(Wait::Paused(expires_at));
+        }
+        if let Some(until) = all_closed(&providers, now) {
+            // Nothing is written for rows that only wait for a provider to wake.
+            return Planned::Waits(Wait::Deferred(until.min(expires_at)));
+        }
+        match composer.compose((row, standing.step), channel, standing.attempts_on_step() + 1) {
+            Ok(message) => Planned::Goes(Box::new(Going {
+                urgency: Urgency::new(message.category, row.priority),
+                cost: u32::from(row.parts.max(1)),
+                message,
+                expires_at,
+                allowed_until: closes_at.map_or(expires_at, |at| at.min(expires_at)),
+                providers,
+            })),
+            Err(Unrenderable(ReasonCode::RowTemplateUnknown)) => {
+                Planned::Waits(Wait::Deferred(again))
             }
-            Verdict::Wait { until, .. } => plan.defer(index, until),
-            Verdict::Send if self.paused => {
-                plan.waiting.insert(index, Wait::Paused(expires_at));
-            }
-            Verdict::Send => {
-                let closes_at = match question.hours {
-                    Some(Hours::Open { until }) => Some(until),
-                    _ => None,
-                };
-                let mut providers = self.exits.on(channel, &self.route);
-                let is_served = !providers.is_empty();
-                providers.retain(|provider| !provider.is_paused());
-                // Where the configuration changed since the row was accepted, the row waits for its
-                // provider or template to come back, at the latest until it expires.
-                let again = now.saturating_add(ABSENCE_WAIT).unwrap_or(expires_at).min(expires_at);
-                if !is_served {
-                    plan.defer(index, again);
-                } else if providers.is_empty() {
-                    plan.waiting.insert(index, Wait::Paused(expires_at));
-                } else if let Some(until) = all_closed(&providers, now) {
-                    // Nothing is written for rows that only wait for a provider to wake.
-                    plan.defer(index, until.min(expires_at));
-                } else {
-                    match composer.compose(row, channel, attempts + 1) {
-                        Ok(message) => plan.outbound.push(Outbound {
-                            index,
-                            urgency: Urgency::new(message.category, row.priority),
-                            cost: u32::from(row.parts.max(1)),
-                            message,
-                            attempts,
-                            in_doubt: earlier.is_some_and(RowOutcome::is_in_doubt),
-                            expires_at,
-                            allowed_until: closes_at.map_or(expires_at, |at| at.min(expires_at)),
-                            providers,
-                        }),
-                        Err(Unrenderable(ReasonCode::RowTemplateUnknown)) => {
-                            plan.defer(index, again);
-                        }
-                        Err(Unrenderable(code)) => plan.settled.push(settle(Status::Failed, code)),
-                    }
-                }
-            }
+            Err(Unrenderable(code)) => Planned::Ends(Status::Failed, code),
         }
     }
 
@@ -253,7 +318,7 @@ impl ChunkTask {
     /// the claim.
     async fn window(&self, rows: Vec<Outbound>) -> Result<Option<u32>, DispatchError> {
         let number = self.live.next_window();
-        let mut positions: Vec<u32> = rows.iter().map(|row| row.index).collect();
+        let mut positions: Vec<u32> = rows.iter().map(|row| row.standing.index).collect();
         positions.sort_unstable();
         let window = WindowRecord {
             number,
@@ -308,6 +373,7 @@ impl ChunkTask {
         let chunk = self.live.chunk(before)?;
         let after = remaining(before, &chunk.rows()?, &latest, waiting, self.world.clock.now());
         self.store.release_windows(self.live.record.id, windows, before, &after)?;
+        self.live.leave(self.number);
         Ok(after)
     }
 }
@@ -331,12 +397,14 @@ pub(super) fn remaining(
         if outcome.is_some_and(RowOutcome::is_settled) {
             continue;
         }
-        let deferred_until = outcome.and_then(|o| o.deferred_until);
+        let known = outcome.and_then(|outcome| match outcome.receipt_until {
+            Some(until) => Some(Wait::Receipt(until)),
+            None => outcome.deferred_until.map(Wait::Deferred),
+        });
         // Planned waiting is the newer word; rows that were never reached are due at once.
-        let wait = waiting.get(&index).copied().or(deferred_until.map(Wait::Deferred));
-        let (due, is_deferred) = match wait {
+        let (due, is_deferred) = match waiting.get(&index).copied().or(known) {
             Some(Wait::Deferred(until)) => (until, until > now),
-            Some(Wait::Paused(until)) => (until, false),
+            Some(Wait::Paused(until) | Wait::Receipt(until)) => (until, false),
             None => (now, false),
         };
         after.open += 1;
@@ -354,38 +422,4 @@ fn all_closed(providers: &[Arc<Provider>], now: Timestamp) -> Option<Timestamp> 
         earliest = Some(earliest.map_or(until, |e| e.min(until)));
     }
     earliest
-}
-
-/// A row that ends without a further attempt. One that may have gone out stays in doubt, whatever ends
-/// its wait.
-pub(super) fn ended(
-    index: u32,
-    earlier: Option<&RowOutcome>,
-    status: Status,
-    code: ReasonCode,
-    now: Timestamp,
-) -> RowOutcome {
-    let row = earlier.cloned().unwrap_or_else(|| untried(index));
-    let (status, code) = match row.is_in_doubt() {
-        true => (Status::Unknown, ReasonCode::DeliveryOutcomeUnknown),
-        false => (status, code),
-    };
-    RowOutcome { status, code: Some(code), deferred_until: None, ended_at: Some(now), ..row }
-}
-
-pub(super) fn untried(index: u32) -> RowOutcome {
-    RowOutcome {
-        index,
-        status: Status::Accepted,
-        code: None,
-        attempts: 0,
-        provider: String::new(),
-        provider_message_id: String::new(),
-        provider_code: String::new(),
-        channels_tried: String::new(),
-        deferred_until: None,
-        submitted_at: None,
-        sent_at: None,
-        ended_at: None,
-    }
 }

@@ -1,5 +1,6 @@
 //! What stops the station: without spool or store nothing may be sent.
 
+use crate::batch::{IllegalRowMove, RowMark};
 use crate::channel::ChannelError;
 use crate::spool::SpoolError;
 use crate::store::StoreError;
@@ -24,6 +25,11 @@ pub enum DispatchError {
     Provider { provider: String, source: ChannelError },
     #[error("chunk {chunk} of batch {batch} is not in the store")]
     ChunkMissing { batch: String, chunk: u32 },
+    #[error("settle a row")]
+    IllegalMove(#[from] IllegalRowMove),
+    /// Nothing of it was stored.
+    #[error("row {index} of chunk {chunk} of batch {batch}: {after:?} must not follow {before:?}")]
+    IllegalWord { batch: String, chunk: u32, index: u32, before: Box<RowMark>, after: Box<RowMark> },
     #[error("a chunk's task ended early")]
     TaskLost,
 }

@@ -6,9 +6,9 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Mutex, PoisonError};
 
 use super::error::DispatchError;
+use crate::batch::{RowMark, RowOutcome};
 use crate::spool::{
-    Chunk, LogReader, LogWriter, OutcomeLog, OutcomeRecord, Position, RowHead, RowOutcome, Spool,
-    SpoolError,
+    Chunk, LogReader, LogWriter, OutcomeLog, OutcomeRecord, Position, RowHead, Spool, SpoolError,
 };
 use crate::store::{BatchRecord, ChunkRecord};
 
@@ -22,8 +22,13 @@ pub(super) struct LiveBatch {
     outcomes: LogWriter,
     outcome_reader: LogReader,
     log: Mutex<OutcomeLog>,
+    /// The last words on the rows of the chunks that are being worked on.
+    marks: Mutex<HashMap<u32, Marks>>,
     next_window: AtomicU32,
 }
+
+/// By position in the chunk; those behind the end are untried.
+type Marks = Vec<RowMark>;
 
 /// A chunk has more groups of outcomes than this: they are consolidated when it is released.
 const GROUPS_MAX: usize = 4;
@@ -57,6 +62,7 @@ impl LiveBatch {
             rows,
             outcomes,
             log: Mutex::new(log),
+            marks: Mutex::default(),
         })
     }
 
@@ -73,9 +79,27 @@ impl LiveBatch {
         Ok(Chunk::read(&self.rows, position, duplicates)?)
     }
 
+    /// The latest word on each row of a chunk that has one. What is appended to the chunk is held
+    /// against these, until it is left.
     pub(super) fn latest(&self, chunk: u32) -> Result<HashMap<u32, RowOutcome>, DispatchError> {
         let log = self.log.lock().unwrap_or_else(PoisonError::into_inner);
-        Ok(log.latest(&self.outcome_reader, chunk)?)
+        let latest = log.latest(&self.outcome_reader, chunk)?;
+        drop(log);
+        let mut marks = Marks::new();
+        for (index, row) in &latest {
+            let at = *index as usize;
+            if at >= marks.len() {
+                marks.resize(at + 1, RowMark::UNTRIED);
+            }
+            marks[at] = RowMark::of(row);
+        }
+        self.marks.lock().unwrap_or_else(PoisonError::into_inner).insert(chunk, marks);
+        Ok(latest)
+    }
+
+    /// A chunk is not worked on any more.
+    pub(super) fn leave(&self, chunk: u32) {
+        self.marks.lock().unwrap_or_else(PoisonError::into_inner).remove(&chunk);
     }
 
     /// Marks an attempt as begun. The mark is in the kernel's hands on return: it survives a crash of
@@ -98,11 +122,58 @@ impl LiveBatch {
         &self,
         chunk: u32,
         window: u32,
-        rows: Vec<RowOutcome>,
+        rows: &[RowOutcome],
     ) -> Result<(), DispatchError> {
-        let (kind, body) = OutcomeRecord::Settled { chunk, window, rows }.encode();
-        let position = self.outcomes.append(kind, &body)?;
-        self.log.lock().unwrap_or_else(PoisonError::into_inner).add_group(chunk, position);
+        self.check(chunk, rows)?;
+        self.add(chunk, OutcomeRecord::SETTLED, &OutcomeRecord::group(chunk, window, rows))
+    }
+
+    /// Takes a row's start mark back: its provider refused it for certain, and the next is to be tried.
+    pub(super) fn take_back(
+        &self,
+        chunk: u32,
+        window: u32,
+        row: &RowOutcome,
+    ) -> Result<(), DispatchError> {
+        let rows = std::slice::from_ref(row);
+        self.check(chunk, rows)?;
+        self.add(chunk, OutcomeRecord::REFUSED, &OutcomeRecord::group(chunk, window, rows))
+    }
+
+    fn add(&self, chunk: u32, kind: u8, body: &[u8]) -> Result<(), DispatchError> {
+        let position = self.outcomes.append(kind, body)?;
+        self.log.lock().unwrap_or_else(PoisonError::into_inner).add_group(chunk, kind, position);
+        Ok(())
+    }
+
+    /// Refuses words that must never stand behind those that are there: nothing of them is stored, and
+    /// the station stops.
+    fn check(&self, chunk: u32, rows: &[RowOutcome]) -> Result<(), DispatchError> {
+        let is_known = |marks: &HashMap<u32, Marks>| marks.contains_key(&chunk);
+        if !is_known(&self.marks.lock().unwrap_or_else(PoisonError::into_inner)) {
+            self.latest(chunk)?;
+        }
+        let mut marks = self.marks.lock().unwrap_or_else(PoisonError::into_inner);
+        let marks = marks.entry(chunk).or_default();
+        for row in rows {
+            let at = row.index as usize;
+            if at >= marks.len() {
+                marks.resize(at + 1, RowMark::UNTRIED);
+            }
+            let mark = RowMark::of(row);
+            if !mark.may_follow(marks[at]) {
+                let batch = self.record.id.to_string();
+                let (before, after) = (Box::new(marks[at]), Box::new(mark));
+                return Err(DispatchError::IllegalWord {
+                    batch,
+                    chunk,
+                    index: row.index,
+                    before,
+                    after,
+                });
+            }
+            marks[at] = mark;
+        }
         Ok(())
     }
 

@@ -31,10 +31,11 @@ impl<'a> Composer<'a> {
         Composer { record, head, route, inline: HashMap::new() }
     }
 
-    /// The message of an accepted row. The sender is as intake resolved it.
+    /// The message of an accepted row as it stands on a step of its chain. The sender is as intake
+    /// resolved it.
     pub(super) fn compose(
         &mut self,
-        row: &StoredRow<'_>,
+        (row, step): (&StoredRow<'_>, u8),
         channel: ChannelKind,
         attempt: u32,
     ) -> Result<OutgoingMessage, Unrenderable> {
@@ -43,7 +44,7 @@ impl<'a> Composer<'a> {
         let names = &self.head.variables;
         let variables = names.iter().zip(&row.variables).filter(|(_, value)| !value.is_empty());
         Ok(OutgoingMessage {
-            message_id: message_id_for(record.id, row.row, channel, row.sender),
+            message_id: message_id_for((record.id, row.row, step), channel, row.sender),
             tenant: record.tenant.to_string(),
             batch: record.id.to_string(),
             row: row.row,

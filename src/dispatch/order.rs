@@ -9,12 +9,13 @@ use std::sync::Arc;
 use jiff::Timestamp;
 use tokio_util::sync::CancellationToken;
 
-use super::chunk::{ended, remaining, untried};
+use super::chunk::remaining;
 use super::error::DispatchError;
 use super::live::LiveBatch;
+use crate::batch::{Chain, IllegalRowMove, RowEvent, RowOutcome};
 use crate::codes::ReasonCode;
 use crate::model::Status;
-use crate::spool::{RowOutcome, RowState};
+use crate::spool::RowState;
 use crate::store::{BatchRecord, ChunkRecord, OrderAct, OrderRecord, Settlement, Store};
 use crate::telemetry::Metrics;
 use crate::worker::blocking;
@@ -105,19 +106,15 @@ impl OrderTask {
         let mut changed = Vec::new();
         for (index, row) in (0..).zip(&rows) {
             let is_meant = self.order.row.is_none_or(|only| only == row.row);
-            let outcome = latest.get(&index);
-            let said = settled
-                .get(&row.row)
-                .filter(|of| outcome.is_some_and(|o| o.ended_at == of.ended_at));
-            if let (Some(said), Some(outcome)) = (said.filter(|of| !of.is_resendable()), outcome) {
-                // It arrived after all: the new result says so.
-                changed.extend(settled_as(outcome, said));
-            } else if row.state == RowState::Accepted && is_meant {
-                changed.extend(match self.order.act {
-                    OrderAct::Resend => reopened(index, outcome, said.is_some(), self.order.at),
-                    OrderAct::Retry => hurried(outcome, self.order.at),
-                    _ => cancelled(index, outcome, now),
-                });
+            let outcome = latest.get(&index).cloned();
+            let standing = outcome.unwrap_or_else(|| RowOutcome::untried(index));
+            let said = settled.get(&row.row).filter(|said| standing.ended_at == said.ended_at);
+            let chain = row.chain(standing.step);
+            let (standing, has_arrived) = found_out(standing, said, chain)?;
+            let event = asked(self.order.act, &standing, (self.order.at, now));
+            match event.filter(|_| row.state == RowState::Accepted && is_meant) {
+                Some(event) => changed.push(standing.apply(event, chain)?),
+                None => changed.extend(has_arrived.then_some(standing)),
             }
         }
         for row in changed.iter().filter(|row| row.is_settled()) {
@@ -133,133 +130,132 @@ impl OrderTask {
         };
         self.order.changed += latest.values().filter(is_done).count() as u64;
         if !changed.is_empty() {
-            self.live.append(before.number, 0, changed)?;
+            self.live.append(before.number, 0, &changed)?;
         }
+        self.live.leave(before.number);
         Ok(remaining(before, &rows, &latest, &HashMap::new(), now))
     }
 }
 
-/// A row that nobody will send any more.
-fn cancelled(index: u32, outcome: Option<&RowOutcome>, now: Timestamp) -> Option<RowOutcome> {
-    if outcome.is_some_and(RowOutcome::is_settled) {
-        return None;
+/// A row that ended unknown, where somebody found out what became of it: of what did not arrive there is no
+/// doubt any more. True where it arrived after all, which the new result says.
+fn found_out(
+    standing: RowOutcome,
+    said: Option<&Settlement>,
+    chain: Chain,
+) -> Result<(RowOutcome, bool), IllegalRowMove> {
+    let Some(said) = said.filter(|_| standing.status == Status::Unknown) else {
+        return Ok((standing, false));
+    };
+    let event = RowEvent::Declared { status: said.status, at: said.at };
+    standing.apply(event, chain).map(|standing| (standing, !said.is_resendable()))
+}
+
+/// What an order means for a row, if anything.
+fn asked(
+    act: OrderAct,
+    standing: &RowOutcome,
+    (at, now): (Timestamp, Timestamp),
+) -> Option<RowEvent> {
+    match act {
+        // A row that begins anew.
+        OrderAct::Resend => standing.is_resendable().then_some(RowEvent::Reopened { at }),
+        // A row that waits for its next try no longer. What waits for its own time or its window has no
+        // outcome that says so, and goes on waiting.
+        OrderAct::Retry => {
+            let waits = standing.status == Status::Deferred
+                && standing.deferred_until.is_some_and(|until| until > at);
+            waits.then_some(RowEvent::Hurried { at })
+        }
+        // A row that nobody will send any more.
+        _ => {
+            let (status, code) = (Status::Cancelled, ReasonCode::PolicyCancelled);
+            (!standing.is_settled()).then_some(RowEvent::Ended { status, code, at: now })
+        }
     }
-    Some(ended(index, outcome, Status::Cancelled, ReasonCode::PolicyCancelled, now))
-}
-
-/// A row that ended unknown, and of which somebody found out what became of it.
-fn settled_as(outcome: &RowOutcome, said: &Settlement) -> Option<RowOutcome> {
-    let is_unknown = outcome.status == Status::Unknown;
-    let row = RowOutcome {
-        status: said.status,
-        code: None,
-        sent_at: Some(said.at).filter(|_| said.status == Status::Sent),
-        ended_at: Some(said.at),
-        ..outcome.clone()
-    };
-    is_unknown.then_some(row)
-}
-
-/// A row that waits for its next try no longer. What waits for its own time or its window has no outcome
-/// that says so, and goes on waiting.
-fn hurried(outcome: Option<&RowOutcome>, at: Timestamp) -> Option<RowOutcome> {
-    let waits = |row: &&RowOutcome| {
-        row.status == Status::Deferred && row.deferred_until.is_some_and(|until| until > at)
-    };
-    let row = outcome.filter(waits)?;
-    Some(RowOutcome { deferred_until: Some(at), ..row.clone() })
-}
-
-/// A row that begins anew. One that may have gone out stays in doubt until its next attempt says more.
-/// `did_not_arrive`: somebody asked the provider, and there is no doubt any more.
-fn reopened(
-    index: u32,
-    outcome: Option<&RowOutcome>,
-    did_not_arrive: bool,
-    at: Timestamp,
-) -> Option<RowOutcome> {
-    let earlier = outcome.filter(|outcome| outcome.is_resendable())?;
-    let anew = RowOutcome { deferred_until: Some(at), ..untried(index) };
-    Some(match earlier.is_in_doubt() && !did_not_arrive {
-        true => RowOutcome { attempts: earlier.attempts, code: earlier.code, ..anew },
-        false => anew,
-    })
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::batch::Chain;
+
+    const AT: Timestamp = Timestamp::UNIX_EPOCH;
 
     fn row(status: Status, attempts: u32, code: Option<ReasonCode>) -> RowOutcome {
-        RowOutcome { status, attempts, code, ..untried(3) }
+        RowOutcome { status, attempts, code, ..RowOutcome::untried(3) }
+    }
+
+    fn after(act: OrderAct, row: RowOutcome) -> Option<RowOutcome> {
+        let event = asked(act, &row, (AT, AT))?;
+        Some(row.apply(event, Chain::ONE).unwrap())
     }
 
     #[test]
     fn only_a_row_that_waits_for_its_next_try_is_hurried() {
-        let (at, later) = (Timestamp::UNIX_EPOCH, Timestamp::from_second(60).unwrap());
+        let later = Timestamp::from_second(60).unwrap();
         let waiting = |status, until| RowOutcome { deferred_until: until, ..row(status, 2, None) };
-        let hurried = |row: RowOutcome| hurried(Some(&row), at);
+        let hurried = |row| after(OrderAct::Retry, row);
         let due = hurried(waiting(Status::Deferred, Some(later))).unwrap();
-        assert_eq!((due.deferred_until, due.attempts), (Some(at), 2));
+        assert_eq!((due.deferred_until, due.attempts), (Some(AT), 2));
         assert_eq!(hurried(due), None, "done again after a crash it changes nothing");
         assert_eq!(hurried(waiting(Status::Submitted, Some(later))), None);
         assert_eq!(hurried(waiting(Status::Deferred, None)), None);
-        assert_eq!(super::hurried(None, at), None);
+        assert_eq!(hurried(RowOutcome::untried(3)), None);
     }
 
     #[test]
     fn only_what_is_open_is_cancelled_and_doubt_stays_doubt() {
-        let at = Timestamp::UNIX_EPOCH;
-        let status = |outcome: Option<&RowOutcome>| cancelled(3, outcome, at).map(|row| row.status);
-        assert_eq!(status(None), Some(Status::Cancelled));
+        let status = |row| after(OrderAct::Cancel, row).map(|row| row.status);
+        assert_eq!(status(RowOutcome::untried(3)), Some(Status::Cancelled));
         let network = row(Status::Deferred, 1, Some(ReasonCode::DeliveryNetwork));
-        assert_eq!(status(Some(&network)), Some(Status::Cancelled));
+        assert_eq!(status(network), Some(Status::Cancelled));
         let doubt = row(Status::Deferred, 1, Some(ReasonCode::DeliveryOutcomeUnknown));
-        assert_eq!(status(Some(&doubt)), Some(Status::Unknown));
+        assert_eq!(status(doubt), Some(Status::Unknown));
         for ended in [Status::Sent, Status::Failed, Status::Unknown, Status::Cancelled] {
-            assert_eq!(status(Some(&row(ended, 1, None))), None, "{ended}");
+            assert_eq!(status(row(ended, 1, None)), None, "{ended}");
         }
+        // What waits for a receipt went out: only what would have followed is called off.
+        let awaited = RowOutcome { receipt_until: Some(AT), ..row(Status::Submitted, 1, None) };
+        assert_eq!(status(awaited), Some(Status::Submitted));
     }
 
     #[test]
     fn only_what_failed_expired_or_is_unknown_begins_anew() {
-        let at = Timestamp::UNIX_EPOCH;
         for status in Status::ALL {
-            let anew = reopened(3, Some(&row(*status, 2, None)), false, at);
+            let anew = after(OrderAct::Resend, row(*status, 2, None));
             let expected = matches!(status, Status::Failed | Status::Expired | Status::Unknown);
             assert_eq!(anew.is_some(), expected, "{status}");
-            assert!(anew.is_none_or(|row| row.attempts == 0 && !row.is_settled()));
+            assert!(anew.is_none_or(|row| !row.is_settled()));
         }
-        assert_eq!(reopened(3, None, false, at), None);
-    }
-
-    #[test]
-    fn a_row_that_was_found_to_have_arrived_is_not_sent_again() {
-        let at = Timestamp::UNIX_EPOCH;
-        let unknown = row(Status::Unknown, 2, Some(ReasonCode::DeliveryOutcomeUnknown));
-        let (by, reason) = ("operator".to_owned(), String::new());
-        let said = Settlement { status: Status::Delivered, ended_at: None, at, by, reason };
-        let arrived = settled_as(&unknown, &said).unwrap();
-        assert_eq!((arrived.status, arrived.code), (Status::Delivered, None));
-        assert!(!arrived.is_resendable() && !arrived.is_in_doubt());
-        assert_eq!(
-            settled_as(&arrived, &said),
-            None,
-            "done again after a crash it changes nothing"
-        );
+        assert_eq!(after(OrderAct::Resend, RowOutcome::untried(3)), None);
     }
 
     #[test]
     fn what_may_have_gone_out_stays_in_doubt_when_it_begins_anew() {
-        let at = Timestamp::UNIX_EPOCH;
         let unknown = row(Status::Unknown, 2, Some(ReasonCode::DeliveryOutcomeUnknown));
-        let anew = reopened(3, Some(&unknown), false, at).unwrap();
+        let anew = after(OrderAct::Resend, unknown.clone()).unwrap();
         assert!(!anew.is_settled());
-        let asked = reopened(3, Some(&unknown), true, at).unwrap();
-        assert!(!asked.is_in_doubt(), "somebody asked the provider");
-        let over = cancelled(3, Some(&anew), at).unwrap();
+        let over = after(OrderAct::Cancel, anew.clone()).unwrap();
         assert_eq!((over.status, over.attempts), (Status::Unknown, 2));
-        let expired = ended(3, Some(&anew), Status::Expired, ReasonCode::PolicyExpired, at);
+        let (status, code) = (Status::Expired, ReasonCode::PolicyExpired);
+        let expired = anew.apply(RowEvent::Ended { status, code, at: AT }, Chain::ONE).unwrap();
         assert_eq!((expired.status, expired.code), (Status::Unknown, unknown.code));
+    }
+
+    #[test]
+    fn what_somebody_found_out_about_an_unknown_row_decides_its_resend() {
+        let unknown = row(Status::Unknown, 2, Some(ReasonCode::DeliveryOutcomeUnknown));
+        let found = |status| {
+            let (by, reason) = ("operator".to_owned(), String::new());
+            let said = Settlement { status, ended_at: None, at: AT, by, reason };
+            found_out(unknown.clone(), Some(&said), Chain::ONE).unwrap()
+        };
+        let (arrived, has_arrived) = found(Status::Delivered);
+        assert_eq!((arrived.status, arrived.code, has_arrived), (Status::Delivered, None, true));
+        assert_eq!(after(OrderAct::Resend, arrived), None);
+        let (failed, has_arrived) = found(Status::Failed);
+        let anew = after(OrderAct::Resend, failed).unwrap();
+        assert!(!has_arrived && !anew.is_settled() && !anew.is_in_doubt());
     }
 }

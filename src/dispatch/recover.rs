@@ -6,13 +6,13 @@
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::sync::Arc;
 
-use super::chunk::{remaining, untried};
+use super::chunk::remaining;
 use super::error::DispatchError;
 use super::exits::Exits;
 use super::live::LiveBatch;
-use crate::codes::ReasonCode;
-use crate::model::Status;
-use crate::spool::{RowOutcome, Spool};
+use crate::batch::{RowEvent, RowOutcome};
+use crate::model::{ChannelKind, Status};
+use crate::spool::{Spool, StoredRow};
 use crate::store::{BatchRecord, Store, WindowRecord};
 use crate::world::World;
 
@@ -36,20 +36,21 @@ pub(super) fn recover(
         let before = store.chunk(live.record.id, number)?.ok_or_else(|| {
             DispatchError::ChunkMissing { batch: live.record.id.to_string(), chunk: number }
         })?;
-        let earlier = live.latest(number)?;
+        let (earlier, chunk) = (live.latest(number)?, live.chunk(&before)?);
+        let rows = chunk.rows()?;
         for window in &windows {
-            let lost = in_doubt(&live, window, &earlier, boot_id, exits, world);
+            let lost = in_doubt(&live, window, (&rows, &earlier), boot_id, exits, world)?;
             unknown += lost.iter().filter(|row| row.status == Status::Unknown).count() as u64;
             if !lost.is_empty() {
-                live.append(number, window.number, lost)?;
+                live.append(number, window.number, &lost)?;
             }
         }
         live.sync()?;
-        let (latest, chunk) = (live.latest(number)?, live.chunk(&before)?);
-        let now = world.clock.now();
-        let after = remaining(&before, &chunk.rows()?, &latest, &HashMap::new(), now);
+        let (latest, now) = (live.latest(number)?, world.clock.now());
+        let after = remaining(&before, &rows, &latest, &HashMap::new(), now);
         let numbers: Vec<u32> = windows.iter().map(|w| w.number).collect();
         store.release_windows(live.record.id, &numbers, &before, &after)?;
+        live.leave(number);
     }
     Ok((Arc::new(live), unknown))
 }
@@ -58,11 +59,11 @@ pub(super) fn recover(
 fn in_doubt(
     live: &LiveBatch,
     window: &WindowRecord,
-    earlier: &HashMap<u32, RowOutcome>,
+    (rows, earlier): (&[StoredRow<'_>], &HashMap<u32, RowOutcome>),
     boot_id: &str,
     exits: &Exits,
     world: &World,
-) -> Vec<RowOutcome> {
+) -> Result<Vec<RowOutcome>, DispatchError> {
     let now = world.clock.now();
     let same_boot = window.boot_id == boot_id;
     let mut lost = Vec::new();
@@ -74,18 +75,15 @@ fn in_doubt(
         if settled || (same_boot && started.is_none()) {
             continue;
         }
-        let mut row = earlier.get(&index).cloned().unwrap_or_else(|| untried(index));
+        let standing = earlier.get(&index).cloned();
+        let standing = standing.unwrap_or_else(|| RowOutcome::untried(index));
+        let Some(row) = rows.get(index as usize) else { continue };
+        let chain = row.chain(standing.step);
+        let channel = row.on_step(standing.step).channel.unwrap_or(ChannelKind::Email);
         let again = started.as_ref().is_some_and(|id| exits.resends_unknown(id));
-        row.attempts += 1;
-        row.provider = started.unwrap_or_default();
-        row.code = Some(ReasonCode::DeliveryOutcomeUnknown);
-        if again {
-            (row.status, row.deferred_until) = (Status::Deferred, Some(now));
-        } else {
-            (row.status, row.deferred_until) = (Status::Unknown, None);
-            row.ended_at = Some(now);
-        }
-        lost.push(row);
+        let provider = started.unwrap_or_default();
+        let event = RowEvent::Lost { channel, provider, again, at: now };
+        lost.push(standing.apply(RowEvent::Claimed, chain)?.apply(event, chain)?);
     }
-    lost
+    Ok(lost)
 }

@@ -44,7 +44,7 @@ pub fn first_messages(
         for step in 0..=row.fallback.len() as u8 {
             let on_step = row.on_step(step);
             let Some(channel) = on_step.channel else { continue };
-            let message = composer.compose(&on_step, channel, 1);
+            let message = composer.compose((&on_step, step), channel, 1);
             let message = message.map_err(|Unrenderable(code)| code);
             messages.push(TrialMessage { row: row.row, step, priority: row.priority, message });
         }
@@ -82,7 +82,7 @@ impl Rehearsal {
             let expires_at = row.expires_at.unwrap_or(jiff::Timestamp::MAX);
             let question = question(&route, row, channel, expires_at, (&calendar, at));
             let goes_out = matches!(decide(&question, at), Verdict::Send | Verdict::Wait { .. });
-            match composer.compose(row, channel, 1) {
+            match composer.compose((row, 0), channel, 1) {
                 Ok(message) if goes_out => each(row, message),
                 _ => ControlFlow::Continue(()),
             }

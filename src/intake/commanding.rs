@@ -9,10 +9,10 @@ use super::concluding::Desk;
 use super::row_memory::{profile_scope, tenant_scope};
 use super::same_again::digest_of;
 use super::settings::TenantSettings;
-use crate::batch::{Decider, Effect, Unfit};
+use crate::batch::{Decider, Effect, RowOutcome, Unfit};
 use crate::codes::ReasonCode;
 use crate::model::{BatchId, ControlOp, Realm, Target};
-use crate::spool::{LogReader, OutcomeLog, RowOutcome};
+use crate::spool::{LogReader, OutcomeLog};
 use crate::store::{BatchRecord, Commands, StoreError};
 
 /// Batches of a campaign that one row may act on.

@@ -32,10 +32,18 @@ pub struct OutgoingMessage {
     pub attempt: u32,
 }
 
-/// The stable name of a row's message over all attempts, which providers get and the result prints.
+/// The stable name of a row's message over all attempts, resends too, which providers get and the result
+/// prints; each further step of its chain has its own, since one provider may serve several channels.
 /// For email it is a `Message-ID` without its brackets, in the domain of the sender's mailbox.
-pub fn message_id_for(batch: BatchId, row: u64, channel: ChannelKind, sender: &str) -> String {
-    let id = batch.message_id(row);
+pub fn message_id_for(
+    (batch, row, step): (BatchId, u64, u8),
+    channel: ChannelKind,
+    sender: &str,
+) -> String {
+    let mut id = batch.message_id(row);
+    if step > 0 {
+        id = format!("{id}.{}", u16::from(step) + 1);
+    }
     if channel != ChannelKind::Email {
         return id;
     }
@@ -50,7 +58,7 @@ mod tests {
 
     #[test]
     fn message_ids_of_email_stand_in_the_senders_domain() {
-        let id = |channel, sender| message_id_for(BatchId::from_u64(33), 7, channel, sender);
+        let id = |channel, sender| message_id_for((BatchId::from_u64(33), 7, 0), channel, sender);
         let rows = [
             (ChannelKind::Email, "Acme <news@acme.example>", "0000000000011-7@acme.example"),
             (ChannelKind::Email, "news@acme.example", "0000000000011-7@acme.example"),
@@ -62,5 +70,7 @@ mod tests {
         for (channel, sender, expected) in rows {
             assert_eq!(id(channel, sender), expected, "{sender}");
         }
+        let third = (BatchId::from_u64(33), 7, 2);
+        assert_eq!(message_id_for(third, ChannelKind::Sms, ""), "0000000000011-7.3");
     }
 }

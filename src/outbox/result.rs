@@ -7,10 +7,11 @@ use std::ops::ControlFlow;
 use super::OutboxError;
 use super::publication::OpenBatch;
 use super::rows::BatchRows;
+use crate::batch::RowOutcome;
 use crate::codes::ReasonCode;
 use crate::model::{Kind, Status, message_id_for};
 use crate::report::{RenderedFile, ResultFile, ResultLine, Summary};
-use crate::spool::{LogReader, OutcomeLog, RowOutcome, RowState, StoredRow};
+use crate::spool::{LogReader, OutcomeLog, RowState, StoredRow};
 use crate::store::{BatchRecord, Tally};
 
 impl OpenBatch {
@@ -67,7 +68,12 @@ impl OpenBatch {
             };
             let chunk = rows.read(record)?;
             for (index, row) in (0..).zip(chunk.rows()?) {
-                each(&row, latest.get(&index))?;
+                let outcome = latest.get(&index);
+                // What stands in the result is the step that settled the row.
+                match outcome.map_or(0, |outcome| outcome.step) {
+                    0 => each(&row, outcome)?,
+                    step => each(&row.on_step(step), outcome)?,
+                }
             }
             Ok(())
         })
@@ -101,8 +107,11 @@ pub(super) fn with_line(
 ) -> Result<(), OutboxError> {
     let (status, code) = status_of(record, row, outcome);
     let is_accepted = row.state == RowState::Accepted;
+    let step = outcome.map_or(0, |outcome| outcome.step);
     let message_id = match row.channel {
-        Some(channel) if is_accepted => message_id_for(record.id, row.row, channel, row.sender),
+        Some(channel) if is_accepted => {
+            message_id_for((record.id, row.row, step), channel, row.sender)
+        }
         _ => String::new(),
     };
     // A row that was not accepted has no outcome, whatever the log says.

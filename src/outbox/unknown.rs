@@ -7,10 +7,11 @@ use jiff::Timestamp;
 use super::OutboxError;
 use super::result::with_line;
 use super::rows::BatchRows;
+use crate::batch::RowOutcome;
 use crate::codes::ReasonCode;
 use crate::model::{Status, message_id_for};
 use crate::report::ResultFile;
-use crate::spool::{LogReader, OutcomeLog, RowOutcome, RowState, Spool, StoredRow};
+use crate::spool::{LogReader, OutcomeLog, RowState, Spool, StoredRow};
 use crate::store::{BatchRecord, SettledRow, Settlement, Store, StreamText};
 
 /// Longest cell of a line that else would not fit into a stored record, in bytes.
@@ -86,8 +87,10 @@ pub fn each_unknown(
         }
         let stored = rows.read(chunk)?;
         for (index, row) in (0..).zip(stored.rows()?) {
-            let outcome = latest.get(&index).filter(|o| o.status == Status::Unknown);
+            let is_unknown = |o: &&RowOutcome| o.status == Status::Unknown && o.is_settled();
+            let outcome = latest.get(&index).filter(is_unknown);
             if let Some(outcome) = outcome.filter(|_| row.state == RowState::Accepted && go_on) {
+                let row = row.on_step(outcome.step);
                 let mut unknown = unknown(record, chunk.number, &row, outcome, &settled);
                 unknown.result = result_text(record, &row, outcome, rows.x_columns())?;
                 go_on = each(unknown);
@@ -104,8 +107,9 @@ fn unknown(
     outcome: &RowOutcome,
     settled: &BTreeMap<u64, Settlement>,
 ) -> UnknownRow {
-    let message_id =
-        row.channel.map(|channel| message_id_for(record.id, row.row, channel, row.sender));
+    let message_id = row
+        .channel
+        .map(|channel| message_id_for((record.id, row.row, outcome.step), channel, row.sender));
     let of_this = |settlement: &&Settlement| settlement.ended_at == outcome.ended_at;
     UnknownRow {
         chunk,

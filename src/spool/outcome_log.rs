@@ -4,14 +4,15 @@ use std::collections::{HashMap, HashSet};
 use std::path::Path;
 
 use super::log::{LogReader, Position, SpoolError};
-use super::outcome::{OutcomeRecord, RowOutcome};
+use super::outcome::OutcomeRecord;
+use crate::batch::RowOutcome;
 
 /// Where each chunk's outcomes stand, and what is known of the windows that were not released.
 #[derive(Debug, Default)]
 pub struct OutcomeLog {
     /// Groups of outcomes by chunk, oldest first; a consolidated one replaces those before it.
     groups: HashMap<u32, Vec<(u8, Position)>>,
-    /// Rows whose attempt had started, by window, with the provider tried last.
+    /// Rows whose attempt had started and was not answered, by window, with its provider.
     started: HashMap<u32, HashMap<u32, String>>,
     /// Rows with an outcome, by window.
     settled: HashMap<u32, HashSet<u32>>,
@@ -31,26 +32,40 @@ impl OutcomeLog {
         let mut reader = LogReader::open(path)?;
         let mut body = Vec::new();
         while let Some((kind, position)) = reader.next(&mut body)? {
-            match OutcomeRecord::decode(kind, &body)? {
-                OutcomeRecord::Started { window, index, provider, .. } => {
-                    log.last_window = log.last_window.max(window);
-                    if windows.contains(&window) {
-                        log.started.entry(window).or_default().insert(index, provider);
-                    }
-                }
-                OutcomeRecord::Settled { chunk, window, rows } => {
-                    log.last_window = log.last_window.max(window);
-                    log.groups.entry(chunk).or_default().push((kind, position));
-                    if windows.contains(&window) {
-                        let settled = log.settled.entry(window).or_default();
-                        settled.extend(rows.iter().map(|row| row.index));
-                    }
-                }
-                OutcomeRecord::Whole { chunk, .. } => log.add_whole(chunk, position),
+            let (chunk, window) = OutcomeRecord::about(&body)?;
+            match kind {
+                OutcomeRecord::STARTED => {}
+                OutcomeRecord::WHOLE => log.add_whole(chunk, position),
+                _ => log.groups.entry(chunk).or_default().push((kind, position)),
+            }
+            log.last_window = log.last_window.max(window);
+            // Of a batch nearly all windows were released: their rows need not be read now.
+            if windows.contains(&window) {
+                log.note(OutcomeRecord::decode(kind, &body)?);
             }
         }
         log.good_end = reader.good_end();
         Ok(log)
+    }
+
+    /// What a record says about a window that was not released. The order counts: a mark behind an
+    /// answer is of another attempt.
+    fn note(&mut self, record: OutcomeRecord) {
+        match record {
+            OutcomeRecord::Started { window, index, provider, .. } => {
+                self.started.entry(window).or_default().insert(index, provider);
+            }
+            OutcomeRecord::Refused { window, rows, .. } => {
+                let started = self.started.entry(window).or_default();
+                rows.iter().for_each(|row| drop(started.remove(&row.index)));
+            }
+            OutcomeRecord::Settled { window, rows, .. } => {
+                let started = self.started.entry(window).or_default();
+                rows.iter().for_each(|row| drop(started.remove(&row.index)));
+                self.settled.entry(window).or_default().extend(rows.iter().map(|row| row.index));
+            }
+            OutcomeRecord::Whole { .. } => {}
+        }
     }
 
     /// New windows are numbered above this one, so that no record is ever taken for another window's.
@@ -62,9 +77,9 @@ impl OutcomeLog {
         self.good_end
     }
 
-    /// Remembers a group that was appended after the scan.
-    pub fn add_group(&mut self, chunk: u32, position: Position) {
-        self.groups.entry(chunk).or_default().push((OutcomeRecord::SETTLED, position));
+    /// Remembers a group of outcomes, or of refusals, that was appended after the scan.
+    pub fn add_group(&mut self, chunk: u32, kind: u8, position: Position) {
+        self.groups.entry(chunk).or_default().push((kind, position));
     }
 
     /// Remembers a chunk's consolidated outcomes.
@@ -87,7 +102,9 @@ impl OutcomeLog {
         for (kind, position) in self.groups.get(&chunk).into_iter().flatten() {
             let body = reader.read_at(*position)?;
             match OutcomeRecord::decode(*kind, &body)? {
-                OutcomeRecord::Settled { rows, .. } | OutcomeRecord::Whole { rows, .. } => {
+                OutcomeRecord::Settled { rows, .. }
+                | OutcomeRecord::Refused { rows, .. }
+                | OutcomeRecord::Whole { rows, .. } => {
                     latest.extend(rows.into_iter().map(|row| (row.index, row)));
                 }
                 OutcomeRecord::Started { .. } => {}
@@ -96,12 +113,13 @@ impl OutcomeLog {
         Ok(latest)
     }
 
-    /// The provider that a row's attempt had started at, in a window that was not released.
+    /// The provider of a row's attempt that had started and was not answered, in a window that was not
+    /// released.
     pub fn started(&self, window: u32, index: u32) -> Option<&str> {
         self.started.get(&window)?.get(&index).map(String::as_str)
     }
 
-    /// True where the row has an outcome in this window.
+    /// True where the window's last word on the row was written.
     pub fn is_settled(&self, window: u32, index: u32) -> bool {
         self.settled.get(&window).is_some_and(|rows| rows.contains(&index))
     }
@@ -114,20 +132,7 @@ mod tests {
     use crate::spool::LogWriter;
 
     fn outcome(index: u32, status: Status) -> RowOutcome {
-        RowOutcome {
-            index,
-            status,
-            code: None,
-            attempts: 1,
-            provider: String::new(),
-            provider_message_id: String::new(),
-            provider_code: String::new(),
-            channels_tried: String::new(),
-            deferred_until: None,
-            submitted_at: None,
-            sent_at: None,
-            ended_at: None,
-        }
+        RowOutcome { status, attempts: 1, ..RowOutcome::untried(index) }
     }
 
     fn write(log: &LogWriter, record: &OutcomeRecord) -> Position {
@@ -154,8 +159,8 @@ mod tests {
         let windows = HashSet::from([9]);
         let scanned = OutcomeLog::scan(&path, &windows).unwrap();
         assert_eq!(scanned.last_window(), 9, "also of windows that nobody asks about");
-        assert_eq!(scanned.started(9, 0), Some("hub"));
-        assert_eq!(scanned.started(7, 0), None);
+        assert_eq!(scanned.started(9, 0), None, "it was answered");
+        assert_eq!(scanned.started(7, 0), None, "nobody asked");
         assert!(scanned.is_settled(9, 0));
         let reader = LogReader::open(&path).unwrap();
         assert_eq!(scanned.latest(&reader, 0).unwrap()[&0].status, Status::Deferred);
@@ -165,5 +170,35 @@ mod tests {
         let reader = LogReader::open(&path).unwrap();
         assert_eq!(scanned.group_count(0), 1);
         assert_eq!(scanned.latest(&reader, 0).unwrap()[&0].status, Status::Failed);
+    }
+    #[test]
+    fn a_mark_counts_until_its_answer_and_a_later_one_anew() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("outcomes");
+        let log = LogWriter::create(&path).unwrap();
+        let started = |provider: &str| OutcomeRecord::Started {
+            chunk: 0,
+            window: 4,
+            index: 1,
+            provider: provider.to_owned(),
+        };
+        let rows = || vec![outcome(1, Status::Deferred)];
+        let refused = OutcomeRecord::Refused { chunk: 0, window: 4, rows: rows() };
+        let settled = OutcomeRecord::Settled { chunk: 0, window: 4, rows: rows() };
+        let windows = HashSet::from([4]);
+        for (record, mark, is_settled) in [
+            (started("a"), Some("a"), false),
+            (refused, None, false),
+            (started("b"), Some("b"), false),
+            (settled, None, true),
+        ] {
+            write(&log, &record);
+            let scanned = OutcomeLog::scan(&path, &windows).unwrap();
+            assert_eq!(scanned.started(4, 1), mark, "{record:?}");
+            assert_eq!(scanned.is_settled(4, 1), is_settled, "{record:?}");
+        }
+        let scanned = OutcomeLog::scan(&path, &windows).unwrap();
+        let reader = LogReader::open(&path).unwrap();
+        assert_eq!(scanned.latest(&reader, 0).unwrap()[&1].status, Status::Deferred);
     }
 }

@@ -6,6 +6,7 @@
 use std::ops::Range;
 
 use super::bytes::{Bytes, Undecodable, put_time, put_u64};
+use crate::batch::Chain;
 use crate::codes::ReasonCode;
 use crate::model::{Category, ChannelKind};
 
@@ -268,6 +269,15 @@ impl<'a> StoredRow<'a> {
             (row.sender, row.lang) = (step.sender, step.lang);
         }
         row
+    }
+
+    /// The row's chain, as somebody sees it who stands on a step.
+    pub fn chain(&self, step: u8) -> Chain {
+        let further = usize::from(step).checked_sub(1).and_then(|at| self.fallback.get(at));
+        Chain {
+            steps: 1 + self.fallback.len() as u8,
+            receipt_within_s: further.map_or(self.receipt_within_s, |step| step.receipt_within_s),
+        }
     }
 
     fn step_texts(&self) -> Vec<&'a str> {

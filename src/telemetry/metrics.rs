@@ -32,7 +32,10 @@ pub struct Metrics {
 
 impl Metrics {
     /// All metrics at zero, of the program's `version`.
-    #[allow(clippy::too_many_lines, reason = "the table of all metrics: one list, without a branch")]
+    #[allow(
+        clippy::too_many_lines,
+        reason = "the table of all metrics: one list, without a branch"
+    )]
     pub fn new(version: &str) -> Metrics {
         let mut desk = Desk::new();
         desk.info("build", "version", version, "The running version.");

@@ -8,13 +8,12 @@ use jiff::Timestamp;
 use tokio::sync::Notify;
 
 use super::super::{Publisher, Settings, TenantAnswers};
-use crate::batch::{BatchEvent, BatchState};
+use crate::batch::{BatchEvent, BatchState, RowOutcome};
 use crate::codes::ReasonCode;
 use crate::model::{BatchId, FileState, Kind, Proof, Status};
 use crate::records::ReadSettings;
 use crate::spool::{
-    ChunkBuilder, DuplicateMark, LogWriter, OutcomeRecord, RowHead, RowOutcome, Spool,
-    StoredProblem, StoredRow,
+    ChunkBuilder, DuplicateMark, LogWriter, OutcomeRecord, RowHead, Spool, StoredProblem, StoredRow,
 };
 use crate::store::{
     Acceptance, BatchRecord, ChunkRecord, ControlRecord, Facts, SimulatedDisk, Store,
@@ -246,17 +245,15 @@ pub(super) fn facts(state: FileState, code: Option<ReasonCode>, counts: [u64; 4]
 pub(super) fn settled(index: u32, status: Status, code: Option<ReasonCode>) -> RowOutcome {
     let taken = (status == Status::Sent).then(|| after(5));
     RowOutcome {
-        index,
         status,
         code,
         attempts: 1,
         provider: "mailhub".to_owned(),
-        provider_message_id: String::new(),
         provider_code: if taken.is_some() { "250 2.0.0" } else { "550 5.1.1" }.to_owned(),
         channels_tried: "email".to_owned(),
-        deferred_until: None,
         submitted_at: taken,
         sent_at: taken,
         ended_at: Some(after(6)),
+        ..RowOutcome::untried(index)
     }
 }

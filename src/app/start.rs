@@ -19,7 +19,7 @@ use super::wiring;
 use crate::admin::{self, Admin};
 use crate::config::{Config, restart_needed};
 use crate::disk::Disk;
-use crate::dispatch::{self, Dispatch, PausedProviders, Rehearsal, Routes};
+use crate::dispatch::{self, Dispatch, PausedProviders, ProviderViews, Rehearsal, Routes};
 use crate::files::{Journal, JournalEntry, TenantTree};
 use crate::intake::{self, Doorbell, Intake, Nudges, Tenants};
 use crate::model::TenantId;
@@ -176,12 +176,12 @@ impl App {
             running: HashMap::new(),
             stages: STAGES.map(|names| (names, CancellationToken::new())),
         };
-        let stations = app.stations(&ground, &nudges, paused, &options)?;
+        let (stations, providers) = app.stations(&ground, &nudges, paused, &options)?;
         let admin_address = app.admin_address.map(|address| ("admin", address));
         for (door, address) in app.addresses.iter().copied().chain(admin_address) {
             tracing::info!(door, %address, "listening");
         }
-        let views = app.sights(&ground, nudges, &doors).views();
+        let views = app.sights(&ground, nudges, &doors, providers).views();
         ground.metrics.start_time_seconds.set(ground.world.clock.now().as_second());
         let token = app.stages[DOORS].1.clone();
         app.spawn("doors", async move {
@@ -201,7 +201,13 @@ impl App {
         Ok(app)
     }
 
-    fn sights(&self, ground: &Ground, nudges: Nudges, doors: &Doors) -> Sights {
+    fn sights(
+        &self,
+        ground: &Ground,
+        nudges: Nudges,
+        doors: &Doors,
+        providers: ProviderViews,
+    ) -> Sights {
         let controls = Controls {
             store: ground.store.clone(),
             world: Arc::clone(&ground.world),
@@ -221,6 +227,7 @@ impl App {
             started_at: ground.world.clock.now(),
             controls: Arc::new(controls),
             halting: Arc::clone(&self.halting),
+            providers,
             shown: Mutex::new(None),
         }
     }
@@ -232,7 +239,7 @@ impl App {
         nudges: &Nudges,
         paused: PausedProviders,
         options: &Options,
-    ) -> Result<[Station; 4], AppError> {
+    ) -> Result<([Station; 4], ProviderViews), AppError> {
         let Ground { disk, store, spool, world, metrics } = ground;
         let both = || (store.clone(), spool.clone());
         let intake = Intake::new(
@@ -285,12 +292,14 @@ impl App {
             nudges.clone(),
             doorbell,
         );
-        Ok([
+        let providers = dispatch.provider_views();
+        let stations: [Station; 4] = [
             (INTAKE, Box::new(intake)),
             (DISPATCH, Box::new(dispatch)),
             (ANSWERS, Box::new(publisher)),
             (ANSWERS, Box::new(keeper)),
-        ])
+        ];
+        Ok((stations, providers))
     }
 
     #[allow(clippy::disallowed_methods, reason = "long-lived tasks belong to the app")]

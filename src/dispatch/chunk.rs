@@ -20,7 +20,8 @@ use super::settings::Route;
 use super::traffic::Traffic;
 use crate::codes::ReasonCode;
 use crate::disk::{Disk, Room};
-use crate::model::{Status, Urgency};
+use crate::model::{ChannelKind, OutgoingMessage, Status, Urgency};
+use crate::pacing::sms_parts;
 use crate::policy::{Verdict, decide};
 use crate::spool::{RowOutcome, RowState, StoredRow};
 use crate::store::{ChunkRecord, Store, StoreError, WindowRecord};
@@ -218,7 +219,7 @@ impl ChunkTask {
                         Ok(message) => plan.outbound.push(Outbound {
                             index,
                             urgency: Urgency::new(message.category, row.priority),
-                            cost: u32::from(row.parts.max(1)),
+                            cost: cost(&message),
                             message,
                             attempts,
                             in_doubt: earlier.is_some_and(RowOutcome::is_in_doubt),
@@ -342,6 +343,14 @@ pub(super) fn remaining(
     }
     after.resendable = Some(resendable);
     after
+}
+
+/// What a message counts for at limits.
+fn cost(message: &OutgoingMessage) -> u32 {
+    match message.channel {
+        ChannelKind::Sms => sms_parts(&message.text),
+        _ => 1,
+    }
 }
 
 fn all_closed(providers: &[Arc<Provider>], now: Timestamp) -> Option<Timestamp> {

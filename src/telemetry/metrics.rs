@@ -21,8 +21,11 @@ pub struct Metrics {
     pub store_blobs: Gauge,
     pub answers_published: CounterBy<1>,
     pub limit_hits: CounterBy<1>,
-    pub provider_paused: GaugeBy<1>,
+    pub provider_closed: GaugeBy<1>,
     pub provider_slowed: CounterBy<1>,
+    pub provider_under_way: GaugeBy<1>,
+    pub provider_concurrency: GaugeBy<1>,
+    pub provider_waiting: GaugeBy<1>,
     pub start_time_seconds: Gauge,
     pub disk_free_bytes: Gauge,
     pub disk_free_inodes: Gauge,
@@ -89,8 +92,8 @@ impl Metrics {
                 ["limit"],
                 "How often a named limit stopped something.",
             ),
-            provider_paused: desk.gauge_by(
-                "provider_paused",
+            provider_closed: desk.gauge_by(
+                "provider_closed",
                 ["provider"],
                 "1 while a provider is away or refuses our account: only probes go to it.",
             ),
@@ -98,6 +101,21 @@ impl Metrics {
                 "provider_slowed",
                 ["provider"],
                 "How often less was sent to a provider because it asked for it or did not answer.",
+            ),
+            provider_under_way: desk.gauge_by(
+                "provider_under_way",
+                ["provider"],
+                "Messages that a provider has not answered yet.",
+            ),
+            provider_concurrency: desk.gauge_by(
+                "provider_concurrency",
+                ["provider"],
+                "Messages that may be under way to a provider, as found out so far.",
+            ),
+            provider_waiting: desk.gauge_by(
+                "provider_waiting",
+                ["provider"],
+                "Messages that stand in line before a provider.",
             ),
             disk_free_bytes: desk.gauge("disk_free_bytes", "Free space below the data directory."),
             disk_free_inodes: desk.gauge(

@@ -1,7 +1,7 @@
 //! Wiring, supervision and shutdown: the one room that knows all others.
 //!
 //! Builds everything and binds every port before anything starts; a station that ends before shutdown
-//! is a bug that ends the process; stops in order (doors, intake, attempts, answers, store). Holds no
+//! is a bug that ends the process; stops in order (what begins something, then answers, then the store). Holds no
 //! rule of its own. Start reading at `start.rs`, then `run.rs`; `wiring.rs` turns the configuration
 //! into each room's settings.
 

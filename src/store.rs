@@ -40,6 +40,7 @@ pub use guard::{AccountSources, SourceRecord};
 pub use halts::{HaltRecord, Halted};
 pub use intake::Acceptance;
 pub use orders::{OrderAct, OrderRecord};
+pub use publications::Ordered;
 pub use ramps::RampRecord;
 pub use records::{
     BatchRecord, ChunkRecord, ControlRecord, Facts, HoldRecord, Tally, WindowRecord,

@@ -7,6 +7,7 @@ use std::path::PathBuf;
 use crate::admin::AdminError;
 use crate::dispatch::DispatchError;
 use crate::intake::IntakeError;
+use crate::model::TenantId;
 use crate::spool::SpoolError;
 use crate::store::StoreError;
 use crate::transfer::TransferError;
@@ -37,6 +38,12 @@ pub enum AppError {
     Station { station: &'static str, source: Box<dyn Error + Send + Sync> },
     #[error("{station} ended although nobody asked it to")]
     Ended { station: &'static str },
+    #[error(
+        "channel {channel} of tenant {tenant} names provider {provider}, which is set up at the next start"
+    )]
+    NewProvider { tenant: TenantId, channel: &'static str, provider: String },
+    #[error("tenant {tenant} is gone, and {batches} batches of it are open; suspend it instead")]
+    TenantInUse { tenant: TenantId, batches: usize },
     #[error("listen for signals")]
     Signals(#[source] io::Error),
 }

@@ -172,6 +172,33 @@ listen = "127.0.0.1:0"
         assert_eq!(error.to_string(), "dispatch stopped");
     }
 
+    #[tokio::test(flavor = "multi_thread")]
+    async fn a_reload_that_would_leave_rows_without_an_end_is_refused() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("dropchute.toml");
+        let read = |text: &str| {
+            std::fs::write(&path, text).unwrap();
+            crate::config::load(&path).unwrap()
+        };
+        let config = read(CONFIG);
+        std::fs::create_dir(&config.data_dir).unwrap();
+        let world = Arc::new(World::real());
+        let mut app = App::start(config, world, Options::default()).await.unwrap();
+        app.store.open_batch(batch()).unwrap();
+        let without = read(&CONFIG.replace("tenant.acme", "tenant.other"));
+        let refused = app.reload(without).unwrap_err().to_string();
+        assert_eq!(
+            refused,
+            "tenant acme is gone, and 1 batches of it are open; suspend it instead"
+        );
+        let channel =
+            "[tenant.acme.channel]\nsms = [\"new\"]\n[provider.new]\nkind = \"simulator\"\n";
+        let refused = app.reload(read(&format!("{CONFIG}{channel}"))).unwrap_err().to_string();
+        assert!(refused.starts_with("channel sms of tenant acme names provider new"), "{refused}");
+        assert_eq!(app.reload(read(CONFIG)).unwrap(), Vec::<String>::new());
+        app.stop().await.unwrap();
+    }
+
     fn batch() -> BatchRecord {
         BatchRecord {
             id: BatchId::from_u64(1),

@@ -1,6 +1,6 @@
 //! Build everything, bind every port, then start.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::net::SocketAddr;
 use std::sync::{Arc, Mutex, PoisonError, RwLock};
 use std::time::Duration;
@@ -25,7 +25,7 @@ use crate::intake::{self, Doorbell, Intake, Nudges, Tenants};
 use crate::model::TenantId;
 use crate::outbox::{self, Publisher, TenantAnswers};
 use crate::spool::Spool;
-use crate::store::Store;
+use crate::store::{Store, StoreError};
 use crate::telemetry::Metrics;
 use crate::transfer::{Accounts, DoorControl, Doors, Guard};
 use crate::worker::{Worker, blocking, in_place};
@@ -78,7 +78,7 @@ pub struct App {
     /// The tasks that have not ended, by name.
     pub(super) running: HashMap<tokio::task::Id, &'static str>,
     /// In the order in which they are stopped, each with the names of its tasks.
-    pub(super) stages: [(&'static [&'static str], CancellationToken); 4],
+    pub(super) stages: [(&'static [&'static str], CancellationToken); 2],
 }
 
 impl std::fmt::Debug for App {
@@ -115,12 +115,11 @@ impl Ground {
 /// A station and the stage in which it stops.
 type Station = (usize, Box<dyn Worker>);
 
-/// The stages of stopping, and the tasks in each.
-const DOORS: usize = 0;
-const INTAKE: usize = 1;
-const DISPATCH: usize = 2;
-const ANSWERS: usize = 3;
-const STAGES: [&[&str]; 4] = [&["doors"], &["intake"], &["dispatch"], &["outbox", "admin", "disk"]];
+/// The stages of stopping, and the tasks in each: first everything that begins something, together, so
+/// that no attempt begins while sessions drain; then what says how it ended.
+const BEGINNERS: usize = 0;
+const ANSWERS: usize = 1;
+const STAGES: [&[&str]; 2] = [&["doors", "intake", "dispatch"], &["outbox", "admin", "disk"]];
 
 impl App {
     /// Builds everything and binds every port, then starts. On return all ports are open.
@@ -142,6 +141,10 @@ impl App {
         options: Options,
     ) -> Result<App, AppError> {
         let ground = Ground::lay(&config, store, world).await?;
+        for (tenant, batches) in in_place(|| tenants_in_use(&config, &ground.store))? {
+            tracing::error!(%tenant, batches, "the tenant is not configured, and batches of it are open: \
+                their rows wait for ever; configure it again, suspended if need be");
+        }
         let guard = open_guard(&config, &ground)?;
         let (replaceable, nudges) = (Replaceable::of(&config, guard), Nudges::default());
         let paused = PausedProviders::default();
@@ -183,7 +186,7 @@ impl App {
         }
         let views = app.sights(&ground, nudges, &doors, providers).views();
         ground.metrics.start_time_seconds.set(ground.world.clock.now().as_second());
-        let token = app.stages[DOORS].1.clone();
+        let token = app.stages[BEGINNERS].1.clone();
         app.spawn("doors", async move {
             doors.serve(token).await;
             Ok(())
@@ -294,8 +297,8 @@ impl App {
         );
         let providers = dispatch.provider_views();
         let stations: [Station; 4] = [
-            (INTAKE, Box::new(intake)),
-            (DISPATCH, Box::new(dispatch)),
+            (BEGINNERS, Box::new(intake)),
+            (BEGINNERS, Box::new(dispatch)),
             (ANSWERS, Box::new(publisher)),
             (ANSWERS, Box::new(keeper)),
         ];
@@ -324,6 +327,7 @@ impl App {
     /// Lays a new configuration over the running program, as far as that goes without a restart.
     /// Returns the changed keys that need one.
     pub fn reload(&mut self, mut config: Config) -> Result<Vec<String>, AppError> {
+        self.refuse_unfit(&config)?;
         let needing_restart = restart_needed(&self.started_with, &config);
         config.data_dir.clone_from(&self.config.data_dir);
         in_place(|| prepare_folders(&config))?;
@@ -331,6 +335,29 @@ impl App {
         self.doors.lay(&config.transfer);
         self.config = config;
         Ok(needing_restart)
+    }
+
+    /// Rows of a tenant that is gone would never end; of a channel whose providers are not set up they
+    /// would only wait until they expire.
+    fn refuse_unfit(&self, config: &Config) -> Result<(), AppError> {
+        let known: BTreeSet<&str> =
+            self.started_with.providers.iter().map(|provider| provider.id.as_str()).collect();
+        for tenant in &config.tenants {
+            for (channel, providers) in &tenant.settings.channels {
+                if let Some(new) = providers.iter().find(|id| !known.contains(id.as_str())) {
+                    let (tenant, provider) = (tenant.id.clone(), new.clone());
+                    return Err(AppError::NewProvider {
+                        tenant,
+                        channel: channel.as_str(),
+                        provider,
+                    });
+                }
+            }
+        }
+        match in_place(|| tenants_in_use(config, &self.store))?.pop_first() {
+            Some((tenant, batches)) => Err(AppError::TenantInUse { tenant, batches }),
+            None => Ok(()),
+        }
     }
 }
 
@@ -361,6 +388,18 @@ impl Replaceable {
         // The profile of a released file may be back.
         self.doorbell.ring_for_released();
     }
+}
+
+/// Tenants that are not configured, and of which batches are open: how many.
+fn tenants_in_use(config: &Config, store: &Store) -> Result<BTreeMap<TenantId, usize>, StoreError> {
+    let configured: BTreeSet<&TenantId> = config.tenants.iter().map(|tenant| &tenant.id).collect();
+    let mut gone = BTreeMap::new();
+    for batch in store.open_batches()? {
+        if !configured.contains(&batch.tenant) {
+            *gone.entry(batch.tenant).or_default() += 1;
+        }
+    }
+    Ok(gone)
 }
 
 fn open_guard(config: &Config, ground: &Ground) -> Result<Guard, AppError> {

@@ -125,13 +125,18 @@ impl AnswerTree {
         let (Some(parent), Some(input_name)) = (input.parent(), input.file_name()) else {
             return Err(io::Error::new(ErrorKind::InvalidInput, "the original has no folder"));
         };
-        let Some(file) = found(File::open(input))? else { return Ok(()) };
+        let folder = dated(archive_of(state), date);
+        let Some(file) = found(File::open(input))? else {
+            // Whether a move that was begun before is durable, nobody knows.
+            found(self.root.sync_folder(&folder))?;
+            let batch_folder = found(Root::open(parent))?;
+            return batch_folder.map_or(Ok(()), |folder| folder.sync_folder(&RelPath::root()));
+        };
         match file.set_permissions(Permissions::from_mode(ARCHIVED_MODE)) {
             // A file that came another road may belong to another user: it keeps its mode.
             Err(error) if error.kind() != ErrorKind::PermissionDenied => return Err(error),
             _ => sync_all(&file)?,
         }
-        let folder = dated(archive_of(state), date);
         self.root.create_folders(&folder)?;
         let batch_folder = Root::open(parent)?;
         let from = RelPath::root().join(input_name.as_encoded_bytes());

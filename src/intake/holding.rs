@@ -255,7 +255,8 @@ mod tests {
         let early = desk.look_at_holds(&tenants, now).unwrap().released;
         assert!(early.is_empty(), "its first answers are not published yet");
         for (batch, publication) in store.publications(9).unwrap() {
-            store.published(batch, publication).unwrap();
+            let ordered = store.ordered(batch, publication).unwrap().unwrap();
+            store.published(&ordered).unwrap();
         }
         let released = desk.look_at_holds(&tenants, now).unwrap().released.remove(0);
         let judged = desk.conclude(&tenant, released, now, &|| Ok(true)).unwrap();

@@ -19,7 +19,7 @@ use crate::batch::Publication;
 use crate::codes::ReasonCode;
 use crate::model::{BatchId, FileState, TenantId};
 use crate::spool::Spool;
-use crate::store::{BatchRecord, Store, StoreError};
+use crate::store::{BatchRecord, Ordered, Store, StoreError};
 use crate::telemetry::Metrics;
 use crate::worker::{self, Worker};
 use crate::world::World;
@@ -144,10 +144,14 @@ impl Press {
     /// Does the first publication that is not held up.
     fn next(&self, held_up: &HashSet<AnswerName>) -> Result<Step, OutboxError> {
         let Some((record, publication)) = self.find(held_up)? else { return Ok(Step::Nothing) };
-        let name = name_of(&record);
+        // Before what it says is looked up: an order that comes meanwhile is another one.
+        let Some(ordered) = self.store.ordered(record.id, publication)? else {
+            return Ok(Step::Done);
+        };
+        let (record, name) = (self.record(record.id)?, name_of(&record));
         let (tenant, batch) = (record.tenant.clone(), record.id);
         let answer = publication.as_str();
-        match self.perform(record, publication) {
+        match self.perform(record, publication, &ordered) {
             Ok(()) => Ok(Step::Done),
             Err(error) if error.is_fatal() => Err(error),
             // The ACK behind them is worth more than lines that cannot be written.
@@ -155,7 +159,7 @@ impl Press {
                 let error = &error as &dyn Error;
                 tracing::error!(%tenant, %batch, answer, error,
                     "answer cannot be written; the file is answered without it");
-                match self.store.published(batch, publication) {
+                match self.store.published(&ordered) {
                     Err(StoreError::Full) => Ok(Step::HeldUp(name)),
                     result => Ok(result.map(|()| Step::Done)?),
                 }
@@ -168,14 +172,19 @@ impl Press {
         }
     }
 
-    fn perform(&self, record: BatchRecord, publication: Publication) -> Result<(), OutboxError> {
+    fn perform(
+        &self,
+        record: BatchRecord,
+        publication: Publication,
+        ordered: &Ordered,
+    ) -> Result<(), OutboxError> {
         let batch = OpenBatch::open(&self.store, &self.spool, &self.settings, record)?;
         let is_put = catch_unwind(AssertUnwindSafe(|| {
             self.world.mishaps.may_happen(publication.as_str());
             batch.perform(publication)
         }))
         .unwrap_or(Err(OutboxError::Panicked))?;
-        self.store.published(batch.record.id, publication)?;
+        self.store.published(ordered)?;
         if is_put {
             self.metrics.answers_published.of([publication.as_str()]).inc();
         }

@@ -248,8 +248,10 @@ pub(super) fn remove_file(path: &Path) -> io::Result<()> {
 pub(super) fn create_folder(path: &Path) -> Result<(), SpoolError> {
     let allowed = faults::before(FileAct::MakeFolder(path.into()));
     match allowed.and_then(|()| fs::create_dir(path)) {
-        Ok(()) => sync_folder(path.parent().expect("spool folders have a parent")),
-        Err(error) if error.kind() == io::ErrorKind::AlreadyExists => Ok(()),
-        Err(error) => Err(SpoolError::io("create", path)(error)),
+        // One that is there may have been made by a process that died before it was durable.
+        Err(error) if error.kind() != io::ErrorKind::AlreadyExists => {
+            Err(SpoolError::io("create", path)(error))
+        }
+        _ => sync_folder(path.parent().expect("spool folders have a parent")),
     }
 }

@@ -101,9 +101,12 @@ impl Touched {
         self.ops.push(Op::Put(Space::Orders, key, encode(&order)));
     }
 
-    fn publish(&mut self, publication: Publication) {
+    /// Orders an answer; by its moment it is told from one that is being written.
+    fn publish(&mut self, publication: Publication, at: Timestamp) {
         let key = keys::publication(self.record.id, publication);
-        self.ops.push(Op::Put(Space::Publications, key, vec![RECORD_VERSION]));
+        let mut value = vec![RECORD_VERSION];
+        value.extend(at.as_millisecond().to_be_bytes());
+        self.ops.push(Op::Put(Space::Publications, key, value));
     }
 }
 
@@ -151,7 +154,7 @@ impl Store {
                 touched.order(OrderAct::Resend, row, &by, at);
             }
             Effect::Retry => touched.order(OrderAct::Retry, row, &by, at),
-            Effect::Report => report(touched),
+            Effect::Report => report(touched, at),
         }
         Ok(Ok(effect))
     }
@@ -257,21 +260,21 @@ fn reopen(touched: &mut Touched, at: Timestamp) -> Result<(), StoreError> {
         let key = keys::publication(record.id, late);
         touched.ops.push(Op::Delete(Space::Publications, key));
     }
-    publications.iter().for_each(|publication| touched.publish(*publication));
+    publications.iter().for_each(|publication| touched.publish(*publication, at));
     touched.ops.push(listing(&touched.record));
     Ok(())
 }
 
-fn report(touched: &mut Touched) {
+fn report(touched: &mut Touched, at: Timestamp) {
     touched.record.control.reported = true;
     for publication in [Publication::Errors, Publication::Rejected, Publication::Ack] {
-        touched.publish(publication);
+        touched.publish(publication, at);
     }
     if touched.record.is_rehearsed() {
-        touched.publish(Publication::Rendered);
+        touched.publish(Publication::Rendered, at);
     }
     if touched.record.state == BatchState::Closed {
-        LATE.into_iter().for_each(|publication| touched.publish(publication));
+        LATE.into_iter().for_each(|publication| touched.publish(publication, at));
     }
 }
 
@@ -340,5 +343,18 @@ mod tests {
         let other = cancelled_again(&store, 8);
         let next: Vec<BatchId> = store.next_orders().unwrap().iter().map(|(id, _)| *id).collect();
         assert_eq!(next, [many.id, other.id]);
+    }
+
+    #[test]
+    fn an_answer_that_is_asked_for_again_while_it_is_written_is_written_again() {
+        let store = Store::simulated(&SimulatedDisk::default()).unwrap();
+        let record = cancelled_again(&store, 7);
+        let ack = || store.ordered(record.id, Publication::Ack).unwrap();
+        let first = ack().unwrap();
+        assert_eq!(ask(&store, ControlOp::ResendReport, record.id, None), Effect::Report);
+        store.published(&first).unwrap();
+        let again = ack().unwrap();
+        store.published(&again).unwrap();
+        assert!(ack().is_none());
     }
 }

@@ -116,7 +116,7 @@ fn journey(reopen: &mut dyn FnMut(Option<Store>) -> Store) {
         store.publications(100).unwrap().into_iter().map(|(_, p)| p).collect();
     assert_eq!(ordered.last(), Some(&Publication::Ack));
     for publication in ordered {
-        store.published(first.id, publication).unwrap();
+        publish(&store, first.id, publication);
     }
     let again = store.conclude(running.clone(), BatchEvent::FileAccepted, &acceptance);
     assert_eq!(again, Err(StoreError::Conflict));
@@ -192,9 +192,14 @@ fn names(store: &Store, accepted: &BatchRecord) {
     assert_eq!(replaced(&newer), (Some(refused.id), Some(refused.id)));
     assert_eq!(accepted(), newer.id);
     for (batch, publication) in store.publications(100).unwrap() {
-        store.published(batch, publication).unwrap();
+        publish(store, batch, publication);
     }
     store.conclude(newer, BatchEvent::RowsSettled, &Acceptance::default()).unwrap();
+}
+
+fn publish(store: &Store, batch: BatchId, publication: Publication) {
+    let ordered = store.ordered(batch, publication).unwrap().unwrap();
+    store.published(&ordered).unwrap();
 }
 
 /// A numbered file that is held and released, and one that is held and refused.
@@ -219,7 +224,7 @@ fn hold(store: &Store, id: u64) {
     let publications = || store.publications(99).unwrap();
     let publish_all = || {
         for (batch, publication) in publications() {
-            store.published(batch, publication).unwrap();
+            publish(store, batch, publication);
         }
     };
     let (first, second, early) = (held(id, 5), held(id + 1, 6), held(id + 2, 9));
@@ -319,12 +324,12 @@ fn steer(store: &Store, id: u64) {
         None,
         "earlier answers are in the way"
     );
-    store.published(record.id, Publication::Recall).unwrap();
+    publish(store, record.id, Publication::Recall);
     let closed = store.close_batch(record.id, at(9)).unwrap().unwrap();
     assert_eq!((closed.state, closed.control.wholly_cancelled), (BatchState::Closed, false));
     assert!(ordered().ends_with(&[Publication::Result, Publication::Final, Publication::Summary]));
     for publication in ordered() {
-        store.published(record.id, publication).unwrap();
+        publish(store, record.id, publication);
     }
 }
 

@@ -1,10 +1,17 @@
 //! What must still be done in the tenants' folders, in order.
 
 use super::Store;
-use super::engine::{Op, Space, StoreError, after_prefix};
+use super::engine::{Expect, Op, Space, StoreError, after_prefix};
 use super::keys;
 use crate::batch::Publication;
 use crate::model::BatchId;
+
+/// One order to publish: the same answer may be ordered again while it is written.
+#[derive(Debug)]
+pub struct Ordered {
+    key: Vec<u8>,
+    value: Vec<u8>,
+}
 
 impl Store {
     /// Up to `limit` publications that are ordered and not done; of each batch in their order.
@@ -24,9 +31,24 @@ impl Store {
         Ok(page.is_empty())
     }
 
-    /// A publication is done: it stands in the tenant's folder, synced.
-    pub fn published(&self, batch: BatchId, publication: Publication) -> Result<(), StoreError> {
+    /// What is to be published, as it was ordered; to be read before the batch is.
+    pub fn ordered(
+        &self,
+        batch: BatchId,
+        publication: Publication,
+    ) -> Result<Option<Ordered>, StoreError> {
         let key = keys::publication(batch, publication);
-        self.commit(vec![Op::Delete(Space::Publications, key)], Vec::new())
+        Ok(self.engine.get(Space::Publications, &key)?.map(|value| Ordered { key, value }))
+    }
+
+    /// A publication is done: it stands in the tenant's folder, synced. One that was ordered anew
+    /// meanwhile is left.
+    pub fn published(&self, ordered: &Ordered) -> Result<(), StoreError> {
+        let Ordered { key, value } = ordered;
+        let expected = Expect::Value(Space::Publications, key.clone(), value.clone());
+        match self.commit(vec![Op::Delete(Space::Publications, key.clone())], vec![expected]) {
+            Err(StoreError::Conflict) => Ok(()),
+            result => result,
+        }
     }
 }

@@ -28,6 +28,7 @@ mod ramps;
 mod records;
 mod row_ids;
 mod series;
+mod settlements;
 mod simulated;
 mod sled_engine;
 mod streams;
@@ -47,8 +48,9 @@ pub use records::{
 };
 pub use row_ids::RowIdFile;
 pub use series::Series;
+pub use settlements::{SettledRow, Settlement};
 pub use simulated::SimulatedDisk;
-pub use streams::{StreamFile, StreamLine, StreamRecord};
+pub use streams::{StreamFile, StreamLine, StreamRecord, StreamText};
 
 use std::fmt;
 use std::path::Path;

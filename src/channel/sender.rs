@@ -82,7 +82,8 @@ impl Channel {
         let kind = ProviderKind::Simulator(simulator.clone());
         // Endings are the file's own choice: they say nothing of the simulator.
         let failures_max = u32::MAX;
-        let settings = ProviderSettings { failures_max, ..ProviderSettings::new("simulator", kind) };
+        let settings =
+            ProviderSettings { failures_max, ..ProviderSettings::new("simulator", kind) };
         let capacity = settings.concurrency;
         let permits = Semaphore::new(capacity);
         Channel {

@@ -15,14 +15,14 @@ use super::exits::Exits;
 use super::live::LiveBatch;
 use super::message::{Composer, Unrenderable};
 use super::provider::Provider;
-use super::question::{Zones, question};
+use super::question::{calendar, question};
 use super::settings::Route;
 use super::traffic::Traffic;
 use crate::codes::ReasonCode;
 use crate::disk::{Disk, Room};
 use crate::model::{ChannelKind, OutgoingMessage, Status, Urgency};
 use crate::pacing::sms_parts;
-use crate::policy::{Verdict, decide};
+use crate::policy::{Calendar, Hours, Verdict, decide};
 use crate::spool::{RowOutcome, RowState, StoredRow};
 use crate::store::{ChunkRecord, Store, StoreError, WindowRecord};
 use crate::telemetry::Metrics;
@@ -149,7 +149,7 @@ impl ChunkTask {
         let latest = self.live.latest(self.number)?;
         let (now, mut plan) = (self.world.clock.now(), Plan::default());
         let mut composer = Composer::new(&self.live.record, &self.live.head, &self.route);
-        let mut zones = Zones::new(&self.route.timezone);
+        let calendar = calendar(&self.route);
         for (index, row) in (0..).zip(chunk.rows()?) {
             if row.state != RowState::Accepted {
                 continue;
@@ -162,7 +162,7 @@ impl ChunkTask {
                 plan.defer(index, due);
                 continue;
             }
-            self.plan_row(index, &row, earlier, &mut composer, &mut zones, &mut plan);
+            self.plan_row(index, &row, earlier, &mut composer, &calendar, &mut plan);
         }
         Ok((record, plan))
     }
@@ -173,7 +173,7 @@ impl ChunkTask {
         row: &StoredRow<'_>,
         earlier: Option<&RowOutcome>,
         composer: &mut Composer<'_>,
-        zones: &mut Zones<'_>,
+        calendar: &Calendar,
         plan: &mut Plan,
     ) {
         let now = self.world.clock.now();
@@ -189,7 +189,7 @@ impl ChunkTask {
             return;
         };
         let expires_at = self.expires_at(row);
-        let question = question(&self.route, row, channel, expires_at, zones.of(row.tz));
+        let question = question(&self.route, row, channel, expires_at, (calendar, now));
         match decide(&question, now) {
             Verdict::Suppress(code) => plan.settled.push(settle(Status::Suppressed, code)),
             Verdict::Expire => {
@@ -200,7 +200,10 @@ impl ChunkTask {
                 plan.waiting.insert(index, Wait::Paused(expires_at));
             }
             Verdict::Send => {
-                let closes_at = question.window.map(|w| w.closes_at(now, question.zone));
+                let closes_at = match question.hours {
+                    Some(Hours::Open { until }) => Some(until),
+                    _ => None,
+                };
                 let mut providers = self.exits.on(channel, &self.route);
                 let is_served = !providers.is_empty();
                 providers.retain(|provider| !provider.is_paused());

@@ -145,12 +145,14 @@ impl Store {
             }
             Effect::Reopen => {
                 reopen(touched, at)?;
+                touched.record.control.resends += 1;
                 touched.order(OrderAct::Resend, row, &by, at);
             }
             Effect::Resend => {
                 // A cancel that came before holds no longer, and rows have their time from now on.
                 touched.record.control.cancelled = false;
                 touched.record.control.reopened_at = Some(at);
+                touched.record.control.resends += 1;
                 touched.order(OrderAct::Resend, row, &by, at);
             }
             Effect::Retry => touched.order(OrderAct::Retry, row, &by, at),

@@ -70,6 +70,7 @@ stored_as_text! {
     code_text: ReasonCode, |v| v.to_string(), ReasonCode::from_text;
     act_text: OrderAct, |v| v.as_str().to_owned(),
         |t| OrderAct::ALL.into_iter().find(|a| a.as_str() == t);
+    status_text: Status, |v| v.to_string(), Status::from_text;
     proof_text: Proof, |v| v.to_string(), Proof::from_text;
     state_text: BatchState, |v| v.as_str().to_owned(),
         |t| BatchState::ALL.into_iter().find(|s| s.as_str() == t);
@@ -138,6 +139,11 @@ pub struct ControlRecord {
     pub reported: bool,
     /// The number of the last order.
     pub orders: u32,
+    /// How often rows were asked to be sent again, and how many that opened.
+    #[serde(default)]
+    pub resends: u32,
+    #[serde(default)]
+    pub resent_rows: u64,
     /// Why this program itself paused it; none where somebody did.
     #[serde(default, with = "optional_code", skip_serializing_if = "Option::is_none")]
     pub paused_for: Option<ReasonCode>,

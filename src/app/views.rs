@@ -143,9 +143,9 @@ impl Sights {
             metrics.disk_free_inodes.set(i64::try_from(space.free_files).unwrap_or(i64::MAX));
         }
         for (provider, standing) in self.providers.all() {
-            metrics.provider_under_way.of([&provider]).set(standing.under_way as i64);
-            metrics.provider_concurrency.of([&provider]).set(standing.limit as i64);
-            metrics.provider_waiting.of([&provider]).set(standing.waiting as i64);
+            metrics.providers.under_way.of([&provider]).set(standing.under_way as i64);
+            metrics.providers.concurrency.of([&provider]).set(standing.limit as i64);
+            metrics.providers.waiting.of([&provider]).set(standing.waiting as i64);
         }
         metrics.render()
     }

@@ -157,7 +157,7 @@ impl Provider {
     fn tell(&self, effects: Effects, attempt: &Attempt) {
         let provider = self.id();
         if effects.slowed {
-            self.ground.metrics.provider_slowed.of([provider]).inc();
+            self.ground.metrics.providers.slowed.of([provider]).inc();
         }
         if effects.slowed && effects.own_rest.is_some() {
             let standing = self.standing();
@@ -188,11 +188,11 @@ impl Provider {
             }
         }
         if effects.opened.is_some() {
-            self.ground.metrics.provider_closed.of([provider]).set(1);
+            self.ground.metrics.providers.closed.of([provider]).set(1);
         }
         if effects.closed {
             tracing::info!(provider, "provider is back");
-            self.ground.metrics.provider_closed.of([provider]).set(0);
+            self.ground.metrics.providers.closed.of([provider]).set(0);
             self.set_trouble(None);
         }
     }

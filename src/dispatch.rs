@@ -17,6 +17,7 @@ mod message;
 mod opening;
 mod order;
 mod provider;
+mod provider_views;
 mod question;
 mod ramps;
 mod recover;
@@ -29,6 +30,7 @@ mod trial;
 mod turnstile;
 
 pub use error::DispatchError;
+pub use provider_views::ProviderViews;
 pub use settings::{PausedProviders, Route, RouteTemplate, Routes, Settings};
 pub use station::Dispatch;
 pub use trial::{Rehearsal, TrialMessage, first_messages};

@@ -10,5 +10,5 @@ mod metrics;
 mod registry;
 
 pub use log::{LogFormat, TelemetryError, init};
-pub use metrics::{DoorMetrics, Metrics};
+pub use metrics::{DoorMetrics, Metrics, ProviderMetrics};
 pub use registry::{CounterBy, GaugeBy, MetricRow};

@@ -20,7 +20,7 @@ use super::wiring;
 use crate::admin::{self, Admin};
 use crate::config::{Config, restart_needed};
 use crate::disk::Disk;
-use crate::dispatch::{self, Dispatch, PausedProviders, Rehearsal, Routes};
+use crate::dispatch::{self, Dispatch, PausedProviders, ProviderViews, Rehearsal, Routes};
 use crate::files::{Journal, JournalEntry, TenantTree};
 use crate::intake::{self, Doorbell, Intake, Nudges, Tenants};
 use crate::model::TenantId;
@@ -180,12 +180,12 @@ impl App {
             running: HashMap::new(),
             stages: STAGES.map(|names| (names, CancellationToken::new())),
         };
-        let stations = app.stations(&ground, &nudges, paused, &options)?;
+        let (stations, providers) = app.stations(&ground, &nudges, paused, &options)?;
         let admin_address = app.admin_address.map(|address| ("admin", address));
         for (door, address) in app.addresses.iter().copied().chain(admin_address) {
             tracing::info!(door, %address, "listening");
         }
-        let views = app.sights(&ground, nudges, &doors).views();
+        let views = app.sights(&ground, nudges, &doors, providers).views();
         ground.metrics.start_time_seconds.set(ground.world.clock.now().as_second());
         let token = app.stages[BEGINNERS].1.clone();
         app.spawn("doors", async move {
@@ -205,7 +205,13 @@ impl App {
         Ok(app)
     }
 
-    fn sights(&self, ground: &Ground, nudges: Nudges, doors: &Doors) -> Sights {
+    fn sights(
+        &self,
+        ground: &Ground,
+        nudges: Nudges,
+        doors: &Doors,
+        providers: ProviderViews,
+    ) -> Sights {
         let controls = Controls {
             store: ground.store.clone(),
             world: Arc::clone(&ground.world),
@@ -225,6 +231,7 @@ impl App {
             started_at: ground.world.clock.now(),
             controls: Arc::new(controls),
             halting: Arc::clone(&self.halting),
+            providers,
             unknowns: Unknowns {
                 store: ground.store.clone(),
                 spool: ground.spool.clone(),
@@ -241,7 +248,7 @@ impl App {
         nudges: &Nudges,
         paused: PausedProviders,
         options: &Options,
-    ) -> Result<[Station; 4], AppError> {
+    ) -> Result<([Station; 4], ProviderViews), AppError> {
         let Ground { disk, store, spool, world, metrics } = ground;
         let both = || (store.clone(), spool.clone());
         let intake = Intake::new(
@@ -294,12 +301,14 @@ impl App {
             nudges.clone(),
             doorbell,
         );
-        Ok([
+        let providers = dispatch.provider_views();
+        let stations: [Station; 4] = [
             (BEGINNERS, Box::new(intake)),
             (BEGINNERS, Box::new(dispatch)),
             (ANSWERS, Box::new(publisher)),
             (ANSWERS, Box::new(keeper)),
-        ])
+        ];
+        Ok((stations, providers))
     }
 
     #[allow(clippy::disallowed_methods, reason = "long-lived tasks belong to the app")]

@@ -14,8 +14,10 @@ use crate::admin::{BatchQuery, Views};
 use crate::batch::BatchState;
 use crate::codes::ReasonCode;
 use crate::disk::{Disk, Room};
+use crate::dispatch::ProviderViews;
 use crate::files::{Entry, EntryKind, RelPath, Root};
 use crate::model::{BatchId, FileState, Kind, Proof, Realm};
+use crate::pacing::Standing;
 use crate::store::{BatchRecord, Store};
 use crate::telemetry::{DoorMetrics, Metrics};
 use crate::transfer::{Counters, CountersSnapshot, DoorControl, Guard};
@@ -35,6 +37,7 @@ pub(super) struct Sights {
     pub(super) started_at: Timestamp,
     pub(super) controls: Arc<Controls>,
     pub(super) halting: Arc<Halting>,
+    pub(super) providers: ProviderViews,
     pub(super) unknowns: Unknowns,
     /// What the doors had counted when metrics were shown last.
     pub(super) shown: Mutex<Option<CountersSnapshot>>,
@@ -139,6 +142,11 @@ impl Sights {
             metrics.disk_free_bytes.set(i64::try_from(space.free).unwrap_or(i64::MAX));
             metrics.disk_free_inodes.set(i64::try_from(space.free_files).unwrap_or(i64::MAX));
         }
+        for (provider, standing) in self.providers.all() {
+            metrics.providers.under_way.of([&provider]).set(standing.under_way as i64);
+            metrics.providers.concurrency.of([&provider]).set(standing.limit as i64);
+            metrics.providers.waiting.of([&provider]).set(standing.waiting as i64);
+        }
         metrics.render()
     }
 
@@ -171,6 +179,7 @@ impl Sights {
             "tests_open": open(Realm::Test),
             "tenants_suspended": suspended,
             "providers_paused": paused,
+            "providers": self.providers.all().into_iter().map(provider).collect::<Vec<_>>(),
         })
     }
 
@@ -212,6 +221,7 @@ impl Sights {
             "path": batch.path,
             "account": batch.account,
             "cancelled": batch.control.cancelled,
+            "paused_for": batch.control.paused_for.map_or("", ReasonCode::as_str),
             "reopened_at": batch.control.reopened_at.map(|t| t.to_string()),
             "resends": batch.control.resends,
             "resent_rows": batch.control.resent_rows,
@@ -278,6 +288,18 @@ impl Sights {
         }
         open
     }
+}
+
+fn provider((id, standing): (String, Standing)) -> Value {
+    json!({
+        "provider": id,
+        "under_way": standing.under_way,
+        "concurrency": standing.limit,
+        "waiting": standing.waiting,
+        "per_second": standing.per_second,
+        "closed_for_s": standing.closed.map(|(rest, _)| rest.as_secs()),
+        "code": standing.closed.map_or("", |(_, code)| code.as_str()),
+    })
 }
 
 /// Where a batch stands, as people say it.

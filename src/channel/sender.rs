@@ -80,7 +80,10 @@ impl Channel {
     pub fn simulator() -> Channel {
         let simulator = SimulatorSettings { receipts: true, ..SimulatorSettings::default() };
         let kind = ProviderKind::Simulator(simulator.clone());
-        let settings = ProviderSettings::new("simulator", kind);
+        // Endings are the file's own choice: they say nothing of the simulator.
+        let failures_max = u32::MAX;
+        let settings =
+            ProviderSettings { failures_max, ..ProviderSettings::new("simulator", kind) };
         let capacity = settings.concurrency;
         let permits = Semaphore::new(capacity);
         Channel {

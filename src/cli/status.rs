@@ -33,8 +33,17 @@ pub(super) fn status(global: &Global) -> Result<(), Failure> {
         let names = answer[key].as_array().into_iter().flatten().map(text_of);
         rows.push((key, names.collect::<Vec<_>>().join(", ")));
     }
+    let closed = answer["providers"].as_array().into_iter().flatten().filter_map(closed);
+    rows.push(("providers_closed", closed.collect::<Vec<_>>().join(", ")));
     rows.push(("listening", listeners.join(", ")));
     print(format_args!("{}", pairs(&rows)))
+}
+
+/// A provider that nothing goes to for the moment, and why.
+fn closed(provider: &Value) -> Option<String> {
+    let seconds = provider["closed_for_s"].as_u64()?;
+    let (name, code) = (text_of(&provider["provider"]), text_of(&provider["code"]));
+    Some(format!("{name} ({code}, tried again in {seconds} s)"))
 }
 
 /// Asks the running daemon over its socket.

@@ -22,7 +22,8 @@ use super::traffic::Traffic;
 use crate::batch::{RowEvent, RowOutcome};
 use crate::codes::ReasonCode;
 use crate::disk::{Disk, Room};
-use crate::model::{OutgoingMessage, Status, Urgency};
+use crate::model::{ChannelKind, OutgoingMessage, Status, Urgency};
+use crate::pacing::sms_parts;
 use crate::policy::{Calendar, Hours, Verdict, decide};
 use crate::spool::{RowState, StoredRow};
 use crate::store::{ChunkRecord, Store, StoreError, WindowRecord};
@@ -291,7 +292,7 @@ impl ChunkTask {
         match composer.compose((row, standing.step), channel, standing.attempts_on_step() + 1) {
             Ok(message) => Planned::Goes(Box::new(Going {
                 urgency: Urgency::new(message.category, row.priority),
-                cost: u32::from(row.parts.max(1)),
+                cost: cost(&message),
                 message,
                 expires_at,
                 allowed_until: closes_at.map_or(expires_at, |at| at.min(expires_at)),
@@ -413,6 +414,14 @@ pub(super) fn remaining(
     }
     after.resendable = Some(resendable);
     after
+}
+
+/// What a message counts for at limits.
+fn cost(message: &OutgoingMessage) -> u32 {
+    match message.channel {
+        ChannelKind::Sms => sms_parts(&message.text),
+        _ => 1,
+    }
 }
 
 fn all_closed(providers: &[Arc<Provider>], now: Timestamp) -> Option<Timestamp> {

@@ -137,9 +137,11 @@ impl Dispatch {
 
 /// How urgent each chunk of a batch is, where they differ.
 fn urgencies(store: &Store, record: &BatchRecord) -> Result<Vec<u8>, StoreError> {
-    let differ = record.facts.urgencies.is_some_and(|(first, last)| first != last);
     let (mut all, mut from) = (Vec::new(), 0);
-    while differ {
+    if record.facts.urgencies.is_none_or(|(first, last)| first == last) {
+        return Ok(all);
+    }
+    loop {
         let page = store.chunks(record.id, from, 500)?;
         let Some(last) = page.last() else { break };
         from = last.number + 1;

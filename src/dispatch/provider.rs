@@ -157,14 +157,16 @@ impl Provider {
     fn tell(&self, effects: Effects, attempt: &Attempt) {
         let provider = self.id();
         if effects.slowed {
-            self.ground.metrics.provider_slowed.of([provider]).inc();
+            self.ground.metrics.providers.slowed.of([provider]).inc();
+        }
+        if effects.slowed && effects.own_rest.is_some() {
             let standing = self.standing();
             tracing::info!(
                 provider,
                 code = attempt.provider_code,
                 concurrency = standing.limit,
                 per_second = standing.per_second.map_or(String::new(), |rate| format!("{rate:.1}")),
-                "provider is overburdened: less is sent to it"
+                "provider asks us to slow down: less is sent to it"
             );
         }
         match effects.opened {
@@ -186,11 +188,11 @@ impl Provider {
             }
         }
         if effects.opened.is_some() {
-            self.ground.metrics.provider_paused.of([provider]).set(1);
+            self.ground.metrics.providers.closed.of([provider]).set(1);
         }
         if effects.closed {
             tracing::info!(provider, "provider is back");
-            self.ground.metrics.provider_paused.of([provider]).set(0);
+            self.ground.metrics.providers.closed.of([provider]).set(0);
             self.set_trouble(None);
         }
     }

@@ -21,6 +21,8 @@ struct Open {
     rest: Duration,
     rest_max: Duration,
     next_probe: Instant,
+    /// By then the last probe has told more, as a rule: who waits looks again.
+    looked_again: Instant,
     /// A probe was promised and did not begin yet.
     is_promised: bool,
 }
@@ -30,6 +32,20 @@ struct Open {
 const AWAY_REST: (Duration, Duration) = (Duration::from_secs(1), Duration::from_secs(60));
 /// Rests of a provider that refuses our account: a person must do something about it.
 const ACCOUNT_REST: (Duration, Duration) = (Duration::from_secs(30), Duration::from_secs(15 * 60));
+
+/// How long a probe takes, as a rule: so soon after it succeeded the others follow.
+const PROBE_TIME: Duration = Duration::from_secs(5);
+
+impl Open {
+    /// When who cannot go now comes again.
+    fn again(&self, now: Instant) -> Instant {
+        if now < self.looked_again {
+            self.looked_again.min(self.next_probe)
+        } else {
+            self.next_probe
+        }
+    }
+}
 
 impl Breaker {
     pub(super) fn new(opens_after: u32) -> Breaker {
@@ -43,7 +59,7 @@ impl Breaker {
     /// Until when nothing goes, and why; none where it is closed or a probe is due.
     pub(super) fn closed_to_all(&self, now: Instant) -> Option<(Instant, ReasonCode)> {
         let open = self.open.filter(|open| !open.is_promised && open.next_probe > now)?;
-        Some((open.next_probe, open.why))
+        Some((open.again(now), open.why))
     }
 
     /// When it will be looked at next, and why it is open.
@@ -56,10 +72,11 @@ impl Breaker {
     pub(super) fn promise(&mut self, now: Instant) -> Result<(), (Instant, ReasonCode)> {
         let Some(open) = &mut self.open else { return Ok(()) };
         if open.next_probe > now {
-            return Err((open.next_probe, open.why));
+            return Err((open.again(now), open.why));
         }
         open.is_promised = true;
         open.next_probe = now + open.rest;
+        open.looked_again = now + PROBE_TIME;
         open.rest = (open.rest * 2).min(open.rest_max);
         Ok(())
     }
@@ -110,7 +127,8 @@ impl Breaker {
     fn open(&mut self, why: ReasonCode, (first, rest_max): (Duration, Duration), now: Instant) {
         let rest = (first * 2).min(rest_max);
         let next_probe = now + first;
-        self.open = Some(Open { why, rest, rest_max, next_probe, is_promised: false });
+        let open = Open { why, rest, rest_max, next_probe, looked_again: now, is_promised: false };
+        self.open = Some(open);
     }
 }
 
@@ -179,6 +197,10 @@ mod tests {
         // The next is promised and never begins: the one after it does.
         assert_eq!(breaker.promise(later + 2 * SECOND), Ok(()));
         assert_eq!(breaker.promise(later + 6 * SECOND), Ok(()));
+        let asked = breaker.promise(later + 6 * SECOND).unwrap_err().0;
+        assert_eq!(asked, later + 11 * SECOND, "the probe may have told more by then");
+        let asked = breaker.promise(later + 12 * SECOND).unwrap_err().0;
+        assert_eq!(asked, later + 14 * SECOND);
         assert_eq!(breaker.admit(later + 6 * SECOND), Ok(()));
         assert!(breaker.admit(later + 6 * SECOND).is_err());
     }

@@ -21,8 +21,7 @@ pub struct Metrics {
     pub store_blobs: Gauge,
     pub answers_published: CounterBy<1>,
     pub limit_hits: CounterBy<1>,
-    pub provider_paused: GaugeBy<1>,
-    pub provider_slowed: CounterBy<1>,
+    pub providers: ProviderMetrics,
     pub start_time_seconds: Gauge,
     pub disk_free_bytes: Gauge,
     pub disk_free_inodes: Gauge,
@@ -88,20 +87,11 @@ impl Metrics {
                 ["answer"],
                 "Answers put into an outbox, by kind.",
             ),
+            providers: ProviderMetrics::new(&mut desk),
             limit_hits: desk.counter_by(
                 "limit_hits",
                 ["limit"],
                 "How often a named limit stopped something.",
-            ),
-            provider_paused: desk.gauge_by(
-                "provider_paused",
-                ["provider"],
-                "1 while a provider is away or refuses our account: only probes go to it.",
-            ),
-            provider_slowed: desk.counter_by(
-                "provider_slowed",
-                ["provider"],
-                "How often less was sent to a provider because it asked for it or did not answer.",
             ),
             disk_free_bytes: desk.gauge("disk_free_bytes", "Free space below the data directory."),
             disk_free_inodes: desk.gauge(
@@ -124,6 +114,48 @@ impl Metrics {
     /// The current values in OpenMetrics text, which Prometheus reads.
     pub fn render(&self) -> String {
         self.desk.render()
+    }
+}
+
+/// How providers stand.
+#[derive(Debug)]
+pub struct ProviderMetrics {
+    pub closed: GaugeBy<1>,
+    pub slowed: CounterBy<1>,
+    pub under_way: GaugeBy<1>,
+    pub concurrency: GaugeBy<1>,
+    pub waiting: GaugeBy<1>,
+}
+
+impl ProviderMetrics {
+    fn new(desk: &mut Desk) -> ProviderMetrics {
+        ProviderMetrics {
+            closed: desk.gauge_by(
+                "provider_closed",
+                ["provider"],
+                "1 while a provider is away or refuses our account: only probes go to it.",
+            ),
+            slowed: desk.counter_by(
+                "provider_slowed",
+                ["provider"],
+                "How often less was sent to a provider because it asked for it or did not answer.",
+            ),
+            under_way: desk.gauge_by(
+                "provider_under_way",
+                ["provider"],
+                "Messages that a provider has not answered yet.",
+            ),
+            concurrency: desk.gauge_by(
+                "provider_concurrency",
+                ["provider"],
+                "Messages that may be under way to a provider, as found out so far.",
+            ),
+            waiting: desk.gauge_by(
+                "provider_waiting",
+                ["provider"],
+                "Messages that stand in line before a provider.",
+            ),
+        }
     }
 }
 

@@ -39,8 +39,11 @@ impl Http {
             .retry(reqwest::retry::never())
             .tcp_nodelay(true)
             .pool_max_idle_per_host(concurrency.max(1))
+            .pool_idle_timeout(settings.idle_max)
             .connect_timeout(settings.connect_timeout)
-            .timeout(settings.timeout)
+            // Counted from the connection on: a host that is not there must run into the time-out of the
+            // connection, after which nothing can have been taken.
+            .timeout(settings.connect_timeout.saturating_add(settings.timeout))
             .user_agent(concat!("dropchute/", env!("CARGO_PKG_VERSION")))
             .build()
             .map_err(|error| setting("kind", &error))?;

@@ -7,6 +7,7 @@
 mod command;
 mod hold;
 mod numbers;
+mod refusals;
 mod row;
 mod state;
 mod verdict;
@@ -14,6 +15,7 @@ mod verdict;
 pub use command::{BatchOp, Effect, Standing, Unfit, decide, decide_retry};
 pub use hold::{Decider, Guards, HoldReason, USUAL_FILES, reasons_to_hold, usual_rows};
 pub use numbers::{NumberPlace, Numbers, SequenceRule};
+pub use refusals::EqualRefusals;
 pub use row::{NextStep, after_attempt};
 pub use state::{BatchEvent, BatchState, IllegalMove, Publication, apply};
 pub use verdict::{Counts, Thresholds, Verdict, judge};

@@ -4,6 +4,7 @@ pub(super) mod black_hole;
 mod directory;
 mod http;
 mod http_server;
+mod misbehaving;
 mod smtp;
 mod smtp_server;
 mod throughput;

@@ -4,14 +4,17 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use jiff::Timestamp;
+use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
 
 use super::error::DispatchError;
 use super::live::LiveBatch;
-use super::provider::Provider;
+use super::provider::{Pass, Provider};
+use super::traffic::Traffic;
 use crate::batch::{NextStep, after_attempt};
 use crate::codes::ReasonCode;
-use crate::model::{Attempt, Outcome, OutgoingMessage, Status};
+use crate::model::{Attempt, Outcome, OutgoingMessage, Status, Urgency};
+use crate::pacing::{Later, Limit};
 use crate::spool::RowOutcome;
 use crate::telemetry::Metrics;
 use crate::world::World;
@@ -22,6 +25,9 @@ pub(super) struct Outbound {
     /// Position in the chunk.
     pub(super) index: u32,
     pub(super) message: OutgoingMessage,
+    pub(super) urgency: Urgency,
+    /// What it counts for at limits: the parts of an SMS.
+    pub(super) cost: u32,
     /// Attempts that counted so far.
     pub(super) attempts: u32,
     /// It may have gone out before: only an attempt that settles it says more.
@@ -52,12 +58,15 @@ impl Outbound {
 #[derive(Debug, Clone)]
 pub(super) struct Sending {
     pub(super) live: Arc<LiveBatch>,
+    pub(super) traffic: Arc<Traffic>,
     pub(super) chunk: u32,
     pub(super) window: u32,
     pub(super) world: Arc<World>,
     pub(super) metrics: Arc<Metrics>,
     /// Cancelled: no new attempt begins.
     pub(super) stopping: CancellationToken,
+    /// Wakes the station where the batch is stuck.
+    pub(super) nudge: Arc<Notify>,
 }
 
 /// The last thing a provider said, while others are tried.
@@ -66,6 +75,19 @@ struct Refusal {
     provider: Arc<Provider>,
     attempt: Attempt,
     hint: Option<Duration>,
+}
+
+/// What came of one provider.
+enum Tried {
+    Answered {
+        attempt: Attempt,
+        /// The provider was away, and this was to find out whether it is back.
+        is_probe: bool,
+    },
+    /// A limit stands in the way for some time.
+    Later(Later),
+    /// Nothing was sent: a stop, or the row must be judged anew.
+    Stopped,
 }
 
 impl Sending {
@@ -82,27 +104,39 @@ impl Sending {
             if provider.is_paused() {
                 continue;
             }
-            if let Some(resting) = provider.resting(self.world.clock.now()) {
-                rest = Some(rest.map_or(resting, |earlier| earlier.min(resting)));
-                continue;
-            }
-            let Some(attempt) = self.attempt(&mut row, &provider).await? else {
-                return Ok(refusal.map(|refusal| self.wait(&row, refusal, counted, rest)));
+            let (attempt, is_probe) = match self.attempt(&mut row, &provider).await? {
+                Tried::Answered { attempt, is_probe } => (attempt, is_probe),
+                Tried::Later(later) => {
+                    let until = self.world.clock.now().saturating_add(later.wait);
+                    let resting = (until.unwrap_or(row.expires_at), later.why.code());
+                    rest = Some(rest.map_or(resting, |earlier| earlier.min(resting)));
+                    if later.elsewhere {
+                        continue;
+                    }
+                    break;
+                }
+                Tried::Stopped => {
+                    return Ok(refusal.map(|refusal| self.wait(&row, refusal, counted, rest)));
+                }
             };
-            provider.note(&attempt);
             self.metrics.attempts.of([provider.id(), attempt.outcome.as_str()]).inc();
             tracing::debug!(batch = %self.live.record.id, row = row.message.row, provider = provider.id(),
                 outcome = attempt.outcome.as_str(), provider_code = attempt.provider_code,
                 detail = attempt.detail, "attempt");
             let schedule = provider.settings().retry;
             let used = row.attempts + 1;
-            match after_attempt(&attempt, used, schedule.attempts_max, provider.resends_unknown()) {
+            // That a probe fails is the provider's fault, and uses up no attempt of the row.
+            let is_free = is_probe && attempt.outcome.is_certainly_not_accepted();
+            let judged = if is_free { row.attempts } else { used };
+            match after_attempt(&attempt, judged, schedule.attempts_max, provider.resends_unknown())
+            {
                 NextStep::Settle { status, code } => {
                     row.attempts = used;
                     let (status, code) = row.ends_as(status, code);
                     return Ok(Some(self.settled(&row, &provider, attempt, status, code)));
                 }
                 NextStep::Retry { code, counts, hint } => {
+                    let counts = counts && !is_free;
                     counted |= counts;
                     row.attempts += u32::from(counts);
                     let may_have_left = !attempt.outcome.is_certainly_not_accepted();
@@ -130,35 +164,56 @@ impl Sending {
         &self,
         row: &mut Outbound,
         provider: &Arc<Provider>,
-    ) -> Result<Option<Attempt>, DispatchError> {
+    ) -> Result<Tried, DispatchError> {
+        if self.traffic.is_stuck() {
+            return Ok(Tried::Stopped);
+        }
         let ready = async {
-            provider.wait_for_turn().await;
-            provider.channel.ready().await
+            let pass = match provider.pass(self.traffic.comer(row), &row.message.sender).await? {
+                Ok(pass) => pass,
+                Err(later) => return Ok::<_, DispatchError>(Err(later)),
+            };
+            let ready = provider.channel.ready().await;
+            Ok(Ok((pass, ready)))
         };
         let ready = tokio::select! {
             biased;
-            () = self.stopping.cancelled() => return Ok(None),
-            ready = ready => ready,
+            () = self.stopping.cancelled() => return Ok(Tried::Stopped),
+            ready = ready => ready?,
         };
-        let ready = match ready {
-            Ok(ready) => ready,
-            Err(attempt) => return Ok(Some(attempt)),
+        let (pass, ready) = match ready {
+            Ok((pass, Ok(ready))) => (pass, ready),
+            Ok((pass, Err(attempt))) => return Ok(self.answered(provider, pass, attempt)),
+            Err(Later { why: Limit::Turn, .. }) => return Ok(Tried::Stopped),
+            Err(later) => return Ok(Tried::Later(later)),
         };
-        if self.world.clock.now() >= row.allowed_until || provider.is_paused() {
+        let is_late = self.world.clock.now() >= row.allowed_until;
+        if is_late || provider.is_paused() || self.traffic.is_stuck() {
             ready.release();
-            return Ok(None);
+            return Ok(Tried::Stopped);
         }
         row.message.attempt = row.attempts + 1;
         match self.live.mark_started(self.chunk, self.window, row.index, provider.id()) {
             Err(error) if error.is_for_room() => {
                 // What cannot be recorded is not begun.
                 ready.release();
-                return Ok(None);
+                return Ok(Tried::Stopped);
             }
             marked => marked?,
         }
         // Boxed, since it is large and few rows of a window are this far at the same time.
-        Ok(Some(Box::pin(ready.send(&row.message)).await))
+        let attempt = Box::pin(ready.send(&row.message)).await;
+        Ok(self.answered(provider, pass, attempt))
+    }
+
+    /// An answer has its consequences for the provider and for the batch before its row's are drawn.
+    fn answered(&self, provider: &Provider, pass: Pass, mut attempt: Attempt) -> Tried {
+        let is_probe = pass.is_probe();
+        provider.settle(pass, &mut attempt);
+        if self.traffic.note(&attempt) {
+            self.nudge.notify_one();
+        }
+        Tried::Answered { attempt, is_probe }
     }
 
     fn settled(
@@ -194,9 +249,9 @@ impl Sending {
     ) -> RowOutcome {
         let now = self.world.clock.now();
         let schedule = refusal.provider.settings().retry;
-        let delay = match (refusal.hint, refusal.provider.resting(now)) {
+        let delay = match (refusal.hint, refusal.provider.rest()) {
             (Some(hint), _) => hint,
-            (None, Some((until, _))) => self.world.clock.until(until),
+            (None, Some(rest)) => rest,
             (None, None) => schedule
                 .delay(row.attempts.max(1), self.world.dice.fraction())
                 .unwrap_or(schedule.max),

@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use futures_util::stream::{self, FuturesUnordered, StreamExt};
 use jiff::Timestamp;
+use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
 
 use super::attempt::{Outbound, Sending};
@@ -14,12 +15,13 @@ use super::exits::Exits;
 use super::live::LiveBatch;
 use super::message::{Composer, Unrenderable};
 use super::provider::Provider;
-use super::question::{Zones, question};
+use super::question::{calendar, question};
 use super::settings::Route;
+use super::traffic::Traffic;
 use crate::codes::ReasonCode;
 use crate::disk::{Disk, Room};
-use crate::model::Status;
-use crate::policy::{Verdict, decide};
+use crate::model::{Status, Urgency};
+use crate::policy::{Calendar, Hours, Verdict, decide};
 use crate::spool::{RowOutcome, RowState, StoredRow};
 use crate::store::{ChunkRecord, Store, StoreError, WindowRecord};
 use crate::telemetry::Metrics;
@@ -36,6 +38,7 @@ const ROOM_WAIT: Duration = Duration::from_secs(1);
 #[derive(Debug, Clone)]
 pub(super) struct ChunkTask {
     pub(super) live: Arc<LiveBatch>,
+    pub(super) traffic: Arc<Traffic>,
     pub(super) number: u32,
     pub(super) route: Arc<Route>,
     pub(super) exits: Exits,
@@ -51,6 +54,8 @@ pub(super) struct ChunkTask {
     /// When the batch was opened again: rows without an expiry of their own then have their whole time
     /// once more.
     pub(super) reopened_at: Option<Timestamp>,
+    /// Wakes the station.
+    pub(super) nudge: Arc<Notify>,
 }
 
 /// What is to be done with a chunk's open rows.
@@ -85,6 +90,8 @@ impl ChunkTask {
         if !plan.settled.is_empty() {
             self.record(0, std::mem::take(&mut plan.settled)).await?;
         }
+        // Stable: rows of one urgency go in the file's order.
+        plan.outbound.sort_by_key(|row| row.urgency);
         let mut outbound = std::mem::take(&mut plan.outbound).into_iter();
         let groups = std::iter::from_fn(|| {
             let rows: Vec<Outbound> = outbound.by_ref().take(self.window_rows).collect();
@@ -141,7 +148,7 @@ impl ChunkTask {
         let latest = self.live.latest(self.number)?;
         let (now, mut plan) = (self.world.clock.now(), Plan::default());
         let mut composer = Composer::new(&self.live.record, &self.live.head, &self.route);
-        let mut zones = Zones::new(&self.route.timezone);
+        let calendar = calendar(&self.route);
         for (index, row) in (0..).zip(chunk.rows()?) {
             if row.state != RowState::Accepted {
                 continue;
@@ -154,7 +161,7 @@ impl ChunkTask {
                 plan.defer(index, due);
                 continue;
             }
-            self.plan_row(index, &row, earlier, &mut composer, &mut zones, &mut plan);
+            self.plan_row(index, &row, earlier, &mut composer, &calendar, &mut plan);
         }
         Ok((record, plan))
     }
@@ -165,7 +172,7 @@ impl ChunkTask {
         row: &StoredRow<'_>,
         earlier: Option<&RowOutcome>,
         composer: &mut Composer<'_>,
-        zones: &mut Zones<'_>,
+        calendar: &Calendar,
         plan: &mut Plan,
     ) {
         let now = self.world.clock.now();
@@ -181,7 +188,7 @@ impl ChunkTask {
             return;
         };
         let expires_at = self.expires_at(row);
-        let question = question(&self.route, row, channel, expires_at, zones.of(row.tz));
+        let question = question(&self.route, row, channel, expires_at, (calendar, now));
         match decide(&question, now) {
             Verdict::Suppress(code) => plan.settled.push(settle(Status::Suppressed, code)),
             Verdict::Expire => {
@@ -192,7 +199,10 @@ impl ChunkTask {
                 plan.waiting.insert(index, Wait::Paused(expires_at));
             }
             Verdict::Send => {
-                let closes_at = question.window.map(|w| w.closes_at(now, question.zone));
+                let closes_at = match question.hours {
+                    Some(Hours::Open { until }) => Some(until),
+                    _ => None,
+                };
                 let mut providers = self.exits.on(channel, &self.route);
                 let is_served = !providers.is_empty();
                 providers.retain(|provider| !provider.is_paused());
@@ -203,13 +213,15 @@ impl ChunkTask {
                     plan.defer(index, again);
                 } else if providers.is_empty() {
                     plan.waiting.insert(index, Wait::Paused(expires_at));
-                } else if let Some(until) = all_resting(&providers, now) {
+                } else if let Some(until) = all_closed(&providers, now) {
                     // Nothing is written for rows that only wait for a provider to wake.
                     plan.defer(index, until.min(expires_at));
                 } else {
                     match composer.compose(row, channel, attempts + 1) {
                         Ok(message) => plan.outbound.push(Outbound {
                             index,
+                            urgency: Urgency::new(message.category, row.priority),
+                            cost: u32::from(row.parts.max(1)),
                             message,
                             attempts,
                             in_doubt: earlier.is_some_and(RowOutcome::is_in_doubt),
@@ -241,7 +253,8 @@ impl ChunkTask {
     /// the claim.
     async fn window(&self, rows: Vec<Outbound>) -> Result<Option<u32>, DispatchError> {
         let number = self.live.next_window();
-        let positions: Vec<u32> = rows.iter().map(|row| row.index).collect();
+        let mut positions: Vec<u32> = rows.iter().map(|row| row.index).collect();
+        positions.sort_unstable();
         let window = WindowRecord {
             number,
             chunk: self.number,
@@ -256,11 +269,13 @@ impl ChunkTask {
         self.metrics.window_claims.inc();
         let sending = Sending {
             live: Arc::clone(&self.live),
+            traffic: Arc::clone(&self.traffic),
             chunk: self.number,
             window: number,
             world: Arc::clone(&self.world),
             metrics: Arc::clone(&self.metrics),
             stopping: self.stopping.clone(),
+            nudge: Arc::clone(&self.nudge),
         };
         let mut under_way: FuturesUnordered<_> =
             rows.into_iter().map(|row| sending.send(row)).collect();
@@ -332,10 +347,10 @@ pub(super) fn remaining(
     after
 }
 
-fn all_resting(providers: &[Arc<Provider>], now: Timestamp) -> Option<Timestamp> {
+fn all_closed(providers: &[Arc<Provider>], now: Timestamp) -> Option<Timestamp> {
     let mut earliest: Option<Timestamp> = None;
     for provider in providers {
-        let (until, _) = provider.resting(now)?;
+        let until = provider.closed_until(now)?;
         earliest = Some(earliest.map_or(until, |e| e.min(until)));
     }
     earliest

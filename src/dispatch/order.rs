@@ -3,7 +3,7 @@
 //! The outcomes are synced before the commit that says what is left of their chunks and how far the
 //! order is. After a crash the last page is done again, which changes nothing twice.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 
 use jiff::Timestamp;
@@ -15,7 +15,7 @@ use super::live::LiveBatch;
 use crate::codes::ReasonCode;
 use crate::model::Status;
 use crate::spool::{RowOutcome, RowState};
-use crate::store::{BatchRecord, ChunkRecord, OrderAct, OrderRecord, Store};
+use crate::store::{BatchRecord, ChunkRecord, OrderAct, OrderRecord, Settlement, Store};
 use crate::telemetry::Metrics;
 use crate::worker::blocking;
 use crate::world::World;
@@ -98,13 +98,23 @@ impl OrderTask {
         }
         let (chunk, mut latest) = (self.live.chunk(before)?, self.live.latest(before.number)?);
         let (rows, now) = (chunk.rows()?, self.world.clock.now());
+        let settled = match self.order.act {
+            OrderAct::Resend => self.store.settlements(self.live.record.id)?,
+            _ => BTreeMap::new(),
+        };
         let mut changed = Vec::new();
         for (index, row) in (0..).zip(&rows) {
             let is_meant = self.order.row.is_none_or(|only| only == row.row);
-            if row.state == RowState::Accepted && is_meant {
-                let outcome = latest.get(&index);
+            let outcome = latest.get(&index);
+            let said = settled
+                .get(&row.row)
+                .filter(|of| outcome.is_some_and(|o| o.ended_at == of.ended_at));
+            if let (Some(said), Some(outcome)) = (said.filter(|of| !of.is_resendable()), outcome) {
+                // It arrived after all: the new result says so.
+                changed.extend(settled_as(outcome, said));
+            } else if row.state == RowState::Accepted && is_meant {
                 changed.extend(match self.order.act {
-                    OrderAct::Resend => reopened(index, outcome, self.order.at),
+                    OrderAct::Resend => reopened(index, outcome, said.is_some(), self.order.at),
                     OrderAct::Retry => hurried(outcome, self.order.at),
                     _ => cancelled(index, outcome, now),
                 });
@@ -137,6 +147,19 @@ fn cancelled(index: u32, outcome: Option<&RowOutcome>, now: Timestamp) -> Option
     Some(ended(index, outcome, Status::Cancelled, ReasonCode::PolicyCancelled, now))
 }
 
+/// A row that ended unknown, and of which somebody found out what became of it.
+fn settled_as(outcome: &RowOutcome, said: &Settlement) -> Option<RowOutcome> {
+    let is_unknown = outcome.status == Status::Unknown;
+    let row = RowOutcome {
+        status: said.status,
+        code: None,
+        sent_at: Some(said.at).filter(|_| said.status == Status::Sent),
+        ended_at: Some(said.at),
+        ..outcome.clone()
+    };
+    is_unknown.then_some(row)
+}
+
 /// A row that waits for its next try no longer. What waits for its own time or its window has no outcome
 /// that says so, and goes on waiting.
 fn hurried(outcome: Option<&RowOutcome>, at: Timestamp) -> Option<RowOutcome> {
@@ -148,10 +171,16 @@ fn hurried(outcome: Option<&RowOutcome>, at: Timestamp) -> Option<RowOutcome> {
 }
 
 /// A row that begins anew. One that may have gone out stays in doubt until its next attempt says more.
-fn reopened(index: u32, outcome: Option<&RowOutcome>, at: Timestamp) -> Option<RowOutcome> {
+/// `did_not_arrive`: somebody asked the provider, and there is no doubt any more.
+fn reopened(
+    index: u32,
+    outcome: Option<&RowOutcome>,
+    did_not_arrive: bool,
+    at: Timestamp,
+) -> Option<RowOutcome> {
     let earlier = outcome.filter(|outcome| outcome.is_resendable())?;
     let anew = RowOutcome { deferred_until: Some(at), ..untried(index) };
-    Some(match earlier.is_in_doubt() {
+    Some(match earlier.is_in_doubt() && !did_not_arrive {
         true => RowOutcome { attempts: earlier.attempts, code: earlier.code, ..anew },
         false => anew,
     })
@@ -196,20 +225,38 @@ mod tests {
     fn only_what_failed_expired_or_is_unknown_begins_anew() {
         let at = Timestamp::UNIX_EPOCH;
         for status in Status::ALL {
-            let anew = reopened(3, Some(&row(*status, 2, None)), at);
+            let anew = reopened(3, Some(&row(*status, 2, None)), false, at);
             let expected = matches!(status, Status::Failed | Status::Expired | Status::Unknown);
             assert_eq!(anew.is_some(), expected, "{status}");
             assert!(anew.is_none_or(|row| row.attempts == 0 && !row.is_settled()));
         }
-        assert_eq!(reopened(3, None, at), None);
+        assert_eq!(reopened(3, None, false, at), None);
+    }
+
+    #[test]
+    fn a_row_that_was_found_to_have_arrived_is_not_sent_again() {
+        let at = Timestamp::UNIX_EPOCH;
+        let unknown = row(Status::Unknown, 2, Some(ReasonCode::DeliveryOutcomeUnknown));
+        let (by, reason) = ("operator".to_owned(), String::new());
+        let said = Settlement { status: Status::Delivered, ended_at: None, at, by, reason };
+        let arrived = settled_as(&unknown, &said).unwrap();
+        assert_eq!((arrived.status, arrived.code), (Status::Delivered, None));
+        assert!(!arrived.is_resendable() && !arrived.is_in_doubt());
+        assert_eq!(
+            settled_as(&arrived, &said),
+            None,
+            "done again after a crash it changes nothing"
+        );
     }
 
     #[test]
     fn what_may_have_gone_out_stays_in_doubt_when_it_begins_anew() {
         let at = Timestamp::UNIX_EPOCH;
         let unknown = row(Status::Unknown, 2, Some(ReasonCode::DeliveryOutcomeUnknown));
-        let anew = reopened(3, Some(&unknown), at).unwrap();
+        let anew = reopened(3, Some(&unknown), false, at).unwrap();
         assert!(!anew.is_settled());
+        let asked = reopened(3, Some(&unknown), true, at).unwrap();
+        assert!(!asked.is_in_doubt(), "somebody asked the provider");
         let over = cancelled(3, Some(&anew), at).unwrap();
         assert_eq!((over.status, over.attempts), (Status::Unknown, 2));
         let expired = ended(3, Some(&anew), Status::Expired, ReasonCode::PolicyExpired, at);

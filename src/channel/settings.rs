@@ -176,7 +176,7 @@ pub struct HttpSettings {
     pub code_pointer: String,
     /// Outcome by the body's code or `http:<status>`.
     pub outcomes: BTreeMap<String, Outcome>,
-    /// Until TCP and TLS stand.
+    /// Until TCP and TLS stand, at most as long as the exchange may take.
     pub connect_timeout: Duration,
     /// For the exchange once they stand: both time-outs together bound the whole.
     pub timeout: Duration,

@@ -19,6 +19,6 @@ mod tests;
 pub use sender::{Channel, ChannelError, Ready};
 pub use settings::{
     DirectorySettings, HmacEncoding, HttpAuth, HttpSettings, OnUnknown, ProviderKind,
-    ProviderSettings, Secret, SimulatorSettings, SmtpSettings, SmtpTls, SuccessRule,
+    ProviderSettings, Secret, SimulatorSettings, SmtpAuth, SmtpSettings, SmtpTls, SuccessRule,
 };
 pub use simulator::TEST_ENDINGS;

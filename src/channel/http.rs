@@ -33,14 +33,18 @@ impl Http {
         concurrency: usize,
         world: Arc<World>,
     ) -> Result<Http, ChannelError> {
+        // The exchange's time counts from the connection on: a host that is not there must run into the
+        // time-out of the connection, after which nothing can have been taken.
+        let connecting = settings.connect_timeout.min(settings.timeout);
         let client = reqwest::Client::builder()
             .redirect(reqwest::redirect::Policy::none())
             .no_proxy()
             .retry(reqwest::retry::never())
             .tcp_nodelay(true)
             .pool_max_idle_per_host(concurrency.max(1))
-            .connect_timeout(settings.connect_timeout)
-            .timeout(settings.timeout)
+            .pool_idle_timeout(settings.idle_max)
+            .connect_timeout(connecting)
+            .timeout(connecting.saturating_add(settings.timeout))
             .user_agent(concat!("dropchute/", env!("CARGO_PKG_VERSION")))
             .build()
             .map_err(|error| setting("kind", &error))?;

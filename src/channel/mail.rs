@@ -44,8 +44,8 @@ pub(super) fn compose(message: &OutgoingMessage) -> Result<Email, Attempt> {
         _ => (HeaderName::new_from_ascii_str("Auto-Submitted"), "auto-generated"),
     };
     builder = builder.raw_header(HeaderValue::new(name, value.to_owned()));
-    let plain = || SinglePart::plain(message.text.clone());
-    let html = || SinglePart::html(message.html.clone());
+    let plain = || SinglePart::plain(line_ends(&message.text));
+    let html = || SinglePart::html(line_ends(&message.html));
     let built = match (message.text.is_empty(), message.html.is_empty()) {
         (_, true) => builder.singlepart(plain()),
         (true, false) => builder.singlepart(html()),
@@ -83,6 +83,21 @@ fn message_id(id: &str) -> Result<&str, Attempt> {
     } else {
         Err(refused("message_id cannot stand in a header"))
     }
+}
+
+/// The text with CR LF at the end of each line. A bare CR or LF is a line's end to one server and none to
+/// the next, which lets a text end the message early and begin another ("SMTP smuggling").
+fn line_ends(text: &str) -> String {
+    let mut lines = String::with_capacity(text.len() + text.len() / 32);
+    let mut rest = text;
+    while let Some(end) = memchr::memchr2(b'\r', b'\n', rest.as_bytes()) {
+        lines.push_str(&rest[..end]);
+        lines.push_str("\r\n");
+        let tail = &rest[end..];
+        rest = tail.strip_prefix("\r\n").unwrap_or(&tail[1..]);
+    }
+    lines.push_str(rest);
+    lines
 }
 
 /// Derived from the id and not from dice, so that a retry sends the same bytes.
@@ -147,6 +162,21 @@ mod tests {
             assert!(from.starts_with("From: ") && from.contains("news@acme.example"), "{email}");
             assert!(!from.contains("<eve") && !from.contains("Inc. <"), "{email}");
         }
+    }
+
+    #[test]
+    fn every_line_ends_in_cr_lf_whatever_the_text_holds() {
+        for (given, want) in [
+            ("a\nb\r\nc\rd", "a\r\nb\r\nc\r\nd"),
+            ("a\r\r\n\n", "a\r\n\r\n\r\n"),
+            ("\r.\r\rMAIL", "\r\n.\r\n\r\nMAIL"),
+            ("", ""),
+        ] {
+            assert_eq!(line_ends(given), want, "{given:?}");
+        }
+        let sly = "a\r.\rb\n.\nc\r\n.\r".to_owned();
+        let email = text(&OutgoingMessage { text: sly.clone(), html: sly, ..message() });
+        assert!(!email.replace("\r\n", "").contains(['\r', '\n']), "{email:?}");
     }
 
     #[test]

@@ -92,12 +92,25 @@ pub enum SmtpTls {
     None,
 }
 
+/// How a username and its secret are shown to the server.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum SmtpAuth {
+    /// PLAIN where it is offered, else LOGIN.
+    #[default]
+    Auto,
+    Plain,
+    Login,
+    /// The password is an OAuth 2 access token.
+    XOAuth2,
+}
+
 /// `kind = "smtp"`.
 #[derive(Debug, Clone)]
 pub struct SmtpSettings {
     pub host: String,
     pub port: u16,
     pub tls: SmtpTls,
+    pub auth: SmtpAuth,
     /// Empty: no AUTH.
     pub username: String,
     pub password: Secret,
@@ -111,7 +124,7 @@ pub struct SmtpSettings {
     pub connect_timeout: Duration,
     /// For the answer to a command before DATA.
     pub command_timeout: Duration,
-    /// For the answer to DATA.
+    /// For the answer to DATA, and for the server to read on within the message.
     pub data_timeout: Duration,
     /// For the answer after the final dot.
     pub dot_timeout: Duration,
@@ -129,6 +142,7 @@ impl Default for SmtpSettings {
             host: String::new(),
             port: 587,
             tls: SmtpTls::StartTls,
+            auth: SmtpAuth::Auto,
             username: String::new(),
             password: Secret::new(""),
             connections: 8,
@@ -162,10 +176,13 @@ pub struct HttpSettings {
     pub code_pointer: String,
     /// Outcome by the body's code or `http:<status>`.
     pub outcomes: BTreeMap<String, Outcome>,
-    /// Until TCP and TLS stand.
+    /// Until TCP and TLS stand, at most as long as the exchange may take.
     pub connect_timeout: Duration,
-    /// For the whole exchange.
+    /// For the exchange once they stand: both time-outs together bound the whole.
     pub timeout: Duration,
+    /// A connection idle for longer is not used again: servers close theirs after five seconds and more,
+    /// and a request that meets the close has an unknown outcome.
+    pub idle_max: Duration,
 }
 
 impl Default for HttpSettings {
@@ -183,6 +200,7 @@ impl Default for HttpSettings {
             outcomes: BTreeMap::new(),
             connect_timeout: Duration::from_secs(10),
             timeout: Duration::from_secs(60),
+            idle_max: Duration::from_secs(3),
         }
     }
 }

@@ -1,10 +1,17 @@
 //! SMTP: a small pool of connections, one message at a time on each.
+//!
+//! Start reading at `exchange.rs`, the talk about one message. An outcome never waits for what a
+//! connection needs afterwards: that is done when the next message takes it.
 
 mod classify;
+mod connect;
 mod connection;
 mod exchange;
-mod socket;
+mod login;
+mod offers;
+mod reply;
 mod tls;
+mod wire;
 
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -39,30 +46,30 @@ impl Smtp {
         Ok(Smtp { settings, tls, world, idle: Mutex::new(Vec::new()) })
     }
 
-    /// A connection that was alive a moment ago: an idle one, or a new one.
+    /// A connection that was alive a moment ago: an idle one, or a new one. Cancel-safe.
     pub(super) async fn checkout(&self) -> Result<Connection, Attempt> {
         let now = self.world.clock.instant();
         loop {
             let idle = self.idle.lock().unwrap_or_else(PoisonError::into_inner).pop();
-            match idle {
-                Some(connection) if connection.is_fresh(&self.settings, now) => {
-                    return Ok(connection);
-                }
-                Some(_stale) => {}
-                None => break,
+            let Some(mut connection) = idle else { break };
+            if !connection.is_fresh(&self.settings, now) {
+                connection.dismiss();
+            } else if connection.tidy(&self.settings).await {
+                return Ok(connection);
             }
         }
         Connection::open(&self.settings, self.tls.as_ref(), now).await
     }
 
     pub(super) fn check_in(&self, mut connection: Connection) {
-        let now = self.world.clock.instant();
-        connection.touch(now);
-        if connection.is_fresh(&self.settings, now) {
+        if connection.rest(&self.settings, self.world.clock.instant()) {
             self.idle.lock().unwrap_or_else(PoisonError::into_inner).push(connection);
+        } else {
+            connection.dismiss();
         }
     }
 
+    /// Waits for nothing but the outcome. NOT cancel-safe.
     pub(super) async fn send(
         &self,
         mut connection: Connection,
@@ -72,11 +79,7 @@ impl Smtp {
             Ok(email) => connection.deliver(&email, &self.settings).await,
             Err(refused) => refused,
         };
-        if connection.is_worn_out(&self.settings, self.world.clock.instant()) {
-            connection.quit().await;
-        } else {
-            self.check_in(connection);
-        }
+        self.check_in(connection);
         attempt
     }
 }

@@ -1,5 +1,6 @@
 //! Real sockets against scripted servers.
 
+pub(super) mod black_hole;
 mod directory;
 mod http;
 mod http_server;

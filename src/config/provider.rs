@@ -11,7 +11,7 @@ use super::section::{Item, Section};
 use super::value;
 use crate::channel::{
     Channel, ChannelError, DirectorySettings, OnUnknown, ProviderKind, ProviderSettings, Secret,
-    SimulatorSettings, SmtpSettings, SmtpTls,
+    SimulatorSettings, SmtpAuth, SmtpSettings, SmtpTls,
 };
 use crate::pacing::{PerDay, RetrySchedule, WarmUp};
 use crate::world::World;
@@ -167,6 +167,12 @@ fn smtp(section: &Section<'_>, places: &Places) -> SmtpSettings {
     let modes =
         [("starttls", SmtpTls::StartTls), ("implicit", SmtpTls::Implicit), ("none", SmtpTls::None)];
     let tls = section.value("tls", built_in.tls, value::one_of(&modes));
+    let mechanisms = [
+        ("auto", SmtpAuth::Auto),
+        ("plain", SmtpAuth::Plain),
+        ("login", SmtpAuth::Login),
+        ("xoauth2", SmtpAuth::XOAuth2),
+    ];
     let password = section.optional("password_file", None, |item| places.secret(item));
     for (given, other) in [("username", "password_file"), ("password_file", "username")] {
         if section.has(given) && !section.has(other) {
@@ -181,6 +187,7 @@ fn smtp(section: &Section<'_>, places: &Places) -> SmtpSettings {
         host: section.required("host", "the name of a mail server", host).unwrap_or_default(),
         port: section.value("port", built_in.port, value::number(1, 65_535)),
         tls,
+        auth: section.value("auth", built_in.auth, value::one_of(&mechanisms)),
         username: section.value("username", built_in.username, value::word),
         password: password.unwrap_or_else(|| Secret::new("")),
         connections: section.value("connections", built_in.connections, value::number(1, 1_000)),

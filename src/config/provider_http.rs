@@ -31,6 +31,7 @@ pub(super) fn read(section: &Section<'_>, places: &Places) -> HttpSettings {
             value::duration,
         ),
         timeout: section.value("timeout", built_in.timeout, value::duration),
+        idle_max: section.value("idle_max", built_in.idle_max, value::duration),
     }
 }
 

@@ -6,7 +6,7 @@ use std::time::Duration;
 use jiff::Timestamp;
 use serde_json::Value;
 
-use super::super::answer::{clean_code, clean_id, transient};
+use super::super::answer::{clean_code, clean_id};
 use super::super::settings::SuccessRule;
 use crate::codes::ReasonCode;
 use crate::model::{Attempt, Outcome, UntilHint};
@@ -28,12 +28,15 @@ pub(super) struct Answer<'a> {
     pub(super) body: &'a [u8],
     /// False where the body broke off or went over the cap.
     pub(super) whole: bool,
-    pub(super) retry_after: Option<Duration>,
+    /// `None`: the answer says nothing of when to come again.
+    pub(super) retry_after: Option<UntilHint>,
 }
 
 impl Rules {
     pub(super) fn attempt(&self, answer: &Answer<'_>) -> Attempt {
-        let body: Value = serde_json::from_slice(answer.body).unwrap_or(Value::Null);
+        let parsed: Option<Value> = serde_json::from_slice(answer.body).ok();
+        let is_readable = parsed.is_some() && answer.whole;
+        let body = parsed.unwrap_or(Value::Null);
         let code = text_at(&body, &self.code_pointer);
         let status_code = format!("http:{}", answer.status);
         let configured = code
@@ -42,9 +45,9 @@ impl Rules {
             .or_else(|| self.outcomes.get(&status_code));
         let (outcome, reason) = match configured {
             Some(outcome) => (*outcome, configured_reason(*outcome)),
-            None => self.by_status(answer, &body),
+            None => self.by_status(answer, is_readable.then_some(&body)),
         };
-        let outcome = with_hint(outcome, answer.retry_after);
+        let outcome = with_hint(outcome, answer.retry_after.unwrap_or(UntilHint(None)));
         let is_accepted = outcome == Outcome::Accepted;
         let detail = if is_accepted { "the provider took it" } else { "the provider answered" };
         let mut attempt = Attempt::new(outcome, reason, format!("{detail} ({status_code})"));
@@ -60,10 +63,14 @@ impl Rules {
         attempt
     }
 
-    fn by_status(&self, answer: &Answer<'_>, body: &Value) -> (Outcome, Option<ReasonCode>) {
+    fn by_status(
+        &self,
+        answer: &Answer<'_>,
+        body: Option<&Value>,
+    ) -> (Outcome, Option<ReasonCode>) {
         let throttled = Outcome::Throttled(UntilHint(None));
         let (outcome, reason) = match answer.status {
-            200..=299 => return self.by_success_rule(answer, body),
+            200..=299 => return self.by_success_rule(body),
             // A redirect is never followed: it would carry the message to where nobody configured it.
             300..=399 => (Outcome::Account, ReasonCode::DeliveryRefused),
             402 => (Outcome::Account, ReasonCode::DeliveryProviderBalance),
@@ -80,11 +87,13 @@ impl Rules {
         (outcome, Some(reason))
     }
 
-    fn by_success_rule(&self, answer: &Answer<'_>, body: &Value) -> (Outcome, Option<ReasonCode>) {
+    /// A body that is cut or no JSON is no answer to the rule's question: a proxy's page or an empty text
+    /// says neither yes nor no, and the message may have been taken.
+    fn by_success_rule(&self, body: Option<&Value>) -> (Outcome, Option<ReasonCode>) {
         let Some(rule) = &self.success else { return (Outcome::Accepted, None) };
-        if !answer.whole {
+        let Some(body) = body else {
             return (Outcome::Unknown, Some(ReasonCode::DeliveryOutcomeUnknown));
-        }
+        };
         if text_at(body, &rule.pointer).as_deref() == Some(rule.equals.as_str()) {
             return (Outcome::Accepted, None);
         }
@@ -104,11 +113,10 @@ fn configured_reason(outcome: Outcome) -> Option<ReasonCode> {
     }
 }
 
-fn with_hint(outcome: Outcome, hint: Option<Duration>) -> Outcome {
+fn with_hint(outcome: Outcome, hint: UntilHint) -> Outcome {
     match outcome {
-        Outcome::Throttled(_) => Outcome::Throttled(UntilHint(hint)),
-        Outcome::Transient(_) if hint.is_some() => Outcome::Transient(UntilHint(hint)),
-        Outcome::Transient(_) => transient(),
+        Outcome::Throttled(_) => Outcome::Throttled(hint),
+        Outcome::Transient(_) => Outcome::Transient(hint),
         other => other,
     }
 }
@@ -126,16 +134,17 @@ fn text_at(body: &Value, pointer: &str) -> Option<String> {
     }
 }
 
-/// `Retry-After` in seconds or as an HTTP date, at most an hour.
-pub(super) fn retry_after(text: &str, now: Timestamp) -> Option<Duration> {
+/// `Retry-After` in seconds or as an HTTP date, at most an hour. "At once" is no hint: a provider that is too
+/// busy now is not asked again without a pause.
+pub(super) fn retry_after(text: &str, now: Timestamp) -> Option<UntilHint> {
     let text = text.trim();
-    if !text.is_empty() && text.bytes().all(|b| b.is_ascii_digit()) {
-        let seconds = text.parse().unwrap_or(u64::MAX);
-        return Some(Duration::from_secs(seconds).min(RETRY_AFTER_MAX));
-    }
-    let date = Timestamp::try_from(httpdate::parse_http_date(text).ok()?).ok()?;
-    let wait = Duration::try_from(date.duration_since(now)).unwrap_or(Duration::ZERO);
-    Some(wait.min(RETRY_AFTER_MAX))
+    let wait = if !text.is_empty() && text.bytes().all(|b| b.is_ascii_digit()) {
+        Duration::from_secs(text.parse().unwrap_or(u64::MAX))
+    } else {
+        let date = Timestamp::try_from(httpdate::parse_http_date(text).ok()?).ok()?;
+        Duration::try_from(date.duration_since(now)).unwrap_or(Duration::ZERO)
+    };
+    Some(UntilHint((!wait.is_zero()).then_some(wait.min(RETRY_AFTER_MAX))))
 }
 
 #[cfg(test)]
@@ -186,9 +195,10 @@ mod tests {
         ] {
             assert_eq!(attempt(&rules(), status, "").outcome.as_str(), want, "{status}");
         }
-        let later = Some(Duration::from_secs(7));
-        let busy = Answer { status: 503, body: b"", whole: true, retry_after: later };
-        assert_eq!(rules().attempt(&busy).outcome, Outcome::Throttled(UntilHint(later)));
+        for hint in [UntilHint(Some(Duration::from_secs(7))), UntilHint(None)] {
+            let busy = Answer { status: 503, body: b"", whole: true, retry_after: Some(hint) };
+            assert_eq!(rules().attempt(&busy).outcome, Outcome::Throttled(hint));
+        }
     }
 
     #[test]
@@ -196,39 +206,47 @@ mod tests {
         let refused = attempt(&rules(), 500, r#"{"error":{"code":21211}}"#);
         assert_eq!(refused.outcome, Outcome::PermanentRecipient);
         assert_eq!(refused.provider_code, "21211");
-        assert_eq!(attempt(&rules(), 500, r#"{"error":{"code":"x"}}"#).outcome, transient());
+        let transient = Outcome::Transient(UntilHint(None));
+        assert_eq!(attempt(&rules(), 500, r#"{"error":{"code":"x"}}"#).outcome, transient);
         assert_eq!(attempt(&rules(), 502, "").provider_code, "http:502");
         assert_eq!(attempt(&rules(), 200, r#"{"id":17}"#).provider_message_id, "17");
     }
 
     #[test]
-    fn a_success_rule_is_asked_on_2xx_only_and_of_a_whole_body() {
+    fn a_success_rule_is_asked_on_2xx_only_and_of_a_whole_body_that_is_json() {
         let success = Some(SuccessRule { pointer: "/ok".to_owned(), equals: "true".to_owned() });
         let rules = Rules { success, ..rules() };
         let outcome = |status, body: &str| attempt(&rules, status, body).outcome.as_str();
         assert_eq!(outcome(200, r#"{"ok":true}"#), "accepted");
         assert_eq!(outcome(200, r#"{"ok":false}"#), "permanent_message");
-        assert_eq!(outcome(200, "hello"), "permanent_message");
+        assert_eq!(outcome(200, "{}"), "permanent_message");
+        for unreadable in ["<html>hello</html>", "", "{\"ok\":tr"] {
+            assert_eq!(outcome(200, unreadable), "unknown", "{unreadable}");
+        }
         assert_eq!(outcome(429, r#"{"ok":true}"#), "throttled");
-        let cut = Answer { status: 200, body: b"{\"ok\":tr", whole: false, retry_after: None };
+        let cut = Answer { status: 200, body: b"{\"ok\":true}", whole: false, retry_after: None };
         assert_eq!(rules.attempt(&cut).outcome, Outcome::Unknown);
     }
 
     #[test]
-    fn retry_after_comes_in_two_forms_and_is_at_most_an_hour() {
+    fn retry_after_comes_in_two_forms_is_at_most_an_hour_and_never_at_once() {
         let now: Timestamp = "2026-11-22T10:00:00Z".parse().unwrap();
+        let hint = |seconds| Some(UntilHint(Some(Duration::from_secs(seconds))));
+        let no_hint = Some(UntilHint(None));
         for (text, want) in [
-            ("7", Some(7)),
-            ("0", Some(0)),
-            ("99999999999999999999", Some(3600)),
-            ("Sun, 22 Nov 2026 10:00:30 GMT", Some(30)),
-            ("Sun, 22 Nov 2026 09:00:00 GMT", Some(0)),
-            ("Mon, 22 Nov 2027 10:00:00 GMT", Some(3600)),
+            ("7", hint(7)),
+            ("0", no_hint),
+            ("000", no_hint),
+            ("99999999999999999999", hint(3600)),
+            ("Sun, 22 Nov 2026 10:00:30 GMT", hint(30)),
+            ("Sun, 22 Nov 2026 10:00:00 GMT", no_hint),
+            ("Sun, 22 Nov 2026 09:00:00 GMT", no_hint),
+            ("Mon, 22 Nov 2027 10:00:00 GMT", hint(3600)),
             ("soon", None),
             ("-1", None),
             ("", None),
         ] {
-            assert_eq!(retry_after(text, now).map(|wait| wait.as_secs()), want, "{text}");
+            assert_eq!(retry_after(text, now), want, "{text}");
         }
     }
 }

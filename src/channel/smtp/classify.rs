@@ -1,6 +1,7 @@
 //! SMTP's answers as outcomes: the one table for this kind of provider.
 
 use super::super::answer::{clean_code, clean_id, transient};
+use super::reply::Reply;
 use crate::codes::ReasonCode;
 use crate::model::{Attempt, Outcome};
 
@@ -29,16 +30,14 @@ impl Stage {
             Stage::Dot => "the message",
         }
     }
+
+    /// The first digit of the answer that lets the conversation go on.
+    pub(super) fn good_class(self) -> u16 {
+        if self == Stage::Data { 3 } else { 2 }
+    }
 }
 
-/// A server's answer: `550` and `5.1.1 <ann@example.com>: no such user`.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct Reply {
-    pub(super) code: u16,
-    pub(super) text: String,
-}
-
-impl Reply {
+impl Reply<'_> {
     /// The enhanced status code (RFC 3463), where the text begins with one that fits the code.
     fn enhanced(&self) -> Option<&str> {
         let word = self.text.split_whitespace().next()?;
@@ -63,7 +62,7 @@ impl Reply {
 }
 
 /// What a refusal means.
-pub(super) fn refusal(stage: Stage, reply: &Reply) -> Attempt {
+pub(super) fn refusal(stage: Stage, reply: Reply<'_>) -> Attempt {
     let (outcome, code) = outcome(stage, reply);
     // The reply's text is left out: servers quote the recipient in it.
     let detail = format!("the server answered {} to {}", reply.provider_code(), stage.as_str());
@@ -72,7 +71,7 @@ pub(super) fn refusal(stage: Stage, reply: &Reply) -> Attempt {
     attempt
 }
 
-fn outcome(stage: Stage, reply: &Reply) -> (Outcome, ReasonCode) {
+fn outcome(stage: Stage, reply: Reply<'_>) -> (Outcome, ReasonCode) {
     match (stage, reply.code) {
         (_, 421) => (transient(), ReasonCode::DeliveryNetwork),
         // 530, 534, 535 and 538 speak of AUTH wherever they come (RFC 4954).
@@ -87,7 +86,7 @@ fn outcome(stage: Stage, reply: &Reply) -> (Outcome, ReasonCode) {
     }
 }
 
-fn deferral_code(reply: &Reply) -> ReasonCode {
+fn deferral_code(reply: Reply<'_>) -> ReasonCode {
     if reply.is(".2.2") || (reply.code == 452 && reply.enhanced().is_none()) {
         return ReasonCode::DeliveryMailboxFull;
     }
@@ -97,7 +96,7 @@ fn deferral_code(reply: &Reply) -> ReasonCode {
     ReasonCode::DeliverySoftBounce
 }
 
-fn recipient_code(reply: &Reply) -> ReasonCode {
+fn recipient_code(reply: Reply<'_>) -> ReasonCode {
     if reply.enhanced().is_some() {
         return match () {
             () if reply.is(".1.") => ReasonCode::DeliveryNoSuchRecipient,
@@ -114,7 +113,7 @@ fn recipient_code(reply: &Reply) -> ReasonCode {
     }
 }
 
-fn content_code(reply: &Reply) -> ReasonCode {
+fn content_code(reply: Reply<'_>) -> ReasonCode {
     let about_content = reply.is(".6.") || reply.is(".7.") || reply.is(".3.4");
     if about_content || (reply.enhanced().is_none() && matches!(reply.code, 550 | 552 | 554)) {
         return ReasonCode::DeliveryContentRefused;
@@ -122,11 +121,16 @@ fn content_code(reply: &Reply) -> ReasonCode {
     ReasonCode::DeliveryRefused
 }
 
+/// Our side of the account does not fit the server's: nobody's messages can go.
+pub(super) fn account(detail: &str) -> Attempt {
+    Attempt::new(Outcome::Account, Some(ReasonCode::DeliveryProviderCredentials), detail)
+}
+
 /// The 250 after the dot.
-pub(super) fn accepted(reply: &Reply) -> Attempt {
+pub(super) fn accepted(reply: Reply<'_>) -> Attempt {
     let mut attempt = Attempt::new(Outcome::Accepted, None, "the server took it");
     attempt.provider_code = reply.provider_code();
-    attempt.provider_message_id = queue_id(&reply.text);
+    attempt.provider_message_id = queue_id(reply.text);
     attempt.left_provider = true;
     attempt
 }
@@ -142,8 +146,8 @@ fn queue_id(text: &str) -> String {
 mod tests {
     use super::*;
 
-    fn reply(code: u16, text: &str) -> Reply {
-        Reply { code, text: text.to_owned() }
+    fn reply(code: u16, text: &str) -> Reply<'_> {
+        Reply { code, text }
     }
 
     #[test]
@@ -176,7 +180,7 @@ mod tests {
             (Dot, 451, "later", "transient", "delivery.soft_bounce"),
             (Dot, 421, "closing", "transient", "delivery.network"),
         ] {
-            let attempt = refusal(stage, &reply(code, text));
+            let attempt = refusal(stage, reply(code, text));
             let found = (attempt.outcome.as_str(), attempt.code.map(ReasonCode::as_str));
             assert_eq!(found, (outcome, Some(reason)), "{stage:?} {code} {text}");
         }
@@ -185,7 +189,7 @@ mod tests {
     #[test]
     fn the_providers_code_is_short_and_names_nobody() {
         let long = reply(550, "5.1.1 <ann@example.com>: unknown");
-        let attempt = refusal(Stage::Rcpt, &long);
+        let attempt = refusal(Stage::Rcpt, long);
         assert_eq!(attempt.provider_code, "550 5.1.1");
         assert_eq!(attempt.detail, "the server answered 550 5.1.1 to RCPT");
         for text in ["4.1.1 x", "5.1", "5.1.1111 x", "5.1.1.1", "5.x.1", "5..1", ""] {
@@ -201,7 +205,7 @@ mod tests {
             ("2.0.0 Ok: queued as <q@h>.", "q@h"),
             ("Ok", ""),
         ] {
-            assert_eq!(accepted(&reply(250, text)).provider_message_id, want, "{text}");
+            assert_eq!(accepted(reply(250, text)).provider_message_id, want, "{text}");
         }
     }
 }

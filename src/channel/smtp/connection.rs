@@ -1,34 +1,46 @@
-//! One connection to an SMTP server, from TCP to AUTH.
+//! One connection to an SMTP server: from TCP to AUTH, and between messages.
 
 use std::time::Duration;
 
-use lettre::transport::smtp::authentication::{Credentials, Mechanism};
-use lettre::transport::smtp::client::{AsyncSmtpConnection, AsyncTokioStream};
-use lettre::transport::smtp::commands::Ehlo;
-use lettre::transport::smtp::extension::{ClientId, Extension};
-use tokio::net::TcpStream;
+use futures_util::FutureExt;
 use tokio::time::{Instant, timeout};
 
 use super::super::answer::lost;
-use super::super::settings::SmtpSettings;
-use super::classify::{Reply, Stage, refusal};
-use super::socket::Socket;
-use super::tls::{Tls, TlsSocket, is_refusal};
-use crate::codes::ReasonCode;
-use crate::model::{Attempt, Outcome};
+use super::super::settings::{SmtpSettings, SmtpTls};
+use super::classify::{Stage, account, refusal};
+use super::connect::connect;
+use super::login::log_in;
+use super::offers::Offers;
+use super::reply::Reply;
+use super::tls::Tls;
+use super::wire::{FINAL_DOT, Lost, Stream, Wire};
+use crate::model::Attempt;
 
-/// How long a goodbye may take.
-const QUIT_TIMEOUT: Duration = Duration::from_secs(2);
+/// How long a used connection may take to become ready for the next message.
+const TIDY_TIMEOUT: Duration = Duration::from_secs(5);
+/// Larger buffers are given back after the message that needed them.
+const SCRATCH_BYTES_KEPT: usize = 64 * 1024;
+
+/// What a connection needs before the next message.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum State {
+    Ready,
+    /// A transaction was refused half-way.
+    OwesReset,
+    /// DATA was taken although the recipient was refused: an empty message to nobody ends it.
+    OwesDot,
+    /// Lost or over, or a message is under way: never used again.
+    Over,
+}
 
 /// A connection that has said EHLO and, where there is a username, AUTH.
 pub(in crate::channel) struct Connection {
-    pub(super) smtp: AsyncSmtpConnection,
-    pub(super) socket: Socket,
-    pub(super) pipelining: bool,
-    pub(super) smtp_utf8: bool,
-    /// Set when the conversation is lost or over: never used again.
-    pub(super) broken: bool,
+    pub(super) talk: Talk,
+    pub(super) offers: Offers,
+    pub(super) state: State,
     pub(super) messages: u32,
+    /// Holds what is written next, to be filled anew each time.
+    pub(super) scratch: Vec<u8>,
     opened: Instant,
     used: Instant,
 }
@@ -37,169 +49,149 @@ impl std::fmt::Debug for Connection {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("Connection")
             .field("messages", &self.messages)
-            .field("broken", &self.broken)
+            .field("state", &self.state)
             .finish_non_exhaustive()
     }
 }
 
-/// Why a step of the conversation did not end well.
-pub(super) enum Trouble {
-    Refused(Reply),
-    /// The network, the time limit, or words that are no SMTP.
-    Lost(&'static str),
-}
-
-/// One step of the conversation with a limit on its time.
-pub(super) async fn step<T>(
-    limit: Duration,
-    work: impl Future<Output = Result<T, lettre::transport::smtp::Error>>,
-) -> Result<T, Trouble> {
-    match timeout(limit, work).await {
-        Ok(Ok(done)) => Ok(done),
-        Ok(Err(error)) => Err(trouble(&error)),
-        Err(_elapsed) => Err(Trouble::Lost("the server took too long")),
-    }
-}
-
-fn trouble(error: &lettre::transport::smtp::Error) -> Trouble {
-    match error.status() {
-        // lettre keeps the text of a refusal as the error's source.
-        Some(code) => Trouble::Refused(Reply {
-            code: u16::from(code),
-            text: std::error::Error::source(error).map(ToString::to_string).unwrap_or_default(),
-        }),
-        None => Trouble::Lost("the connection was lost"),
-    }
-}
-
-impl Trouble {
-    fn at(self, stage: Stage) -> Attempt {
-        match self {
-            Trouble::Refused(reply) => refusal(stage, &reply),
-            Trouble::Lost(detail) => lost(detail),
-        }
-    }
-}
-
 impl Connection {
+    /// Cancel-safe: dropped, it closes what it was opening.
     pub(super) async fn open(
         settings: &SmtpSettings,
         tls: Option<&Tls>,
         now: Instant,
     ) -> Result<Connection, Attempt> {
-        let connecting = TcpStream::connect((settings.host.as_str(), settings.port));
-        let stream = match timeout(settings.connect_timeout, connecting).await {
-            Ok(Ok(stream)) => stream,
-            Ok(Err(error)) => return Err(lost(format!("not connected: {}", error.kind()))),
+        let limit = settings.command_timeout;
+        let stream = match timeout(settings.connect_timeout, stream(settings, tls)).await {
+            Ok(stream) => stream?,
             Err(_elapsed) => return Err(lost("not connected in time")),
         };
-        let socket = Socket::new(stream).map_err(|_| lost("not connected"))?;
-        let transport = transport(settings, tls, &socket).await?;
-        let hello = ClientId::Domain(settings.hello_name.clone());
-        let limit = settings.command_timeout;
-        let mut smtp = step(limit, AsyncSmtpConnection::connect_with_transport(transport, &hello))
-            .await
-            .map_err(|trouble| trouble.at(Stage::Greeting))?;
-        if let Some(Tls::StartTls(parameters)) = tls {
-            start_tls(&mut smtp, parameters.clone(), &hello, limit).await?;
+        let mut talk = Talk(Wire::new(stream));
+        talk.answer(limit).await.and_then(|reply| expect_ok(Stage::Greeting, reply))?;
+        let mut offers = talk.hello(settings).await?;
+        if settings.tls == SmtpTls::StartTls {
+            let tls = tls.ok_or_else(|| account("TLS is not set up"))?;
+            talk = talk.start_tls(offers, tls, settings).await?;
+            // What was offered in clear counts for nothing: anybody may have said it.
+            offers = talk.hello(settings).await?;
         }
-        // lettre's reading of EHLO leaves PIPELINING out, so the server is asked once more.
-        let extensions = step(limit, smtp.command(Ehlo::new(hello)))
-            .await
-            .map_err(|trouble| trouble.at(Stage::Greeting))?;
-        let pipelining =
-            extensions.message().any(|line| line.trim().eq_ignore_ascii_case("PIPELINING"));
-        let smtp_utf8 = smtp.server_info().supports_feature(Extension::SmtpUtfEight);
         if !settings.username.is_empty() {
-            authenticate(&mut smtp, settings).await?;
+            log_in(&mut talk, offers, settings).await?;
         }
-        Ok(Connection {
-            smtp,
-            socket,
-            pipelining,
-            smtp_utf8,
-            broken: false,
-            messages: 0,
-            opened: now,
-            used: now,
-        })
+        let scratch = Vec::new();
+        let state = State::Ready;
+        Ok(Connection { talk, offers, state, messages: 0, scratch, opened: now, used: now })
     }
 
-    pub(super) fn touch(&mut self, now: Instant) {
+    /// Back to the others; false where no message may go this way any more.
+    pub(super) fn rest(&mut self, settings: &SmtpSettings, now: Instant) -> bool {
         self.used = now;
+        self.scratch.clear();
+        self.scratch.shrink_to(SCRATCH_BYTES_KEPT);
+        self.state != State::Over && !self.is_worn_out(settings, now) && self.talk.0.is_read_up()
     }
 
     /// True where the next message may go this way: not worn out, and the server has not hung up.
     pub(super) fn is_fresh(&self, settings: &SmtpSettings, now: Instant) -> bool {
-        !self.broken
+        self.state != State::Over
             && !self.is_worn_out(settings, now)
             && now.saturating_duration_since(self.used) < settings.idle_max
-            && self.socket.is_silent()
+            && self.talk.0.is_silent()
     }
 
-    pub(super) fn is_worn_out(&self, settings: &SmtpSettings, now: Instant) -> bool {
+    fn is_worn_out(&self, settings: &SmtpSettings, now: Instant) -> bool {
         self.messages >= settings.messages_max
             || now.saturating_duration_since(self.opened) >= settings.age_max
     }
 
-    /// Says goodbye; the answer changes nothing and is not waited for long.
-    pub(super) async fn quit(mut self) {
-        if !self.broken {
-            let _farewell = timeout(QUIT_TIMEOUT, self.smtp.quit()).await;
+    /// Ends what the last message left open; false where the server does not go along. This is done now and
+    /// not after that message, whose outcome must not wait for it.
+    pub(super) async fn tidy(&mut self, settings: &SmtpSettings) -> bool {
+        let limit = settings.command_timeout.min(TIDY_TIMEOUT);
+        let tidied = match std::mem::replace(&mut self.state, State::Over) {
+            State::Ready => true,
+            State::OwesReset => self.talk.reset(limit).await,
+            // Whatever the server says to an empty message without a recipient, nobody gets it.
+            State::OwesDot => {
+                self.talk.ask(FINAL_DOT, limit).await.is_ok() && self.talk.reset(limit).await
+            }
+            State::Over => false,
+        };
+        if tidied {
+            self.state = State::Ready;
+        }
+        tidied
+    }
+
+    /// Says goodbye without waiting: neither for room in the socket nor for the answer.
+    pub(super) fn dismiss(mut self) {
+        // Within DATA it would be a line of the message.
+        if matches!(self.state, State::Ready | State::OwesReset) {
+            let _said = self.talk.0.write(b"QUIT\r\n", TIDY_TIMEOUT).now_or_never();
         }
     }
 }
 
-async fn transport(
-    settings: &SmtpSettings,
-    tls: Option<&Tls>,
-    socket: &Socket,
-) -> Result<Box<dyn AsyncTokioStream>, Attempt> {
-    let Some(Tls::Implicit { connector, name }) = tls else {
-        return Ok(Box::new(socket.clone()));
-    };
-    let handshake = connector.connect(name.clone(), socket.clone());
-    match timeout(settings.connect_timeout, handshake).await {
-        Ok(Ok(stream)) => Ok(Box::new(TlsSocket(stream))),
-        Ok(Err(error)) if is_refusal(&error) => Err(account("TLS failed; see the certificates")),
-        Ok(Err(_)) => Err(lost("the connection was lost in the TLS handshake")),
-        Err(_elapsed) => Err(lost("the TLS handshake took too long")),
-    }
-}
-
-async fn start_tls(
-    smtp: &mut AsyncSmtpConnection,
-    parameters: lettre::transport::smtp::client::TlsParameters,
-    hello: &ClientId,
-    limit: Duration,
-) -> Result<(), Attempt> {
-    if !smtp.can_starttls() {
-        return Err(account("the server does not offer STARTTLS"));
-    }
-    match timeout(limit, smtp.starttls(parameters, hello)).await {
-        Ok(Ok(())) => Ok(()),
-        Ok(Err(error)) if is_refusal(&error) => Err(account("TLS failed; see the certificates")),
-        Ok(Err(error)) => Err(trouble(&error).at(Stage::StartTls)),
-        Err(_elapsed) => Err(lost("STARTTLS took too long")),
-    }
-}
-
-async fn authenticate(
-    smtp: &mut AsyncSmtpConnection,
-    settings: &SmtpSettings,
-) -> Result<(), Attempt> {
-    let mechanisms = [Mechanism::Plain, Mechanism::Login];
-    if smtp.server_info().get_auth_mechanism(&mechanisms).is_none() {
-        return Err(account("the server offers neither AUTH PLAIN nor LOGIN"));
-    }
-    let credentials =
-        Credentials::new(settings.username.clone(), settings.password.reveal().to_owned());
-    step(settings.command_timeout, smtp.auth(&mechanisms, &credentials))
+async fn stream(settings: &SmtpSettings, tls: Option<&Tls>) -> Result<Stream, Attempt> {
+    let socket = connect(&settings.host, settings.port)
         .await
-        .map(|_response| ())
-        .map_err(|trouble| trouble.at(Stage::Auth))
+        .map_err(|error| lost(format!("not connected: {}", error.kind())))?;
+    match tls {
+        Some(tls) if settings.tls == SmtpTls::Implicit => tls.handshake(socket).await,
+        _ => Ok(Stream::Plain(socket)),
+    }
 }
 
-fn account(detail: &str) -> Attempt {
-    Attempt::new(Outcome::Account, Some(ReasonCode::DeliveryProviderCredentials), detail)
+/// The conversation before the first message: what goes wrong here is an attempt that never left.
+pub(super) struct Talk(pub(super) Wire);
+
+impl Talk {
+    pub(super) async fn answer(&mut self, limit: Duration) -> Result<Reply<'_>, Attempt> {
+        self.0.reply(limit).await.map_err(|Lost(detail)| lost(detail))
+    }
+
+    pub(super) async fn ask(
+        &mut self,
+        words: &[u8],
+        limit: Duration,
+    ) -> Result<Reply<'_>, Attempt> {
+        self.0.write(words, limit).await.map_err(|Lost(detail)| lost(detail))?;
+        self.answer(limit).await
+    }
+
+    async fn hello(&mut self, settings: &SmtpSettings) -> Result<Offers, Attempt> {
+        let hello = format!("EHLO {}\r\n", settings.hello_name);
+        let reply = self.ask(hello.as_bytes(), settings.command_timeout).await?;
+        expect_ok(Stage::Greeting, reply).map(|()| Offers::parse(reply.text))
+    }
+
+    async fn start_tls(
+        mut self,
+        offers: Offers,
+        tls: &Tls,
+        settings: &SmtpSettings,
+    ) -> Result<Talk, Attempt> {
+        if !offers.start_tls {
+            return Err(account("the server does not offer STARTTLS"));
+        }
+        let reply = self.ask(b"STARTTLS\r\n", settings.command_timeout).await?;
+        expect_ok(Stage::StartTls, reply)?;
+        let socket = self.0.into_plain().expect("STARTTLS is said once, in clear");
+        match timeout(settings.connect_timeout, tls.handshake(socket)).await {
+            Ok(stream) => Ok(Talk(Wire::new(stream?))),
+            Err(_elapsed) => Err(lost("the TLS handshake took too long")),
+        }
+    }
+
+    async fn reset(&mut self, limit: Duration) -> bool {
+        self.ask(b"RSET\r\n", limit).await.is_ok_and(|reply| reply.code / 100 == 2)
+    }
+}
+
+fn expect_ok(stage: Stage, reply: Reply<'_>) -> Result<(), Attempt> {
+    match reply.code {
+        200..=299 => Ok(()),
+        400..=599 => Err(refusal(stage, reply)),
+        _ => Err(lost("the server's answer does not fit the command")),
+    }
 }

@@ -2,35 +2,30 @@
 
 use std::error::Error;
 use std::io;
-use std::net::SocketAddr;
-use std::pin::Pin;
 use std::sync::Arc;
-use std::task::{Context, Poll};
 
-use lettre::transport::smtp::client::{AsyncTokioStream, Certificate, TlsParameters};
 use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, ServerName};
 use rustls::{ClientConfig, RootCertStore};
-use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::net::TcpStream;
 use tokio_rustls::TlsConnector;
-use tokio_rustls::client::TlsStream;
 
+use super::super::answer::lost;
 use super::super::sender::ChannelError;
 use super::super::settings::{SmtpSettings, SmtpTls};
-use super::socket::Socket;
+use super::classify::account;
+use super::wire::Stream;
+use crate::model::Attempt;
 
 /// What a handshake needs.
-pub(super) enum Tls {
-    StartTls(TlsParameters),
-    Implicit { connector: TlsConnector, name: ServerName<'static> },
+pub(super) struct Tls {
+    connector: TlsConnector,
+    name: ServerName<'static>,
 }
 
 impl std::fmt::Debug for Tls {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str(match self {
-            Tls::StartTls(_) => "StartTls",
-            Tls::Implicit { .. } => "Implicit",
-        })
+        f.write_str("Tls")
     }
 }
 
@@ -45,24 +40,25 @@ impl Tls {
             })
         });
         let authorities = authorities.transpose()?.unwrap_or_default();
-        match settings.tls {
-            SmtpTls::None => Ok(None),
-            SmtpTls::StartTls => start_tls(settings, &authorities).map(Some),
-            SmtpTls::Implicit => implicit(settings, &authorities).map(Some),
+        if settings.tls == SmtpTls::None {
+            return Ok(None);
+        }
+        let config = config(&authorities)?;
+        let name = ServerName::try_from(settings.host.clone()).map_err(|e| problem("host", &e))?;
+        Ok(Some(Tls { connector: TlsConnector::from(Arc::new(config)), name }))
+    }
+
+    /// Takes as long as the network does: the caller sets the limit.
+    pub(super) async fn handshake(&self, socket: TcpStream) -> Result<Stream, Attempt> {
+        match self.connector.connect(self.name.clone(), socket).await {
+            Ok(stream) => Ok(Stream::Tls(Box::new(stream))),
+            Err(error) if is_refusal(&error) => Err(account("TLS failed; see the certificates")),
+            Err(_) => Err(lost("the connection was lost in the TLS handshake")),
         }
     }
 }
 
-fn start_tls(settings: &SmtpSettings, authorities: &[u8]) -> Result<Tls, ChannelError> {
-    let mut builder = TlsParameters::builder(settings.host.clone());
-    if !authorities.is_empty() {
-        let certificate = Certificate::from_pem(authorities).map_err(|e| problem("ca_file", &e))?;
-        builder = builder.add_root_certificate(certificate);
-    }
-    builder.build().map(Tls::StartTls).map_err(|e| problem("tls", &e))
-}
-
-fn implicit(settings: &SmtpSettings, authorities: &[u8]) -> Result<Tls, ChannelError> {
+fn config(authorities: &[u8]) -> Result<ClientConfig, ChannelError> {
     let mut roots = RootCertStore::empty();
     roots.add_parsable_certificates(rustls_native_certs::load_native_certs().certs);
     for certificate in CertificateDer::pem_slice_iter(authorities) {
@@ -70,13 +66,11 @@ fn implicit(settings: &SmtpSettings, authorities: &[u8]) -> Result<Tls, ChannelE
         roots.add(certificate).map_err(|e| problem("ca_file", &e))?;
     }
     let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
-    let config = ClientConfig::builder_with_provider(provider)
+    Ok(ClientConfig::builder_with_provider(provider)
         .with_safe_default_protocol_versions()
         .map_err(|e| problem("tls", &e))?
         .with_root_certificates(roots)
-        .with_no_client_auth();
-    let name = ServerName::try_from(settings.host.clone()).map_err(|e| problem("host", &e))?;
-    Ok(Tls::Implicit { connector: TlsConnector::from(Arc::new(config)), name })
+        .with_no_client_auth())
 }
 
 fn problem(key: &'static str, error: &dyn Error) -> ChannelError {
@@ -84,7 +78,7 @@ fn problem(key: &'static str, error: &dyn Error) -> ChannelError {
 }
 
 /// True where a handshake failed by what was said in it and not by the network.
-pub(super) fn is_refusal(error: &(dyn Error + 'static)) -> bool {
+fn is_refusal(error: &(dyn Error + 'static)) -> bool {
     let mut next = Some(error);
     while let Some(error) = next {
         if error.is::<rustls::Error>() {
@@ -98,42 +92,4 @@ pub(super) fn is_refusal(error: &(dyn Error + 'static)) -> bool {
         next = error.source();
     }
     false
-}
-
-/// Lets lettre talk over our TLS.
-#[derive(Debug)]
-pub(super) struct TlsSocket(pub(super) TlsStream<Socket>);
-
-impl AsyncTokioStream for TlsSocket {
-    fn peer_addr(&self) -> io::Result<SocketAddr> {
-        self.0.get_ref().0.peer_addr()
-    }
-}
-
-impl AsyncRead for TlsSocket {
-    fn poll_read(
-        mut self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-        buffer: &mut ReadBuf<'_>,
-    ) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.0).poll_read(cx, buffer)
-    }
-}
-
-impl AsyncWrite for TlsSocket {
-    fn poll_write(
-        mut self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-        bytes: &[u8],
-    ) -> Poll<io::Result<usize>> {
-        Pin::new(&mut self.0).poll_write(cx, bytes)
-    }
-
-    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.0).poll_flush(cx)
-    }
-
-    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.0).poll_shutdown(cx)
-    }
 }

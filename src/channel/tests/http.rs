@@ -7,6 +7,7 @@ use super::super::{
     Channel, HmacEncoding, HttpAuth, HttpSettings, ProviderKind, ProviderSettings, Secret,
     SuccessRule,
 };
+use super::black_hole::black_hole;
 use super::http_server::{answer, serve};
 use super::{channel, message, send};
 use crate::model::{Outcome, OutgoingMessage, UntilHint};
@@ -48,6 +49,14 @@ async fn every_answer_has_its_outcome() {
             Outcome::Throttled(hint(3600)),
         ),
         (answer("429 Slow", "", ""), Outcome::Throttled(UntilHint(None))),
+        (answer("429 Slow", "Retry-After: 0\r\n", ""), Outcome::Throttled(UntilHint(None))),
+        (
+            answer("503 Busy", "Retry-After: Sun, 22 Nov 2020 10:00:00 GMT\r\n", ""),
+            Outcome::Throttled(UntilHint(None)),
+        ),
+        (answer("200 OK", "", "<html>please log in</html>"), Outcome::Unknown),
+        (answer("200 OK", "", ""), Outcome::Unknown),
+        (answer("200 OK", &"X-Filler: y\r\n".repeat(50_000), ok), Outcome::Unknown),
         (answer("503 Busy", "Retry-After: 9\r\n", ""), Outcome::Throttled(hint(9))),
         (answer("503 Busy", "", ""), Outcome::Unknown),
         (answer("302 Found", "Location: http://127.0.0.1:1/\r\n", ""), Outcome::Account),
@@ -86,6 +95,35 @@ async fn one_connection_carries_many_requests() {
 }
 
 #[tokio::test]
+async fn a_connection_that_idled_too_long_carries_no_request() {
+    let ok = r#"{"status":"ok"}"#;
+    let keep = format!(
+        "HTTP/1.1 200 OK\r\nConnection: keep-alive\r\nContent-Length: {}\r\n\r\n{ok}",
+        ok.len()
+    );
+    let (address, seen) = serve(vec![keep]).await;
+    let settings = HttpSettings { idle_max: Duration::from_nanos(1), ..settings(address) };
+    let channel = http(settings);
+    for _ in 0..2 {
+        assert_eq!(send(&channel, &message()).await.outcome, Outcome::Accepted);
+    }
+    let seen = seen.lock().unwrap();
+    assert_ne!(seen[0].port, seen[1].port);
+}
+
+#[tokio::test]
+async fn a_host_that_is_not_there_is_transient_however_short_the_timeout() {
+    let hole = black_hole();
+    let settings = HttpSettings {
+        connect_timeout: Duration::from_millis(300),
+        timeout: Duration::from_millis(100),
+        ..settings(hole.address)
+    };
+    let attempt = send(&http(settings), &message()).await;
+    assert_eq!(attempt.outcome, Outcome::Transient(UntilHint(None)), "{attempt:?}");
+}
+
+#[tokio::test]
 async fn nobody_listening_is_transient() {
     let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
     let address = listener.local_addr().unwrap();
@@ -98,7 +136,8 @@ async fn nobody_listening_is_transient() {
 async fn a_provider_that_says_nothing_is_unknown() {
     let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = listener.local_addr().unwrap();
-    let short = HttpSettings { timeout: Duration::from_millis(100), ..settings(address) };
+    let limit = Duration::from_millis(100);
+    let short = HttpSettings { connect_timeout: limit, timeout: limit, ..settings(address) };
     assert_eq!(send(&http(short), &message()).await.outcome, Outcome::Unknown);
 }
 

@@ -4,27 +4,44 @@ use std::net::SocketAddr;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 
-use tokio::io::{AsyncBufReadExt, AsyncRead, AsyncWrite, AsyncWriteExt, BufReader};
+use socket2::SockRef;
+use tokio::io::{AsyncBufReadExt, AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, BufReader};
 use tokio::net::TcpListener;
 use tokio_rustls::TlsAcceptor;
 
 /// What the server does at one point of the conversation.
-#[derive(Clone, Copy)]
+#[derive(Debug, Clone, Copy)]
 pub(super) enum Act {
     Say(&'static str),
+    /// Bytes that are no text.
+    SayBytes(&'static [u8]),
     SayAndClose(&'static str),
+    /// Says nothing more, and stays.
+    Hang,
+    /// One line without an end, for as long as the client listens.
+    Flood,
     Close,
 }
 
 #[derive(Clone)]
 pub(super) struct Script {
     pub(super) extensions: Vec<&'static str>,
+    /// The 334 of AUTH, each of which the client answers.
+    pub(super) challenges: Vec<&'static str>,
     pub(super) auth: Act,
+    /// The answer to STARTTLS, and what was slipped in behind it.
+    pub(super) start_tls: &'static str,
     pub(super) mail: Act,
     /// Only for recipients that begin with `bad`.
     pub(super) bad_rcpt: Act,
     pub(super) data: Act,
+    /// Answers 354 to DATA though there is nobody to write to.
+    pub(super) careless: bool,
+    /// Done once this many bytes of a message have come; nothing is read after that.
+    pub(super) body: Option<(usize, Act)>,
     pub(super) dot: Act,
+    pub(super) rset: Act,
+    pub(super) quit: Act,
     /// Hang up after this many messages on one connection.
     pub(super) messages_max: usize,
     pub(super) tls: Option<TlsAcceptor>,
@@ -35,11 +52,17 @@ impl Default for Script {
     fn default() -> Script {
         Script {
             extensions: vec!["PIPELINING", "8BITMIME"],
+            challenges: Vec::new(),
             auth: Act::Say("235 2.7.0 ok"),
+            start_tls: "220 go\r\n",
             mail: Act::Say("250 2.1.0 ok"),
             bad_rcpt: Act::Say("550 5.1.1 <bad@example.com>: no such user"),
             data: Act::Say("354 go on"),
+            careless: false,
+            body: None,
             dot: Act::Say("250 2.0.0 Ok: queued as 4F2C"),
+            rset: Act::Say("250 2.0.0 ok"),
+            quit: Act::SayAndClose("221 bye"),
             messages_max: usize::MAX,
             tls: None,
             implicit: false,
@@ -51,6 +74,8 @@ impl Default for Script {
 pub(super) struct Seen {
     pub(super) connections: AtomicUsize,
     pub(super) closed: tokio::sync::Notify,
+    /// Bytes of floods that were written.
+    pub(super) flooded: AtomicUsize,
     pub(super) commands: Mutex<Vec<String>>,
     pub(super) messages: Mutex<Vec<String>>,
 }
@@ -75,6 +100,8 @@ impl<T: AsyncRead + AsyncWrite + Send + Unpin> Stream for T {}
 #[allow(clippy::disallowed_methods, reason = "the other side of a test")]
 pub(super) async fn serve(script: Script) -> (SocketAddr, Arc<Seen>) {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    // Little room in the kernel: what is not read here is soon held up there.
+    SockRef::from(&listener).set_recv_buffer_size(256 * 1024).unwrap();
     let address = listener.local_addr().unwrap();
     let seen = Arc::new(Seen::default());
     let shared = seen.clone();
@@ -134,10 +161,18 @@ async fn conversation(
                 Act::Say("250 HELP")
             }
             "STARTTLS" if script.tls.is_some() => {
-                stream.write_all(b"220 go\r\n").await.ok()?;
+                stream.write_all(script.start_tls.as_bytes()).await.ok()?;
                 return Some(stream.into_inner());
             }
-            "AUTH" => script.auth,
+            "AUTH" => {
+                for challenge in &script.challenges {
+                    stream.write_all(format!("334 {challenge}\r\n").as_bytes()).await.ok()?;
+                    let mut answer = String::new();
+                    stream.read_line(&mut answer).await.ok()?;
+                    seen.commands.lock().unwrap().push(answer.trim_end().to_owned());
+                }
+                script.auth
+            }
             "MAIL" => {
                 refused = matches!(script.mail, Act::Say(text) if !text.starts_with('2'));
                 script.mail
@@ -146,18 +181,25 @@ async fn conversation(
                 refused = true;
                 script.bad_rcpt
             }
-            "RCPT" if refused => Act::Say("503 5.5.1 MAIL first"),
-            "DATA" if refused => Act::Say("554 5.5.1 no valid recipients"),
+            "RCPT" if refused && !script.careless => Act::Say("503 5.5.1 MAIL first"),
+            "DATA" if refused && !script.careless => Act::Say("554 5.5.1 no valid recipients"),
             "DATA" => script.data,
-            "RCPT" | "RSET" | "NOOP" => Act::Say("250 2.0.0 ok"),
-            "QUIT" => Act::SayAndClose("221 bye"),
+            "RSET" => script.rset,
+            "RCPT" | "NOOP" => Act::Say("250 2.0.0 ok"),
+            "QUIT" => script.quit,
             _ => Act::Say("500 what"),
         };
-        perform(&mut stream, act).await?;
-        if word == "DATA" && !refused && matches!(act, Act::Say(text) if text.starts_with('3')) {
+        perform(&mut stream, act, seen).await?;
+        let follows = matches!(act, Act::Say(text) if text.starts_with('3'));
+        if word == "DATA" && follows && (script.careless || !refused) {
+            if let Some((bytes, act)) = script.body {
+                stream.read_exact(&mut vec![0; bytes]).await.ok()?;
+                perform(&mut stream, act, seen).await?;
+                perform(&mut stream, Act::Hang, seen).await?;
+            }
             let message = body(&mut stream).await?;
             seen.messages.lock().unwrap().push(message);
-            perform(&mut stream, script.dot).await?;
+            perform(&mut stream, script.dot, seen).await?;
             messages += 1;
             if messages >= script.messages_max {
                 return None;
@@ -166,9 +208,14 @@ async fn conversation(
     }
 }
 
-async fn perform(stream: &mut BufReader<Box<dyn Stream>>, act: Act) -> Option<()> {
+async fn perform(stream: &mut BufReader<Box<dyn Stream>>, act: Act, seen: &Seen) -> Option<()> {
     match act {
         Act::Close => None,
+        Act::Hang => std::future::pending().await,
+        Act::Flood => loop {
+            seen.flooded.fetch_add(stream.write(&[b'2'; 4096]).await.ok()?, Ordering::SeqCst);
+        },
+        Act::SayBytes(bytes) => stream.write_all(bytes).await.ok(),
         Act::Say(text) => stream.write_all(format!("{text}\r\n").as_bytes()).await.ok(),
         Act::SayAndClose(text) => {
             stream.write_all(format!("{text}\r\n").as_bytes()).await.ok()?;
@@ -181,13 +228,14 @@ async fn perform(stream: &mut BufReader<Box<dyn Stream>>, act: Act) -> Option<()
 async fn body(stream: &mut BufReader<Box<dyn Stream>>) -> Option<String> {
     let mut message = String::new();
     loop {
-        let start = message.len();
-        if stream.read_line(&mut message).await.ok()? == 0 {
+        // A line of its own: `read_line` checks all that stands in its buffer, again for each line.
+        let mut line = String::new();
+        if stream.read_line(&mut line).await.ok()? == 0 {
             return None;
         }
-        if &message[start..] == ".\r\n" {
-            message.truncate(start);
+        if line == ".\r\n" {
             return Some(message);
         }
+        message.push_str(&line);
     }
 }

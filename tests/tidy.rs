@@ -24,6 +24,7 @@ const EXCEPTIONS: &[(&str, &str)] = &[
     ("cli", "app"),
     ("channel", "render"),
     ("channel", "pacing"),
+    ("spool", "batch"),
     ("store", "batch"),
     ("store", "policy"),
     ("model", "codes"),

@@ -87,3 +87,121 @@ fn in_doubt(
     }
     Ok(lost)
 }
+
+#[cfg(test)]
+mod tests {
+    use jiff::Timestamp;
+
+    use super::*;
+    use crate::batch::{BatchState, Chain, Tried, after_attempt};
+    use crate::model::{Attempt, BatchId, Outcome, UntilHint};
+    use crate::spool::{ChunkBuilder, LogWriter, OutcomeRecord, RowHead};
+    use crate::store::{ChunkRecord, ControlRecord, Facts, SimulatedDisk};
+
+    const AT: Timestamp = Timestamp::UNIX_EPOCH;
+
+    /// The word on a row whose first attempt came to this.
+    fn word(outcome: Outcome) -> RowOutcome {
+        let attempt = Attempt::new(outcome, None, "");
+        let next = after_attempt(&attempt, 1, 9, false);
+        let (channel, provider) = (ChannelKind::Sms, "a".to_owned());
+        let tried = Tried { channel, provider, attempt, next, at: AT, due: AT };
+        let claimed = RowOutcome::untried(0).apply(RowEvent::Claimed, Chain::ONE).unwrap();
+        claimed.apply(RowEvent::Tried(Box::new(tried)), Chain::ONE).unwrap()
+    }
+
+    /// A batch of two rows in a claimed window, of whose outcomes these are on the disk. Returns what
+    /// recovery makes of both, in the boot that claimed them or in another.
+    fn recovered(records: &[OutcomeRecord], boot: &str) -> [&'static str; 2] {
+        let folder = tempfile::tempdir().unwrap();
+        let store = Store::simulated(&SimulatedDisk::default()).unwrap();
+        let spool = Spool::open(folder.path()).unwrap();
+        let record = BatchRecord {
+            id: BatchId::from_u64(7),
+            tenant: "acme".parse().unwrap(),
+            path: "inbox/a.csv".to_owned(),
+            state: BatchState::Running,
+            account: String::new(),
+            proof: None,
+            received_at: AT,
+            claimed_at: AT,
+            validated_at: Some(AT),
+            closed_at: None,
+            facts: Facts::default(),
+            chunks: 1,
+            hold: None,
+            control: ControlRecord::default(),
+        };
+        let files = spool.batch(record.id);
+        files.create().unwrap();
+        let rows = LogWriter::create(&files.rows()).unwrap();
+        rows.append(RowHead::KIND, &RowHead::default().to_bytes()).unwrap();
+        let mut builder = ChunkBuilder::default();
+        for row in 1..=2 {
+            let channel = Some(ChannelKind::Sms);
+            builder.push(&StoredRow { row, channel, ..StoredRow::default() });
+        }
+        let position = rows.append(ChunkBuilder::KIND, builder.take().unwrap().0).unwrap();
+        let chunk = ChunkRecord {
+            number: 0,
+            offset: position.offset,
+            bytes: position.bytes,
+            first_row: 1,
+            rows: 2,
+            duplicates: None,
+            open: 2,
+            deferred: 0,
+            resendable: Some(0),
+            due: Some(AT),
+        };
+        store.put_chunks(record.id, &[chunk]).unwrap();
+        let (rows, boot_id) = (vec![(0, 1)], "this".to_owned());
+        store
+            .claim_window(record.id, &WindowRecord { number: 1, chunk: 0, rows, boot_id })
+            .unwrap();
+        let log = LogWriter::create(&files.outcomes()).unwrap();
+        for record in records {
+            let (kind, body) = record.encode();
+            log.append(kind, &body).unwrap();
+        }
+        let exits = Exits::Providers(Arc::default());
+        let world = World::seeded(AT, 1);
+        let (live, _) = recover((&store, &spool), record, boot, &exits, &world).unwrap();
+        assert!(store.windows(live.record.id).unwrap().is_empty());
+        let latest = live.latest(0).unwrap();
+        [0, 1].map(|index| latest.get(&index).map_or("untried", |row| row.status.as_str()))
+    }
+
+    #[test]
+    fn a_kill_between_any_two_writes_makes_only_what_was_on_the_wire_unknown() {
+        let (chunk, window) = (0, 1);
+        let mark = |provider: &str| OutcomeRecord::Started {
+            chunk,
+            window,
+            index: 0,
+            provider: provider.to_owned(),
+        };
+        let refusal = word(Outcome::Transient(UntilHint(None)));
+        let refused = OutcomeRecord::Refused { chunk, window, rows: vec![refusal.clone()] };
+        let ended = |row| OutcomeRecord::Settled { chunk, window, rows: vec![row] };
+        let taken = ended(word(Outcome::Accepted));
+        // Row 0 is tried at two providers, row 1 never had its turn. After another boot marks may be
+        // lost, so that only the window's last word on a row counts.
+        for (records, this_boot, another) in [
+            (vec![], ["untried"; 2], ["unknown"; 2]),
+            (vec![mark("a")], ["unknown", "untried"], ["unknown"; 2]),
+            (vec![mark("a"), taken.clone()], ["submitted", "untried"], ["submitted", "unknown"]),
+            (vec![mark("a"), ended(refusal)], ["deferred", "untried"], ["deferred", "unknown"]),
+            (vec![mark("a"), refused.clone()], ["deferred", "untried"], ["unknown"; 2]),
+            (vec![mark("a"), refused.clone(), mark("b")], ["unknown", "untried"], ["unknown"; 2]),
+            (
+                vec![mark("a"), refused, mark("b"), taken],
+                ["submitted", "untried"],
+                ["submitted", "unknown"],
+            ),
+        ] {
+            assert_eq!(recovered(&records, "this"), this_boot, "{records:?}");
+            assert_eq!(recovered(&records, "another"), another, "{records:?}");
+        }
+    }
+}

@@ -73,7 +73,14 @@ impl Unknowns {
     ) -> Result<(), OutboxError> {
         let other = query.tenant.as_ref().is_some_and(|tenant| tenant != record.tenant.as_str());
         let is_sent = matches!(record.state, BatchState::Running | BatchState::Closed);
-        if other || !is_sent || !query.settled && !self.may_have_any(record)? {
+        if other || !is_sent {
+            return Ok(());
+        }
+        let may_have_any = match query.settled {
+            true => !self.store.settlements(record.id)?.is_empty(),
+            false => self.may_have_any(record)?,
+        };
+        if !may_have_any {
             return Ok(());
         }
         each_unknown((&self.store, &self.spool), record, &mut |row| {

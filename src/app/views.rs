@@ -43,6 +43,8 @@ pub(super) struct Sights {
     pub(super) shown: Mutex<Option<CountersSnapshot>>,
 }
 
+/// Batches whose times tell the newest that was stored.
+const RECENT: usize = 64;
 /// Most batches that a listing walks over before it stops looking for more.
 const WALKED_MAX: usize = 100_000;
 
@@ -117,9 +119,15 @@ impl Sights {
         Ok(entries.iter().filter(closed).count())
     }
 
+    /// Of the newest files: an older one may have ended after a newer one came.
     fn newest_time(&self) -> Option<Timestamp> {
-        let newest = self.store.newest_batch().ok()??;
-        [Some(newest.claimed_at), newest.validated_at, newest.closed_at].into_iter().flatten().max()
+        let newest = self.store.batches_before(None, RECENT).ok()?;
+        let times = newest.iter().flat_map(|batch| {
+            let held = batch.hold.as_ref().and_then(|hold| hold.ended_at);
+            let later = [batch.validated_at, batch.closed_at, batch.control.reopened_at, held];
+            later.into_iter().flatten().chain([batch.claimed_at])
+        });
+        times.max()
     }
 
     fn metrics(&self) -> String {

@@ -152,6 +152,7 @@ mod tests {
             open: 2,
             deferred: 0,
             resendable: Some(0),
+            urgency: None,
             due: Some(AT),
         };
         store.put_chunks(record.id, &[chunk]).unwrap();

@@ -92,19 +92,7 @@ pub(super) fn read_file(pass: Pass<'_>, input: &Path) -> Result<Reading, IntakeE
     if let Some(shorter) = pass.shorter {
         reader.watch_row(shorter.facts.rows_total);
     }
-    let scratch = pass.folder.scratch();
-    let mut reading = Rows {
-        pass,
-        counts: Counts::default(),
-        first_error: None,
-        writer: RowWriter::create(pass.folder)?,
-        row_ids: IdSorter::new(scratch.with_extension("ids")),
-        messages: IdSorter::new(scratch.with_extension("messages")),
-        dedupe: pass.profile.dedupe,
-        body: BodyCheck::default(),
-        calendar: calendar(pass.tenant),
-        place: Default::default(),
-    };
+    let mut reading = Rows::new(pass)?;
     let (mut directives, mut refused) = (Directives::default(), Vec::new());
     let mut redropped = false;
     let read = match reader.open() {
@@ -181,6 +169,24 @@ struct Rows<'a> {
     calendar: Calendar,
     /// The country of the last row that was asked for it, and the place it stands for.
     place: (String, String),
+}
+
+impl<'p> Rows<'p> {
+    fn new(pass: Pass<'p>) -> Result<Rows<'p>, IntakeError> {
+        let scratch = pass.folder.scratch();
+        Ok(Rows {
+            pass,
+            counts: Counts::default(),
+            first_error: None,
+            writer: RowWriter::create(pass.folder)?,
+            row_ids: IdSorter::new(scratch.with_extension("ids")),
+            messages: IdSorter::new(scratch.with_extension("messages")),
+            dedupe: pass.profile.dedupe,
+            body: BodyCheck::default(),
+            calendar: calendar(pass.tenant),
+            place: Default::default(),
+        })
+    }
 }
 
 impl Rows<'_> {
@@ -271,17 +277,7 @@ impl Rows<'_> {
             .unwrap_or_else(|| tenant.max_age.expiry(message.category, message.channel, due));
         let sender = sender_on(tenant, message, message.channel);
         self.digest(message, &variables)?;
-        // A row's window is asked where its recipient is.
-        let place = match window {
-            Some(_) if message.tz.is_empty() => {
-                let country = country_of(message);
-                if self.place.0 != country {
-                    self.place = (country.clone(), place_in(&country));
-                }
-                &self.place.1
-            }
-            _ => &message.tz,
-        };
+        let place = self.place_of(message, window.is_some());
         // The language of the template that was chosen: dispatch finds the same one by it.
         let lang_of = |template_at: Option<usize>| {
             let template = template_at.and_then(|at| tenant.templates.get(at));
@@ -315,7 +311,7 @@ impl Rows<'_> {
             text: &message.text,
             html: &message.html,
             campaign: &message.campaign,
-            tz: place,
+            tz: &place,
             window: window.map(|w| (w.from, w.until)),
             send_at: message.send_at,
             expires_at: Some(expires_at),
@@ -329,6 +325,18 @@ impl Rows<'_> {
         };
         let verdict = decide_now(tenant, &row, (&self.calendar, now));
         self.writer.push(&row, Some((verdict, now)))
+    }
+
+    /// A row's window is asked where its recipient is.
+    fn place_of(&mut self, message: &MessageRow, has_window: bool) -> String {
+        if !has_window || !message.tz.is_empty() {
+            return message.tz.clone();
+        }
+        let country = country_of(message);
+        if self.place.0 != country {
+            self.place = (country.clone(), place_in(&country));
+        }
+        self.place.1.clone()
     }
 
     /// Remembers what would make a later row "the same again".

@@ -15,9 +15,9 @@ const START: &str = "2026-11-23T09:00:00Z";
 const PATIENCE: Duration = Duration::from_secs(3600);
 /// One message after the other, each takes a while.
 const SLOW: &str = "provider.sim.delay = \"10s\"\nprovider.sim.concurrency = 1\n";
-/// The last has ten minutes, being what it is.
-const ROWS: &str = "row_id,phone,text,category\nr1,01701234501,One,\nr2,01701234502,Two,\n\
-    r3,01701234503,Three,\nr4,01701234504,Four,authentication\n";
+/// The last has ten minutes.
+const ROWS: &str = "row_id,phone,text,expires_at\nr1,01701234501,One,\nr2,01701234502,Two,\n\
+    r3,01701234503,Three,\nr4,01701234504,Four,2026-11-23T09:10:00Z\n";
 
 fn put(life: &Life<'_>, name: &str, text: &str) {
     life.drop_files(&BTreeMap::from([(name.to_owned(), text.as_bytes().to_vec())]), true);

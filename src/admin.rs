@@ -10,11 +10,13 @@ mod connection;
 mod halting;
 mod listen;
 mod routes;
+mod unknown;
 
 pub use client::{ClientError, ask, tell};
 pub use halting::{HaltCommand, HaltTarget};
 pub use listen::{Admin, AdminError, Settings};
 pub use routes::{BatchCommand, BatchQuery, CommandAnswer, SessionQuery, Views};
+pub use unknown::{SETTLED_AS, SettleCommand, UnknownQuery};
 
 #[cfg(test)]
 mod tests;

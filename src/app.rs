@@ -15,6 +15,7 @@ mod preview;
 mod run;
 mod sessions;
 mod start;
+mod unknown;
 mod views;
 mod wiring;
 

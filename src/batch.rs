@@ -11,6 +11,7 @@ mod numbers;
 mod outcome;
 #[cfg(test)]
 mod outcome_tests;
+mod refusals;
 mod row;
 mod row_mark;
 mod state;
@@ -20,6 +21,7 @@ pub use command::{BatchOp, Effect, Standing, Unfit, decide, decide_retry};
 pub use hold::{Decider, Guards, HoldReason, USUAL_FILES, reasons_to_hold, usual_rows};
 pub use numbers::{NumberPlace, Numbers, SequenceRule};
 pub use outcome::{Chain, IllegalRowMove, RowEvent, RowOutcome, StepEnd, Tried};
+pub use refusals::EqualRefusals;
 pub use row::{NextStep, after_attempt};
 pub use row_mark::RowMark;
 pub use state::{BatchEvent, BatchState, IllegalMove, Publication, apply};

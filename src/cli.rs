@@ -21,5 +21,6 @@ mod session;
 mod status;
 mod store;
 mod table;
+mod unknown;
 
 pub use args::run;

@@ -21,8 +21,10 @@ mod streams;
 mod style;
 #[cfg(test)]
 mod tests;
+mod unknown;
 
 pub use error::OutboxError;
 pub use publisher::Publisher;
 pub use settings::{EachMessage, Rehearse, Settings, TenantAnswers, TenantLookup};
 pub use style::AnswerStyle;
+pub use unknown::{UnknownRow, each_unknown};

@@ -4,7 +4,9 @@
 //! is the contract's (interface section 8); each is a reported outcome. Start reading at `decide.rs`.
 
 mod decide;
+mod place;
 mod window;
 
 pub use decide::{Consent, Question, Verdict, decide};
-pub use window::{InvalidWindow, MARKETING_WINDOW, Window};
+pub use place::Calendar;
+pub use window::{Hours, InvalidWindow, MARKETING_WINDOW, Window};

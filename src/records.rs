@@ -56,6 +56,10 @@ mod template;
 
 mod message;
 
+mod whereabouts;
+
+mod times;
+
 mod checker;
 
 mod recipient;
@@ -116,4 +120,5 @@ pub use rejects::{RejectedRow, write_rejects};
 pub use settings::{HeaderMode, Limits, ReadAs, ReadSettings};
 pub use tail::{TAIL_BYTES, ends_with_trailer};
 pub use template::TemplateNeeds;
+pub use whereabouts::country_of;
 pub use workbook::{check_workbook, write_first_sheet};

@@ -24,9 +24,11 @@ mod old_records;
 mod open;
 mod orders;
 mod publications;
+mod ramps;
 mod records;
 mod row_ids;
 mod series;
+mod settlements;
 mod simulated;
 mod sled_engine;
 mod streams;
@@ -40,13 +42,15 @@ pub use halts::{HaltRecord, Halted};
 pub use intake::Acceptance;
 pub use orders::{OrderAct, OrderRecord};
 pub use publications::Ordered;
+pub use ramps::RampRecord;
 pub use records::{
     BatchRecord, ChunkRecord, ControlRecord, Facts, HoldRecord, Tally, WindowRecord,
 };
 pub use row_ids::RowIdFile;
 pub use series::Series;
+pub use settlements::{SettledRow, Settlement};
 pub use simulated::SimulatedDisk;
-pub use streams::{StreamFile, StreamLine, StreamRecord};
+pub use streams::{StreamFile, StreamLine, StreamRecord, StreamText};
 
 use std::fmt;
 use std::path::Path;

@@ -52,6 +52,9 @@ path_of_write() {
     say "$DATA/tenants/acme/outbox/.$2.${names[$(($1 - 1))]}.csv"
 }
 
+# How long a run may take to get over its fault, in seconds; what takes longer is stopped, and started again.
+PATIENCE=12
+[ "$HOW" = full ] || PATIENCE=7
 HITS=0
 RUNS=0
 ENDED=0
@@ -77,10 +80,10 @@ prepare() {
 
 # run KIND ERROR N MODE: one small job with one fault, and without any; true where something was hit.
 run() {
-    local kind=$1 error=$2 n=$3 mode=$4 tag when status=0 hits traced daemon patience=12
+    local kind=$1 error=$2 n=$3 mode=$4 tag when status=0 hits traced daemon patience=$PATIENCE
     tag=$kind-${error,,}-$n-$mode
     when=$n
-    [ "$mode" = once ] || { when=$n+; patience=4; }
+    [ "$mode" = once ] || { when=$n+; patience=2; }
     prepare "$kind" "$tag"
     traced=$WORK/strace/$tag
     local calls paths=()

@@ -14,6 +14,7 @@ use percent_encoding::percent_decode_str;
 use serde_json::{Value, json};
 
 use super::halting::{self, HaltCommand};
+use super::unknown::{self, SettleCommand, UnknownQuery};
 use crate::batch::BatchOp;
 use crate::worker::blocking;
 
@@ -21,11 +22,12 @@ const OPENMETRICS: HeaderValue =
     HeaderValue::from_static("application/openmetrics-text; version=1.0.0; charset=utf-8");
 const JSON: HeaderValue = HeaderValue::from_static("application/json");
 
-const LIMIT_DEFAULT: usize = 50;
-const LIMIT_MAX: usize = 1000;
+pub(super) const LIMIT_DEFAULT: usize = 50;
+pub(super) const LIMIT_MAX: usize = 1000;
 const REASON_MAX_CHARS: usize = 200;
 /// What is said of a batch_id that nothing has.
-const NO_BATCH: &str = "there is no batch of this batch_id; the ACK and `batch list` give it";
+pub(super) const NO_BATCH: &str =
+    "there is no batch of this batch_id; the ACK and `batch list` give it";
 const USER_MAX_CHARS: usize = 64;
 
 type View<T> = Arc<dyn Fn() -> T + Send + Sync>;
@@ -33,6 +35,8 @@ type BatchesView = Arc<dyn Fn(BatchQuery) -> Value + Send + Sync>;
 type RemoveView = Arc<dyn Fn(Option<IpAddr>) -> Value + Send + Sync>;
 type SessionsView = Arc<dyn Fn(SessionQuery) -> Value + Send + Sync>;
 type BatchView = Arc<dyn Fn(&str) -> Option<Value> + Send + Sync>;
+type UnknownView = Arc<dyn Fn(&UnknownQuery) -> Value + Send + Sync>;
+type SettleView = Arc<dyn Fn(&SettleCommand) -> CommandAnswer + Send + Sync>;
 type HaltView = Arc<dyn Fn(&HaltCommand) -> CommandAnswer + Send + Sync>;
 type CommandView = Arc<dyn Fn(&BatchCommand) -> CommandAnswer + Send + Sync>;
 
@@ -57,6 +61,10 @@ pub struct Views {
     pub providers: View<Value>,
     /// Halts a tenant or a provider, or lets it go on.
     pub halt: HaltView,
+    /// The rows that ended unknown.
+    pub unknown: UnknownView,
+    /// Takes somebody's word on such rows.
+    pub settle: SettleView,
     /// The sources that are banned or have a score.
     pub bans: View<Value>,
     /// Lifts the ban of an address, or all bans, and says how many.
@@ -216,6 +224,7 @@ pub(super) fn control(views: Views) -> Router {
         .route("/batches/{id}", get(batch))
         .route("/batches/{id}/{op}", post(command))
         .merge(halting::routes())
+        .merge(unknown::routes())
         .route("/bans", get(bans))
         .route("/bans/{address}/remove", post(remove_bans))
         .route("/sessions", get(sessions))

@@ -53,6 +53,11 @@ fn views(ready: Arc<AtomicBool>) -> Views {
             ),
             _ => CommandAnswer::Refused("there is no such thing".to_owned()),
         }),
+        unknown: Arc::new(|query| json!({ "rows": [], "limit": query.limit })),
+        settle: Arc::new(|asked| match asked.batch.as_str() {
+            "b1" => CommandAnswer::Done(json!({ "as": asked.status.as_str(), "rows": 1 })),
+            _ => CommandAnswer::Unknown,
+        }),
         command: Arc::new(|asked| match (asked.batch.as_str(), asked.op) {
             ("b1", BatchOp::Control(ControlOp::Pause)) => {
                 CommandAnswer::Done(json!({ "reason": asked.reason }))

@@ -14,6 +14,7 @@ use super::disk::DiskKeeper;
 use super::drive::drive;
 use super::error::AppError;
 use super::halts::Halting;
+use super::unknown::Unknowns;
 use super::views::Sights;
 use super::wiring;
 use crate::admin::{self, Admin};
@@ -224,6 +225,11 @@ impl App {
             started_at: ground.world.clock.now(),
             controls: Arc::new(controls),
             halting: Arc::clone(&self.halting),
+            unknowns: Unknowns {
+                store: ground.store.clone(),
+                spool: ground.spool.clone(),
+                world: Arc::clone(&ground.world),
+            },
             shown: Mutex::new(None),
         }
     }

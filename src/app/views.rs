@@ -8,6 +8,7 @@ use serde_json::{Value, json};
 
 use super::commands::Controls;
 use super::halts::Halting;
+use super::unknown::Unknowns;
 use super::{bans, sessions};
 use crate::admin::{BatchQuery, Views};
 use crate::batch::BatchState;
@@ -34,6 +35,7 @@ pub(super) struct Sights {
     pub(super) started_at: Timestamp,
     pub(super) controls: Arc<Controls>,
     pub(super) halting: Arc<Halting>,
+    pub(super) unknowns: Unknowns,
     /// What the doors had counted when metrics were shown last.
     pub(super) shown: Mutex<Option<CountersSnapshot>>,
 }
@@ -48,6 +50,7 @@ impl Sights {
             (sights.clone(), sights.clone(), sights.clone(), sights.clone(), sights.clone());
         let h = sights.clone();
         let (i, j) = (sights.halting.clone(), sights.halting.clone());
+        let (k, l) = (sights.unknowns.clone(), sights.unknowns.clone());
         let (f, g) = (sights.doors.clone(), sights.doors.clone());
         let controls = Arc::clone(&sights.controls);
         let (listed, pardoning) = (sights.guard.clone(), sights.guard.clone());
@@ -60,6 +63,8 @@ impl Sights {
             tenants: Arc::new(move || h.tenants()),
             providers: Arc::new(move || i.providers()),
             halt: Arc::new(move |asked| j.command(asked)),
+            unknown: Arc::new(move |query| k.list(query)),
+            settle: Arc::new(move |asked| l.settle(asked)),
             command: Arc::new(move |asked| controls.command(asked)),
             bans: Arc::new(move || bans::list(&listed)),
             remove_bans: Arc::new(move |address| bans::remove(&pardoning, address)),
@@ -208,6 +213,8 @@ impl Sights {
             "account": batch.account,
             "cancelled": batch.control.cancelled,
             "reopened_at": batch.control.reopened_at.map(|t| t.to_string()),
+            "resends": batch.control.resends,
+            "resent_rows": batch.control.resent_rows,
             "proof": batch.proof.map_or("", Proof::as_str),
             "received_at": batch.received_at.to_string(),
             "validated_at": batch.validated_at.map(|t| t.to_string()),

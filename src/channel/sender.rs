@@ -34,6 +34,7 @@ pub enum ChannelError {
 #[derive(Debug)]
 pub struct Channel {
     settings: ProviderSettings,
+    capacity: usize,
     permits: Semaphore,
     driver: Driver,
 }
@@ -72,7 +73,7 @@ impl Channel {
                 Driver::Directory(Directory::new(directory.clone(), world))
             }
         };
-        Ok(Channel { settings, permits: Semaphore::new(permits), driver })
+        Ok(Channel { settings, capacity: permits, permits: Semaphore::new(permits), driver })
     }
 
     /// The simulator that takes what is only tried out, with receipts.
@@ -80,12 +81,23 @@ impl Channel {
         let simulator = SimulatorSettings { receipts: true, ..SimulatorSettings::default() };
         let kind = ProviderKind::Simulator(simulator.clone());
         let settings = ProviderSettings::new("simulator", kind);
-        let permits = Semaphore::new(settings.concurrency);
-        Channel { settings, permits, driver: Driver::Simulator(Simulator::new(simulator)) }
+        let capacity = settings.concurrency;
+        let permits = Semaphore::new(capacity);
+        Channel {
+            settings,
+            capacity,
+            permits,
+            driver: Driver::Simulator(Simulator::new(simulator)),
+        }
     }
 
     pub fn settings(&self) -> &ProviderSettings {
         &self.settings
+    }
+
+    /// Messages that it takes at the same time at most.
+    pub fn capacity(&self) -> usize {
+        self.capacity
     }
 
     /// Waits for a permit and prepares whatever a message needs: a connection, a token.

@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use crate::model::Outcome;
-use crate::pacing::{Rate, RetrySchedule};
+use crate::pacing::{Rate, RetrySchedule, WarmUp};
 
 /// A password, token or key that no log shows.
 #[derive(Clone, PartialEq, Eq)]
@@ -33,10 +33,16 @@ impl fmt::Debug for Secret {
 pub struct ProviderSettings {
     pub id: String,
     pub kind: ProviderKind,
-    /// Messages per time at most; dispatch keeps to it.
+    /// Messages (of SMS, parts) per time at most; dispatch keeps to it.
     pub rate: Option<Rate>,
     /// Messages under way at most (SMTP: `connections` bounds it too).
     pub concurrency: usize,
+    /// Messages from one sender to one recipient per time at most.
+    pub pair_rate: Option<Rate>,
+    /// So many failures in a row, of different recipients, and the provider counts as away.
+    pub failures_max: u32,
+    /// The ramp of each sender that is new at this provider.
+    pub warm_up: Option<WarmUp>,
     pub retry: RetrySchedule,
     pub on_unknown: OnUnknown,
 }
@@ -44,6 +50,8 @@ pub struct ProviderSettings {
 impl ProviderSettings {
     /// Default of `concurrency`.
     pub const CONCURRENCY: usize = 64;
+    /// Default of `failures_max`.
+    pub const FAILURES_MAX: u32 = 10;
 
     pub fn new(id: impl Into<String>, kind: ProviderKind) -> ProviderSettings {
         ProviderSettings {
@@ -51,6 +59,9 @@ impl ProviderSettings {
             kind,
             rate: None,
             concurrency: ProviderSettings::CONCURRENCY,
+            pair_rate: None,
+            failures_max: ProviderSettings::FAILURES_MAX,
+            warm_up: None,
             retry: RetrySchedule::default(),
             on_unknown: OnUnknown::Hold,
         }

@@ -3,6 +3,7 @@
 mod directory;
 mod http;
 mod http_server;
+mod misbehaving;
 mod smtp;
 mod smtp_server;
 mod throughput;

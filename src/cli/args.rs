@@ -9,7 +9,7 @@ use clap_complete::Shell;
 use super::outcome::{Failure, exit_with};
 use super::{
     ban, batch, check, demo, halting, manual, password, policy, preview, profile, serve, session,
-    status, store,
+    status, store, unknown,
 };
 use crate::batch::BatchOp;
 use crate::model::ControlOp;
@@ -67,6 +67,9 @@ enum Command {
     /// Look at providers, pause one, or let it go on.
     #[command(subcommand)]
     Provider(ProviderCommand),
+    /// Look at rows that ended unknown, or say what became of them.
+    #[command(subcommand)]
+    Unknown(UnknownCommand),
     /// Look at the sources that are banned, or on the way there, or let them in again.
     #[command(subcommand)]
     Ban(BanCommand),
@@ -155,6 +158,15 @@ enum ProviderCommand {
 }
 
 #[derive(Debug, Subcommand)]
+enum UnknownCommand {
+    /// List rows that ended unknown, of the newest batch first.
+    List(unknown::Which),
+    /// Say what became of rows of a closed batch that ended unknown, once the provider was asked. It changes no
+    /// published answer: the tenant reads it in receipts_…, and a resend leaves out what arrived.
+    Settle(unknown::Settle),
+}
+
+#[derive(Debug, Subcommand)]
 enum BanCommand {
     /// List sources of failed logins: bans first, then the highest scores.
     List,
@@ -222,6 +234,8 @@ pub fn run() -> ExitCode {
         Command::Batch(command) => batch_command(&global, command),
         Command::Tenant(command) => tenant_command(&global, &command),
         Command::Provider(command) => provider_command(&global, &command),
+        Command::Unknown(UnknownCommand::List(which)) => unknown::list(&global, &which),
+        Command::Unknown(UnknownCommand::Settle(settle)) => unknown::settle(&global, &settle),
         Command::Ban(BanCommand::List) => ban::list(&global),
         Command::Ban(BanCommand::Remove { address }) => ban::remove(&global, &address),
         Command::Session(SessionCommand::List(whose)) => session::list(&global, &whose),

@@ -13,7 +13,7 @@ use crate::channel::{
     Channel, ChannelError, DirectorySettings, OnUnknown, ProviderKind, ProviderSettings, Secret,
     SimulatorSettings, SmtpSettings, SmtpTls,
 };
-use crate::pacing::{Rate, RetrySchedule};
+use crate::pacing::{PerDay, RetrySchedule, WarmUp};
 use crate::world::World;
 
 /// The kinds of this version, by their words.
@@ -84,11 +84,25 @@ fn read(id: &str, section: &Section<'_>, places: &Places) -> Option<ProviderSett
     };
     let on_unknown = [("hold", OnUnknown::Hold), ("resend", OnUnknown::Resend)];
     let retry = retry(section);
-    let rate = section.optional("rate", None, rate);
+    let rate = section.optional("rate", None, value::rate);
+    let pair_rate = section.optional("pair_rate", None, value::rate);
+    let failures_max =
+        section.value("failures_max", ProviderSettings::FAILURES_MAX, value::number(1, 10_000));
+    let warm_up = warm_up(&section.section("warm_up"));
     let concurrency =
         section.value("concurrency", ProviderSettings::CONCURRENCY, value::number(1, 10_000));
     let on_unknown = section.value("on_unknown", OnUnknown::Hold, value::one_of(&on_unknown));
-    Some(ProviderSettings { id: id.to_owned(), kind: kind?, rate, concurrency, retry, on_unknown })
+    Some(ProviderSettings {
+        id: id.to_owned(),
+        kind: kind?,
+        rate,
+        concurrency,
+        pair_rate,
+        failures_max,
+        warm_up,
+        retry,
+        on_unknown,
+    })
 }
 
 const KINDS: &str = "one of \"smtp\", \"http\", \"simulator\", \"directory\"";
@@ -123,10 +137,29 @@ fn retry(section: &Section<'_>) -> RetrySchedule {
     retry
 }
 
-fn rate(item: &Item<'_>) -> Result<Rate, Complaint> {
-    let allowed = "a rate such as \"200/s\", \"30/min\" or \"1000/h\"";
-    let text = value::str_of(item, allowed)?;
-    Rate::parse(text).map_err(|_| Complaint::new("is no rate").allowed(allowed))
+/// The ramp of new senders, where one is given.
+fn warm_up(section: &Section<'_>) -> Option<WarmUp> {
+    if !section.is_given() {
+        return None;
+    }
+    let first = section.required("first", PER_DAY, per_day);
+    let factor = section.value("factor", 2.0, value::decimal(1.0, 10.0));
+    let until = section.required("until", PER_DAY, per_day);
+    let ramp = WarmUp { first: first?, factor, until: until? };
+    if ramp.until <= ramp.first {
+        section.complain("until", Complaint::new("is no more than first: there is no ramp"));
+    } else if factor <= 1.0 {
+        section
+            .complain("factor", Complaint::new("lets the ramp never end").allowed("more than 1"));
+    }
+    Some(ramp)
+}
+
+const PER_DAY: &str = "messages a day such as \"50/day\"";
+
+fn per_day(item: &Item<'_>) -> Result<PerDay, Complaint> {
+    let text = value::str_of(item, PER_DAY)?;
+    PerDay::parse(text).ok_or_else(|| Complaint::new("is no number a day").allowed(PER_DAY))
 }
 
 fn smtp(section: &Section<'_>, places: &Places) -> SmtpSettings {

@@ -14,6 +14,7 @@ use super::template::{self, ConfiguredTemplate};
 use super::value;
 use crate::files::{Aliases, Quota, RelPath};
 use crate::model::{Category, ChannelKind, MaxAge, TenantId};
+use crate::pacing::Rate;
 use crate::policy::{Consent, MARKETING_WINDOW, Window};
 use crate::records::Limits;
 
@@ -33,6 +34,12 @@ pub struct TenantSettings {
     pub four_eyes: bool,
     /// Sessions of all its accounts together; unset, as many as the doors take.
     pub sessions_max: Option<usize>,
+    /// Its share beside other tenants' at a provider that is at its limit.
+    pub weight: u32,
+    /// Messages per time over all providers; unset, only theirs hold.
+    pub rate: Option<Rate>,
+    /// So many messages of a file refused in a row for one reason pause it; 0 never does.
+    pub pause_after_equal_refusals: u32,
     /// Bytes a second of all its sessions together, in each direction; unset, unlimited.
     pub bandwidth: Option<u64>,
     /// The zone of local times in files and of dates in names.
@@ -85,6 +92,9 @@ impl Default for TenantSettings {
             four_eyes: false,
             sessions_max: None,
             bandwidth: None,
+            weight: 1,
+            rate: None,
+            pause_after_equal_refusals: 100,
             timezone: TimeZone::UTC,
             default_country: None,
             default_category: None,
@@ -126,6 +136,13 @@ impl TenantSettings {
                 value::number(1, 1_000_000),
             ),
             bandwidth: section.optional("bandwidth", outer.bandwidth, value::bandwidth),
+            weight: section.value("weight", outer.weight, value::number(1, 1_000)),
+            rate: section.optional("rate", outer.rate, value::rate),
+            pause_after_equal_refusals: section.value(
+                "pause_after_equal_refusals",
+                outer.pause_after_equal_refusals,
+                value::number(0, 1_000_000),
+            ),
             timezone: section.value("timezone", outer.timezone.clone(), timezone),
             default_country: section.optional(
                 "default_country",

@@ -7,6 +7,7 @@ use toml::de::DeValue;
 
 use super::problem::Complaint;
 use super::section::{Item, meant, plain};
+use crate::pacing::Rate;
 use crate::transfer::Network;
 
 type Read<T> = Result<T, Complaint>;
@@ -162,6 +163,13 @@ pub(super) fn bandwidth(item: &Item<'_>) -> Read<u64> {
     let complaint = || Complaint::new("is no bandwidth").allowed(BANDWIDTH);
     let text = str_of(item, BANDWIDTH)?;
     size_of(text.trim().strip_suffix("/s").ok_or_else(complaint)?).ok_or_else(complaint)
+}
+
+/// Messages per time, `"200/s"`.
+pub(super) fn rate(item: &Item<'_>) -> Read<Rate> {
+    const RATE: &str = "a rate such as \"200/s\", \"30/min\" or \"1000/h\"";
+    let text = str_of(item, RATE)?;
+    Rate::parse(text).map_err(|_| Complaint::new("is no rate").allowed(RATE))
 }
 
 /// [`size`], for limits that are kept as `usize`.

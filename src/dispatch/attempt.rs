@@ -3,14 +3,17 @@
 use std::sync::Arc;
 
 use jiff::Timestamp;
+use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
 
 use super::error::DispatchError;
 use super::live::LiveBatch;
-use super::provider::Provider;
+use super::provider::{Pass, Provider};
+use super::traffic::Traffic;
 use crate::batch::{Chain, IllegalRowMove, NextStep, RowEvent, RowOutcome, Tried, after_attempt};
 use crate::codes::ReasonCode;
-use crate::model::{Attempt, OutgoingMessage};
+use crate::model::{Attempt, OutgoingMessage, Urgency};
+use crate::pacing::{Later, Limit};
 use crate::telemetry::Metrics;
 use crate::world::World;
 
@@ -21,6 +24,9 @@ pub(super) struct Outbound {
     pub(super) standing: RowOutcome,
     pub(super) chain: Chain,
     pub(super) message: OutgoingMessage,
+    pub(super) urgency: Urgency,
+    /// What it counts for at limits: the parts of an SMS.
+    pub(super) cost: u32,
     pub(super) expires_at: Timestamp,
     /// From then on policy must be asked again: the row expires or its window closes.
     pub(super) allowed_until: Timestamp,
@@ -35,18 +41,43 @@ impl Outbound {
         self.standing = standing.apply(event, self.chain)?;
         Ok(())
     }
+
+    /// The provider was not tried after all: the row is as it was before its turn.
+    fn put_back(&mut self, is_refused: bool) -> Result<(), IllegalRowMove> {
+        if is_refused && let Some(until) = self.standing.deferred_until {
+            let code = self.standing.code;
+            return self.apply(RowEvent::Postponed { until, code });
+        }
+        self.apply(RowEvent::Released)
+    }
 }
 
 /// What attempts of one window share.
 #[derive(Debug, Clone)]
 pub(super) struct Sending {
     pub(super) live: Arc<LiveBatch>,
+    pub(super) traffic: Arc<Traffic>,
     pub(super) chunk: u32,
     pub(super) window: u32,
     pub(super) world: Arc<World>,
     pub(super) metrics: Arc<Metrics>,
     /// Cancelled: no new attempt begins.
     pub(super) stopping: CancellationToken,
+    /// Wakes the station where the batch is stuck.
+    pub(super) nudge: Arc<Notify>,
+}
+
+/// What came of one provider.
+enum Asked {
+    Answered {
+        attempt: Attempt,
+        /// The provider was away, and this was to find out whether it is back.
+        is_probe: bool,
+    },
+    /// A limit stands in the way for some time.
+    Later(Later),
+    /// Nothing was sent: a stop, or the row must be judged anew.
+    Stopped,
 }
 
 impl Sending {
@@ -62,10 +93,6 @@ impl Sending {
             if provider.is_paused() {
                 continue;
             }
-            if let Some(resting) = provider.resting(self.world.clock.now()) {
-                rest = Some(rest.map_or(resting, |earlier| earlier.min(resting)));
-                continue;
-            }
             if is_refused {
                 // Whatever ends the process while the row waits for its turn here: it did not go out.
                 match self.live.take_back(self.chunk, self.window, &row.standing) {
@@ -75,20 +102,34 @@ impl Sending {
                 }
             }
             row.apply(RowEvent::Claimed)?;
-            let Some(attempt) = self.attempt(&mut row, &provider).await? else {
-                let (code, until) = (row.standing.code, row.standing.deferred_until);
-                let Some(until) = until.filter(|_| is_refused) else { return Ok(None) };
-                row.apply(RowEvent::Postponed { until, code })?;
-                return Ok(Some(row.standing));
+            let (attempt, is_probe) = match self.attempt(&mut row, &provider).await? {
+                Asked::Answered { attempt, is_probe } => (attempt, is_probe),
+                Asked::Later(later) => {
+                    row.put_back(is_refused)?;
+                    let until = self.world.clock.now().saturating_add(later.wait);
+                    let resting = (until.unwrap_or(row.expires_at), later.why.code());
+                    rest = Some(rest.map_or(resting, |earlier| earlier.min(resting)));
+                    if later.elsewhere {
+                        continue;
+                    }
+                    break;
+                }
+                Asked::Stopped => {
+                    row.put_back(is_refused)?;
+                    return Ok(Some(row.standing).filter(|_| is_refused));
+                }
             };
             self.note(&row, &provider, &attempt);
             let schedule = provider.settings().retry;
-            let used = row.standing.attempts_on_step() + 1;
-            let resends = provider.resends_unknown();
-            let next = after_attempt(&attempt, used, schedule.attempts_max, resends);
             let is_over = !attempt.outcome.is_certainly_not_accepted();
-            if let NextStep::Retry { counts, .. } = next {
-                (is_refused, counted) = (true, counted | counts);
+            // That a probe fails is the provider's fault, and uses up no attempt of the row.
+            let is_free = is_probe && !is_over;
+            let used = row.standing.attempts_on_step() + u32::from(!is_free);
+            let resends = provider.resends_unknown();
+            let mut next = after_attempt(&attempt, used, schedule.attempts_max, resends);
+            if let NextStep::Retry { counts, .. } = &mut next {
+                *counts &= !is_free;
+                (is_refused, counted) = (true, counted | *counts);
             }
             let is_settled = matches!(next, NextStep::Settle { .. });
             self.tried(&mut row, &provider, attempt, next)?;
@@ -103,7 +144,6 @@ impl Sending {
     }
 
     fn note(&self, row: &Outbound, provider: &Provider, attempt: &Attempt) {
-        provider.note(attempt);
         self.metrics.attempts.of([provider.id(), attempt.outcome.as_str()]).inc();
         tracing::debug!(batch = %self.live.record.id, row = row.message.row, provider = provider.id(),
             outcome = attempt.outcome.as_str(), provider_code = attempt.provider_code,
@@ -114,35 +154,56 @@ impl Sending {
         &self,
         row: &mut Outbound,
         provider: &Arc<Provider>,
-    ) -> Result<Option<Attempt>, DispatchError> {
+    ) -> Result<Asked, DispatchError> {
+        if self.traffic.is_stuck() {
+            return Ok(Asked::Stopped);
+        }
         let ready = async {
-            provider.wait_for_turn().await;
-            provider.channel.ready().await
+            let pass = match provider.pass(self.traffic.comer(row), &row.message.sender).await? {
+                Ok(pass) => pass,
+                Err(later) => return Ok::<_, DispatchError>(Err(later)),
+            };
+            let ready = provider.channel.ready().await;
+            Ok(Ok((pass, ready)))
         };
         let ready = tokio::select! {
             biased;
-            () = self.stopping.cancelled() => return Ok(None),
-            ready = ready => ready,
+            () = self.stopping.cancelled() => return Ok(Asked::Stopped),
+            ready = ready => ready?,
         };
-        let ready = match ready {
-            Ok(ready) => ready,
-            Err(attempt) => return Ok(Some(attempt)),
+        let (pass, ready) = match ready {
+            Ok((pass, Ok(ready))) => (pass, ready),
+            Ok((pass, Err(attempt))) => return Ok(self.answered(provider, pass, attempt)),
+            Err(Later { why: Limit::Turn, .. }) => return Ok(Asked::Stopped),
+            Err(later) => return Ok(Asked::Later(later)),
         };
-        if self.world.clock.now() >= row.allowed_until || provider.is_paused() {
+        let is_late = self.world.clock.now() >= row.allowed_until;
+        if is_late || provider.is_paused() || self.traffic.is_stuck() {
             ready.release();
-            return Ok(None);
+            return Ok(Asked::Stopped);
         }
         row.message.attempt = row.standing.attempts_on_step() + 1;
         match self.live.mark_started(self.chunk, self.window, row.standing.index, provider.id()) {
             Err(error) if error.is_for_room() => {
                 // What cannot be recorded is not begun.
                 ready.release();
-                return Ok(None);
+                return Ok(Asked::Stopped);
             }
             marked => marked?,
         }
         // Boxed, since it is large and few rows of a window are this far at the same time.
-        Ok(Some(Box::pin(ready.send(&row.message)).await))
+        let attempt = Box::pin(ready.send(&row.message)).await;
+        Ok(self.answered(provider, pass, attempt))
+    }
+
+    /// An answer has its consequences for the provider and for the batch before its row's are drawn.
+    fn answered(&self, provider: &Provider, pass: Pass, mut attempt: Attempt) -> Asked {
+        let is_probe = pass.is_probe();
+        provider.settle(pass, &mut attempt);
+        if self.traffic.note(&attempt) {
+            self.nudge.notify_one();
+        }
+        Asked::Answered { attempt, is_probe }
     }
 
     /// What the attempt makes of the row. Where another one follows it is due by the provider's
@@ -159,9 +220,9 @@ impl Sending {
         if let NextStep::Retry { counts, hint, .. } = next {
             let attempts = row.standing.attempts_on_step() + u32::from(counts);
             let schedule = provider.settings().retry;
-            let delay = match (hint, provider.resting(now)) {
+            let delay = match (hint, provider.rest()) {
                 (Some(hint), _) => hint,
-                (None, Some((until, _))) => self.world.clock.until(until),
+                (None, Some(rest)) => rest,
                 (None, None) => schedule
                     .delay(attempts.max(1), self.world.dice.fraction())
                     .unwrap_or(schedule.max),

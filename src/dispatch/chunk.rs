@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use futures_util::stream::{self, FuturesUnordered, StreamExt};
 use jiff::Timestamp;
+use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
 
 use super::attempt::{Outbound, Sending};
@@ -15,13 +16,14 @@ use super::exits::Exits;
 use super::live::LiveBatch;
 use super::message::{Composer, Unrenderable};
 use super::provider::Provider;
-use super::question::{Zones, question};
+use super::question::{calendar, question};
 use super::settings::Route;
+use super::traffic::Traffic;
 use crate::batch::{RowEvent, RowOutcome};
 use crate::codes::ReasonCode;
 use crate::disk::{Disk, Room};
-use crate::model::{OutgoingMessage, Status};
-use crate::policy::{Verdict, decide};
+use crate::model::{OutgoingMessage, Status, Urgency};
+use crate::policy::{Calendar, Hours, Verdict, decide};
 use crate::spool::{RowState, StoredRow};
 use crate::store::{ChunkRecord, Store, StoreError, WindowRecord};
 use crate::telemetry::Metrics;
@@ -38,6 +40,7 @@ const ROOM_WAIT: Duration = Duration::from_secs(1);
 #[derive(Debug, Clone)]
 pub(super) struct ChunkTask {
     pub(super) live: Arc<LiveBatch>,
+    pub(super) traffic: Arc<Traffic>,
     pub(super) number: u32,
     pub(super) route: Arc<Route>,
     pub(super) exits: Exits,
@@ -53,6 +56,8 @@ pub(super) struct ChunkTask {
     /// When the batch was opened again: rows without an expiry of their own then have their whole time
     /// once more.
     pub(super) reopened_at: Option<Timestamp>,
+    /// Wakes the station.
+    pub(super) nudge: Arc<Notify>,
 }
 
 /// What is to be done with a chunk's open rows.
@@ -105,6 +110,8 @@ impl ChunkTask {
             let live = Arc::clone(&self.live);
             blocking(move || live.sync()).await?;
         }
+        // Stable: rows of one urgency go in the file's order.
+        plan.outbound.sort_by_key(|row| row.urgency);
         let mut outbound = std::mem::take(&mut plan.outbound).into_iter();
         let groups = std::iter::from_fn(|| {
             let rows: Vec<Outbound> = outbound.by_ref().take(self.window_rows).collect();
@@ -161,7 +168,7 @@ impl ChunkTask {
         let mut latest = self.live.latest(self.number)?;
         let (now, mut plan) = (self.world.clock.now(), Plan::default());
         let mut composer = Composer::new(&self.live.record, &self.live.head, &self.route);
-        let mut zones = Zones::new(&self.route.timezone);
+        let calendar = calendar(&self.route);
         for (index, row) in (0..).zip(chunk.rows()?) {
             if row.state != RowState::Accepted {
                 continue;
@@ -176,7 +183,7 @@ impl ChunkTask {
                 plan.waiting.insert(index, wait(due));
                 continue;
             }
-            self.plan_row(&row, standing, &mut composer, &mut zones, &mut plan)?;
+            self.plan_row(&row, standing, &mut composer, &calendar, &mut plan)?;
         }
         Ok((record, plan))
     }
@@ -188,7 +195,7 @@ impl ChunkTask {
         row: &StoredRow<'_>,
         mut standing: RowOutcome,
         composer: &mut Composer<'_>,
-        zones: &mut Zones<'_>,
+        calendar: &Calendar,
         plan: &mut Plan,
     ) -> Result<(), DispatchError> {
         let (now, begun_on) = (self.world.clock.now(), standing.step);
@@ -201,7 +208,7 @@ impl ChunkTask {
             let on_step =
                 if step == 0 { Cow::Borrowed(row) } else { Cow::Owned(row.on_step(step)) };
             let chain = row.chain(step);
-            match self.plan_step(&on_step, &standing, composer, zones) {
+            match self.plan_step(&on_step, &standing, composer, calendar) {
                 Planned::Ends(status, code) => {
                     let event = RowEvent::Ended { status, code, at: now };
                     standing = standing.apply(event, chain)?;
@@ -216,6 +223,8 @@ impl ChunkTask {
                     plan.outbound.push(Outbound {
                         standing,
                         chain,
+                        urgency: Urgency::new(message.category, row.priority),
+                        cost: u32::from(row.parts.max(1)),
                         message,
                         expires_at,
                         allowed_until,
@@ -241,14 +250,14 @@ impl ChunkTask {
         row: &StoredRow<'_>,
         standing: &RowOutcome,
         composer: &mut Composer<'_>,
-        zones: &mut Zones<'_>,
+        calendar: &Calendar,
     ) -> Planned {
         let now = self.world.clock.now();
         let Some(channel) = row.channel else {
             return Planned::Ends(Status::Failed, ReasonCode::RowChannelUnavailable);
         };
         let expires_at = self.expires_at(row);
-        let question = question(&self.route, row, channel, expires_at, zones.of(row.tz));
+        let question = question(&self.route, row, channel, expires_at, (calendar, now));
         match decide(&question, now) {
             Verdict::Suppress(code) => return Planned::Ends(Status::Suppressed, code),
             Verdict::Expire => return Planned::Ends(Status::Expired, ReasonCode::PolicyExpired),
@@ -256,7 +265,10 @@ impl ChunkTask {
             Verdict::Send if self.paused => return Planned::Waits(Wait::Paused(expires_at)),
             Verdict::Send => {}
         }
-        let closes_at = question.window.map(|w| w.closes_at(now, question.zone));
+        let closes_at = match question.hours {
+            Some(Hours::Open { until }) => Some(until),
+            _ => None,
+        };
         let mut providers = self.exits.on(channel, &self.route);
         let is_served = !providers.is_empty();
         providers.retain(|provider| !provider.is_paused());
@@ -269,7 +281,7 @@ impl ChunkTask {
         if providers.is_empty() {
             return Planned::Waits(Wait::Paused(expires_at));
         }
-        if let Some(until) = all_resting(&providers, now) {
+        if let Some(until) = all_closed(&providers, now) {
             // Nothing is written for rows that only wait for a provider to wake.
             return Planned::Waits(Wait::Deferred(until.min(expires_at)));
         }
@@ -301,7 +313,8 @@ impl ChunkTask {
     /// the claim.
     async fn window(&self, rows: Vec<Outbound>) -> Result<Option<u32>, DispatchError> {
         let number = self.live.next_window();
-        let positions: Vec<u32> = rows.iter().map(|row| row.standing.index).collect();
+        let mut positions: Vec<u32> = rows.iter().map(|row| row.standing.index).collect();
+        positions.sort_unstable();
         let window = WindowRecord {
             number,
             chunk: self.number,
@@ -316,11 +329,13 @@ impl ChunkTask {
         self.metrics.window_claims.inc();
         let sending = Sending {
             live: Arc::clone(&self.live),
+            traffic: Arc::clone(&self.traffic),
             chunk: self.number,
             window: number,
             world: Arc::clone(&self.world),
             metrics: Arc::clone(&self.metrics),
             stopping: self.stopping.clone(),
+            nudge: Arc::clone(&self.nudge),
         };
         let mut under_way: FuturesUnordered<_> =
             rows.into_iter().map(|row| sending.send(row)).collect();
@@ -395,10 +410,10 @@ pub(super) fn remaining(
     after
 }
 
-fn all_resting(providers: &[Arc<Provider>], now: Timestamp) -> Option<Timestamp> {
+fn all_closed(providers: &[Arc<Provider>], now: Timestamp) -> Option<Timestamp> {
     let mut earliest: Option<Timestamp> = None;
     for provider in providers {
-        let (until, _) = provider.resting(now)?;
+        let until = provider.closed_until(now)?;
         earliest = Some(earliest.map_or(until, |e| e.min(until)));
     }
     earliest

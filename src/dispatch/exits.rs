@@ -3,12 +3,11 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use super::provider::Provider;
+use super::provider::{Ground, Provider};
 use super::settings::{PausedProviders, Route};
 use crate::channel::Channel;
 use crate::model::{ChannelKind, Realm};
 use crate::store::BatchRecord;
-use crate::world::World;
 
 /// The providers of the configuration, by id.
 pub(super) type Providers = Arc<BTreeMap<String, Arc<Provider>>>;
@@ -22,13 +21,13 @@ pub(super) enum Exits {
 }
 
 impl Exits {
-    pub(super) fn of(record: &BatchRecord, providers: &Providers, world: &Arc<World>) -> Exits {
+    pub(super) fn of(record: &BatchRecord, providers: &Providers, ground: &Ground) -> Exits {
         match record.realm() {
             Realm::Real => Exits::Providers(Arc::clone(providers)),
             Realm::Test => {
                 // The operator's halts are of providers, and this is none of them.
                 let (simulator, paused) = (Channel::simulator(), PausedProviders::default());
-                Exits::Simulator(Arc::new(Provider::new(simulator, paused, Arc::clone(world))))
+                Exits::Simulator(Arc::new(Provider::new(simulator, paused, ground)))
             }
         }
     }

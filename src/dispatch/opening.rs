@@ -11,8 +11,8 @@ use super::live::LiveBatch;
 use super::recover::recover;
 use super::station::{Dispatch, Ended, Entry};
 use crate::batch::BatchState;
-use crate::model::BatchId;
-use crate::store::{BatchRecord, StoreError};
+use crate::model::{BatchId, Urgency};
+use crate::store::{BatchRecord, Store, StoreError};
 use crate::worker::blocking;
 
 /// Batches opened at the same time: one that is long leaves room for others beside it.
@@ -39,6 +39,8 @@ impl Opening {
 pub(super) struct Opened {
     live: Arc<LiveBatch>,
     exits: Exits,
+    /// How urgent each chunk is, where they differ.
+    urgencies: Vec<u8>,
     /// Rows that were on the wire at a crash.
     unknown: u64,
 }
@@ -87,13 +89,14 @@ impl Dispatch {
             let Some(record) = self.opening.waiting.pop_front() else { break };
             let id = record.id;
             self.opening.running.insert(id);
-            let exits = Exits::of(&record, &self.providers, &self.world);
+            let exits = Exits::of(&record, &self.providers, &self.ground);
             let (store, spool) = (self.store.clone(), self.spool.clone());
             let (boot, world) = (self.settings.boot_id.clone(), Arc::clone(&self.world));
             self.tasks.spawn(async move {
                 let opened = blocking(move || {
+                    let urgencies = urgencies(&store, &record)?;
                     let (live, unknown) = recover((&store, &spool), record, &boot, &exits, &world)?;
-                    Ok(Opened { live, exits, unknown })
+                    Ok(Opened { live, exits, urgencies, unknown })
                 });
                 Ended::Opened(id, opened.await)
             });
@@ -107,7 +110,7 @@ impl Dispatch {
         result: Result<Opened, DispatchError>,
     ) -> Result<(), DispatchError> {
         self.opening.running.remove(&id);
-        let Opened { live, exits, unknown } = match result {
+        let Opened { live, exits, urgencies, unknown } = match result {
             Err(error) if error.is_for_room() => {
                 // As if the process had just begun: it is found again when there is.
                 self.opening.recovered = false;
@@ -120,7 +123,9 @@ impl Dispatch {
             tracing::warn!(tenant = %lane.0, batch = %id, rows = unknown,
                 "rows were on the wire when the process ended; their outcome is unknown");
         }
-        self.batches.insert(id, Entry::new(live, exits, self.stopping.child_token()));
+        let traffic = Arc::new(self.traffic(&lane, id));
+        let halt = self.stopping.child_token();
+        self.batches.insert(id, Entry::new(live, exits, traffic, urgencies, halt));
         match self.rota.iter_mut().find(|(of, _)| *of == lane) {
             Some((_, batches)) => batches.push_back(id),
             None => self.rota.push_front((lane, VecDeque::from([id]))),
@@ -128,4 +133,17 @@ impl Dispatch {
         self.count_open();
         self.close_if_done(id).await
     }
+}
+
+/// How urgent each chunk of a batch is, where they differ.
+fn urgencies(store: &Store, record: &BatchRecord) -> Result<Vec<u8>, StoreError> {
+    let differ = record.facts.urgencies.is_some_and(|(first, last)| first != last);
+    let (mut all, mut from) = (Vec::new(), 0);
+    while differ {
+        let page = store.chunks(record.id, from, 500)?;
+        let Some(last) = page.last() else { break };
+        from = last.number + 1;
+        all.extend(page.iter().map(|chunk| chunk.urgency.unwrap_or(Urgency::USUAL.as_u8())));
+    }
+    Ok(all)
 }

@@ -3,7 +3,7 @@
 //! The outcomes are synced before the commit that says what is left of their chunks and how far the
 //! order is. After a crash the last page is done again, which changes nothing twice.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 
 use jiff::Timestamp;
@@ -99,16 +99,33 @@ impl OrderTask {
         }
         let (chunk, mut latest) = (self.live.chunk(before)?, self.live.latest(before.number)?);
         let (rows, now) = (chunk.rows()?, self.world.clock.now());
+        let settled = match self.order.act {
+            OrderAct::Resend => self.store.settlements(self.live.record.id)?,
+            _ => BTreeMap::new(),
+        };
         let mut changed = Vec::new();
         for (index, row) in (0..).zip(&rows) {
+            if row.state != RowState::Accepted {
+                continue;
+            }
             let is_meant = self.order.row.is_none_or(|only| only == row.row);
-            if row.state == RowState::Accepted && is_meant {
-                let outcome = latest.get(&index).cloned();
-                let standing = outcome.unwrap_or_else(|| RowOutcome::untried(index));
-                if let Some(event) = asked(self.order.act, &standing, (self.order.at, now)) {
-                    let chain = row.chain(standing.step);
-                    changed.push(standing.apply(event, chain)?);
+            let outcome = latest.get(&index).cloned();
+            let mut standing = outcome.unwrap_or_else(|| RowOutcome::untried(index));
+            let chain = row.chain(standing.step);
+            let said = settled.get(&row.row).filter(|of| standing.ended_at == of.ended_at);
+            if let Some(said) = said.filter(|_| standing.status == Status::Unknown) {
+                // Where it arrived after all the new result says so; where it did not there is no doubt
+                // any more.
+                if said.is_resendable() && !is_meant {
+                    continue;
                 }
+                let event = RowEvent::Declared { status: said.status, at: said.at };
+                standing = standing.apply(event, chain)?;
+                changed.push(standing.clone());
+            }
+            if is_meant && let Some(event) = asked(self.order.act, &standing, (self.order.at, now))
+            {
+                changed.push(standing.apply(event, chain)?);
             }
         }
         for row in changed.iter().filter(|row| row.is_settled()) {

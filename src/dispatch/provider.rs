@@ -1,50 +1,83 @@
-//! A provider as dispatch sees it: its channel, its rate, and whether it rests.
+//! A provider as dispatch sees it: its channel, its turnstile, and what answers make of it.
 
-use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use jiff::Timestamp;
+use tokio::sync::Notify;
 
+use super::error::DispatchError;
+use super::ramps::{Ramps, Share};
 use super::settings::PausedProviders;
+use super::turnstile::{self, SharedRates, Turnstile};
 use crate::channel::{Channel, OnUnknown, ProviderSettings};
 use crate::codes::ReasonCode;
 use crate::model::{Attempt, Outcome, UntilHint};
-use crate::pacing::Bucket;
+use crate::pacing::{Comer, Effects, Later, Limit, Limits, Standing, Word};
+use crate::store::Store;
+use crate::telemetry::Metrics;
 use crate::world::World;
 
-/// Rests of a provider whose account was refused: doubled from the first up to the longest.
-const ACCOUNT_REST_FIRST: Duration = Duration::from_secs(30);
-const ACCOUNT_REST_MAX: Duration = Duration::from_secs(15 * 60);
-/// Rest after "too fast" without a hint.
-const THROTTLE_REST: Duration = Duration::from_secs(1);
-/// No hint of a provider makes it rest longer.
-const HINT_MAX: Duration = Duration::from_secs(3600);
+/// What all providers stand on.
+#[derive(Debug, Clone)]
+pub(super) struct Ground {
+    pub(super) store: Store,
+    pub(super) world: Arc<World>,
+    pub(super) metrics: Arc<Metrics>,
+    pub(super) tenants: SharedRates,
+    /// Wakes the station, which tells tenants of a trouble.
+    pub(super) nudge: Arc<Notify>,
+}
 
 /// One provider and its state; shared by all attempts.
 #[derive(Debug)]
 pub(super) struct Provider {
     pub(super) channel: Channel,
-    bucket: Option<Mutex<Bucket>>,
-    rest: Mutex<Option<(Timestamp, ReasonCode)>>,
-    account_refusals: AtomicU32,
+    turnstile: Arc<Turnstile>,
+    ramps: Option<Arc<Ramps>>,
+    trouble: Mutex<Option<Trouble>>,
     paused: PausedProviders,
-    world: Arc<World>,
+    ground: Ground,
+}
+
+/// Our account is refused: somebody must do something about it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Trouble {
+    pub(super) since: Timestamp,
+    pub(super) code: ReasonCode,
+}
+
+/// Leave to send one message to one provider. Dropped unsettled, it gives back what it took.
+#[derive(Debug)]
+pub(super) struct Pass {
+    inner: turnstile::Pass,
+    share: Option<Share>,
+}
+
+impl Pass {
+    /// The message goes to find out whether the provider is back: that it fails is no attempt.
+    pub(super) fn is_probe(&self) -> bool {
+        self.inner.is_probe()
+    }
 }
 
 impl Provider {
-    pub(super) fn new(channel: Channel, paused: PausedProviders, world: Arc<World>) -> Provider {
-        let rate = channel.settings().rate;
-        let bucket =
-            rate.map(|rate| Mutex::new(Bucket::new(rate, world.clock.instant().into_std())));
-        Provider {
-            channel,
-            bucket,
-            rest: Mutex::new(None),
-            account_refusals: AtomicU32::new(0),
-            paused,
-            world,
-        }
+    pub(super) fn new(channel: Channel, paused: PausedProviders, ground: &Ground) -> Provider {
+        let settings = channel.settings();
+        let limits = Limits {
+            rate: settings.rate,
+            concurrency: channel.capacity(),
+            pair_rate: settings.pair_rate,
+            failures_max: settings.failures_max,
+        };
+        let (tenants, world) = (Arc::clone(&ground.tenants), Arc::clone(&ground.world));
+        let ramps = settings.warm_up.map(|warm_up| {
+            let (store, world) = (ground.store.clone(), Arc::clone(&ground.world));
+            Arc::new(Ramps::new(&settings.id, warm_up, store, world))
+        });
+        let turnstile = Arc::new(Turnstile::new(&limits, tenants, world));
+        let (trouble, ground) = (Mutex::default(), ground.clone());
+        Provider { channel, turnstile, ramps, trouble, paused, ground }
     }
 
     pub(super) fn settings(&self) -> &ProviderSettings {
@@ -59,17 +92,61 @@ impl Provider {
         self.settings().on_unknown == OnUnknown::Resend
     }
 
-    /// Waits until the rate allows one more message. Cancel-safe.
-    pub(super) async fn wait_for_turn(&self) {
-        let Some(bucket) = &self.bucket else { return };
-        loop {
-            let now = self.world.clock.instant().into_std();
-            let taken = bucket.lock().unwrap_or_else(PoisonError::into_inner).take(now);
-            match taken {
-                Ok(()) => return,
-                Err(wait) => tokio::time::sleep(wait).await,
-            }
+    /// Waits for the message's turn, or hears that it is better to come again later. Cancel-safe.
+    pub(super) async fn pass(
+        &self,
+        comer: Comer,
+        sender: &str,
+    ) -> Result<Result<Pass, Later>, DispatchError> {
+        let share = match &self.ramps {
+            None => None,
+            Some(ramps) => match ramps.share(sender).await? {
+                Ok(share) => share,
+                Err(later) => {
+                    self.count(later.why);
+                    return Ok(Err(later));
+                }
+            },
+        };
+        let passed = self.turnstile.pass(comer, |limit| self.count(limit)).await;
+        Ok(passed.map(|inner| Pass { inner, share }))
+    }
+
+    fn count(&self, limit: Limit) {
+        self.ground.metrics.limit_hits.of([limit.as_str()]).inc();
+    }
+
+    /// Until when rows need not even be made ready. Where the provider is away, the row that asks first
+    /// once a probe is due is promised it.
+    pub(super) fn closed_until(&self, now: Timestamp) -> Option<Timestamp> {
+        let later = self.turnstile.closed_to()?;
+        Some(now.saturating_add(later.wait).unwrap_or(now))
+    }
+
+    /// How long nothing goes, as things stand.
+    pub(super) fn rest(&self) -> Option<Duration> {
+        self.standing().closed.map(|(rest, _)| rest)
+    }
+
+    pub(super) fn standing(&self) -> Standing {
+        self.turnstile.standing()
+    }
+
+    pub(super) fn trouble(&self) -> Option<Trouble> {
+        self.trouble.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// Draws the consequences of an attempt for the provider itself. One that was throttled waits as long as
+    /// the turnstile says, so that it does not go first again.
+    pub(super) fn settle(&self, pass: Pass, attempt: &mut Attempt) {
+        let Pass { inner, share } = pass;
+        let has_left = !attempt.outcome.is_certainly_not_accepted();
+        share.into_iter().for_each(|mut share| share.is_used = has_left);
+        let effects = inner.settle(Word::of(attempt));
+        if let (Outcome::Throttled(_), Some(rest)) = (attempt.outcome, effects.own_rest) {
+            attempt.outcome = Outcome::Throttled(UntilHint(Some(rest)));
         }
+        self.tell(effects, attempt);
     }
 
     /// True where the operator has paused it: rows wait, or take the channel's next provider.
@@ -77,53 +154,52 @@ impl Provider {
         self.paused.holds(self.id())
     }
 
-    /// Until when the provider takes nothing, and why.
-    pub(super) fn resting(&self, now: Timestamp) -> Option<(Timestamp, ReasonCode)> {
-        self.rest.lock().unwrap_or_else(PoisonError::into_inner).filter(|(until, _)| *until > now)
-    }
-
-    /// Draws the consequences of an attempt for the provider itself.
-    pub(super) fn note(&self, attempt: &Attempt) {
-        let now = self.world.clock.now();
-        match attempt.outcome {
-            Outcome::Accepted => self.account_refusals.store(0, Ordering::Relaxed),
-            Outcome::Account => {
-                let before = match self.resting(now) {
-                    // Attempts that were under way together are one refusal.
-                    Some(_) => return,
-                    None => self.account_refusals.fetch_add(1, Ordering::Relaxed),
-                };
-                let rest = ACCOUNT_REST_FIRST
-                    .saturating_mul(2_u32.saturating_pow(before.min(10)))
-                    .min(ACCOUNT_REST_MAX);
+    fn tell(&self, effects: Effects, attempt: &Attempt) {
+        let provider = self.id();
+        if effects.slowed {
+            self.ground.metrics.provider_slowed.of([provider]).inc();
+            let standing = self.standing();
+            tracing::info!(
+                provider,
+                code = attempt.provider_code,
+                concurrency = standing.limit,
+                per_second = standing.per_second.map_or(String::new(), |rate| format!("{rate:.1}")),
+                "provider is overburdened: less is sent to it"
+            );
+        }
+        match effects.opened {
+            None => {}
+            Some(ReasonCode::DeliveryNetwork) => tracing::warn!(
+                provider,
+                detail = attempt.detail,
+                "provider is away; its rows stay queued, and it is tried now and then"
+            ),
+            Some(code) => {
                 tracing::warn!(
-                    provider = self.id(),
-                    rest_s = rest.as_secs(),
+                    provider,
+                    rest_s = self.rest().map_or(0, |rest| rest.as_secs()),
                     code = attempt.provider_code,
                     detail = attempt.detail,
                     "provider refuses our account; its rows stay queued"
                 );
-                let code = attempt.code.unwrap_or(ReasonCode::DeliveryProviderCredentials);
-                self.rest_for(now, rest, code);
+                self.set_trouble(Some(Trouble { since: self.ground.world.clock.now(), code }));
             }
-            Outcome::Throttled(UntilHint(hint)) => {
-                let rest = hint.unwrap_or(THROTTLE_REST).min(HINT_MAX);
-                tracing::warn!(
-                    provider = self.id(),
-                    rest_ms = rest.as_millis() as u64,
-                    "provider asks us to slow down"
-                );
-                self.rest_for(now, rest, ReasonCode::DeliveryThrottled);
-            }
-            _ => {}
+        }
+        if effects.opened.is_some() {
+            self.ground.metrics.provider_paused.of([provider]).set(1);
+        }
+        if effects.closed {
+            tracing::info!(provider, "provider is back");
+            self.ground.metrics.provider_paused.of([provider]).set(0);
+            self.set_trouble(None);
         }
     }
 
-    fn rest_for(&self, now: Timestamp, wait: Duration, code: ReasonCode) {
-        let until = now.saturating_add(wait).unwrap_or(now);
-        let mut rest = self.rest.lock().unwrap_or_else(PoisonError::into_inner);
-        if rest.is_none_or(|(earlier, _)| earlier < until) {
-            *rest = Some((until, code));
+    fn set_trouble(&self, trouble: Option<Trouble>) {
+        let is_news = trouble.is_some();
+        *self.trouble.lock().unwrap_or_else(PoisonError::into_inner) = trouble;
+        if is_news {
+            self.ground.nudge.notify_one();
         }
     }
 }

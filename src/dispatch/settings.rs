@@ -7,6 +7,7 @@ use jiff::tz::TimeZone;
 
 use crate::disk::Disk;
 use crate::model::{ChannelKind, TenantId};
+use crate::pacing::Rate;
 use crate::policy::Consent;
 use crate::render::Template;
 
@@ -17,10 +18,6 @@ pub struct Settings {
     pub paused: PausedProviders,
     /// Rows recorded as claimed at once.
     pub window_rows: usize,
-    /// Chunks of one batch, of one tenant, and of all under way at the same time.
-    pub chunks_per_batch: usize,
-    pub chunks_per_tenant: usize,
-    pub chunks_at_once: usize,
     /// Tells this boot of the machine from any other.
     pub boot_id: String,
     /// While it is below its floor no row is claimed.
@@ -33,9 +30,6 @@ impl Settings {
             routes,
             paused: PausedProviders::default(),
             window_rows: 256,
-            chunks_per_batch: 3,
-            chunks_per_tenant: 8,
-            chunks_at_once: 64,
             boot_id,
             disk: Disk::boundless(),
         }
@@ -87,6 +81,12 @@ pub struct Route {
     pub consent: Consent,
     /// A suspended tenant's rows stay queued, and run out of time meanwhile.
     pub suspended: bool,
+    /// Its share beside other tenants' at a provider that is at its limit.
+    pub weight: u32,
+    /// Messages per time over all providers; none where only theirs hold.
+    pub rate: Option<Rate>,
+    /// So many messages of a file refused in a row for one reason pause it; 0 never does.
+    pub pause_after_equal_refusals: u32,
     /// Provider ids by channel, in order of failover.
     pub channels: BTreeMap<ChannelKind, Vec<String>>,
     /// Senders the tenant may use, by channel.

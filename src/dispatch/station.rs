@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::error::Error;
+use std::ops::RangeInclusive;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -15,13 +16,16 @@ use tokio_util::sync::CancellationToken;
 use super::chunk::ChunkTask;
 use super::error::DispatchError;
 use super::exits::{Exits, Providers};
+use super::lanes::Lanes;
 use super::live::LiveBatch;
 use super::opening::{Opened, Opening};
-use super::provider::Provider;
+use super::provider::{Ground, Provider};
 use super::settings::Settings;
+use super::slots::{Busy, SLOTS};
+use super::traffic::Traffic;
 use crate::channel::{Channel, ProviderSettings};
 use crate::disk::Room;
-use crate::model::{BatchId, Lane, Realm};
+use crate::model::{BatchId, Lane, Realm, TenantId, Urgency};
 use crate::spool::Spool;
 use crate::store::{BatchRecord, ChunkRecord, Store, StoreError};
 use crate::telemetry::Metrics;
@@ -32,8 +36,11 @@ use crate::world::World;
 pub(super) struct Entry {
     pub(super) live: Arc<LiveBatch>,
     exits: Exits,
-    /// Chunks that have a task.
-    pub(super) active: BTreeSet<u32>,
+    pub(super) traffic: Arc<Traffic>,
+    /// How urgent each chunk is, where they differ.
+    urgencies: Vec<u8>,
+    /// Chunks that have a task, with their class.
+    pub(super) active: BTreeMap<u32, usize>,
     /// When its next idle chunk is due; `None` where that must be asked of the store.
     pub(super) next_due: Option<Timestamp>,
     /// Cancelled: no new attempt of the batch begins.
@@ -47,11 +54,19 @@ pub(super) struct Entry {
 }
 
 impl Entry {
-    pub(super) fn new(live: Arc<LiveBatch>, exits: Exits, halt: CancellationToken) -> Entry {
+    pub(super) fn new(
+        live: Arc<LiveBatch>,
+        exits: Exits,
+        traffic: Arc<Traffic>,
+        urgencies: Vec<u8>,
+        halt: CancellationToken,
+    ) -> Entry {
         let mut entry = Entry {
             live,
             exits,
-            active: BTreeSet::new(),
+            traffic,
+            urgencies,
+            active: BTreeMap::new(),
             next_due: None,
             halt,
             ordered: false,
@@ -67,7 +82,34 @@ impl Entry {
     /// Takes over what was asked of the batch.
     pub(super) fn heed(&mut self, record: &BatchRecord) {
         self.paused = record.control.paused;
+        if !self.paused {
+            self.traffic.go_on();
+        }
         self.reopened_at = record.control.reopened_at;
+    }
+
+    pub(super) fn is_paused(&self) -> bool {
+        self.paused
+    }
+
+    /// The batch is being paused: what is on the wire ends, and nothing else begins before that is stored.
+    pub(super) fn stop_for_pause(&mut self) {
+        self.paused = true;
+        self.halt.cancel();
+    }
+
+    /// The classes of what it may have to send, from the first to the last.
+    fn classes(&self) -> RangeInclusive<usize> {
+        let class = |number: u8| Urgency::from_u8(number).unwrap_or(Urgency::USUAL).class();
+        let usual = Urgency::USUAL.as_u8();
+        let (first, last) = self.live.record.facts.urgencies.unwrap_or((usual, usual));
+        class(first)..=class(last)
+    }
+
+    fn urgency(&self, chunk: u32) -> Urgency {
+        let of_batch = self.live.record.facts.urgencies.map(|(first, _)| first);
+        let own = self.urgencies.get(chunk as usize).copied().or(of_batch);
+        own.and_then(Urgency::from_u8).unwrap_or(Urgency::USUAL)
     }
 
     /// Takes over whether its tenant is suspended. Tasks that began before end at once; from then on the
@@ -106,6 +148,10 @@ pub struct Dispatch {
     pub(super) metrics: Arc<Metrics>,
     pub(super) providers: Providers,
     pub(super) opening: Opening,
+    pub(super) ground: Ground,
+    lanes: Lanes,
+    /// What tenants were told of their providers' troubles, and since when these last.
+    pub(super) told: BTreeMap<(TenantId, String), Timestamp>,
     pub(super) batches: BTreeMap<BatchId, Entry>,
     /// Of these no row is open, but they cannot be closed yet.
     lingering: BTreeSet<BatchId>,
@@ -116,7 +162,7 @@ pub struct Dispatch {
     pub(super) tasks: JoinSet<Ended>,
     ended: Vec<Result<Ended, JoinError>>,
     nudge: Arc<Notify>,
-    outbox: Arc<Notify>,
+    pub(super) outbox: Arc<Notify>,
     pub(super) stopping: CancellationToken,
 }
 
@@ -136,13 +182,20 @@ impl Dispatch {
         nudge: Arc<Notify>,
         outbox: Arc<Notify>,
     ) -> Result<Dispatch, DispatchError> {
-        let mut built = BTreeMap::new();
+        let (mut built, lanes) = (BTreeMap::new(), Lanes::default());
+        let ground = Ground {
+            store: store.clone(),
+            world: Arc::clone(&world),
+            metrics: Arc::clone(&metrics),
+            tenants: Arc::clone(&lanes.rates),
+            nudge: Arc::clone(&nudge),
+        };
         for provider in providers {
             let id = provider.id.clone();
             let channel = Channel::new(provider, Arc::clone(&world))
                 .map_err(|source| DispatchError::Provider { provider: id.clone(), source })?;
             let paused = settings.paused.clone();
-            built.insert(id, Arc::new(Provider::new(channel, paused, Arc::clone(&world))));
+            built.insert(id, Arc::new(Provider::new(channel, paused, &ground)));
         }
         Ok(Dispatch {
             settings,
@@ -152,6 +205,9 @@ impl Dispatch {
             metrics,
             providers: Arc::new(built),
             opening: Opening::default(),
+            ground,
+            lanes,
+            told: BTreeMap::new(),
             batches: BTreeMap::new(),
             lingering: BTreeSet::new(),
             suspended: BTreeSet::new(),
@@ -167,6 +223,18 @@ impl Dispatch {
     /// While there is none, nothing new is begun: what is under way ends.
     fn has_room(&self) -> bool {
         self.settings.disk.room(self.world.clock.instant()) != Room::None
+    }
+
+    pub(super) fn traffic(&mut self, lane: &Lane, batch: BatchId) -> Traffic {
+        let route = self.settings.routes.of(&lane.0);
+        let number = self.lanes.number(lane, route.as_deref(), self.now());
+        let (weight, refusals_max) =
+            route.map_or((1, 0), |route| (route.weight, route.pause_after_equal_refusals));
+        Traffic::new((number, weight), batch.as_u64(), refusals_max)
+    }
+
+    fn now(&self) -> std::time::Instant {
+        self.world.clock.instant().into_std()
     }
 
     pub(super) fn count_open(&self) {
@@ -248,21 +316,27 @@ impl Dispatch {
     /// Begins what can be begun.
     async fn begin(&mut self) -> Result<bool, DispatchError> {
         self.discover().await?;
+        let paused = self.pause_stuck().await?;
+        self.tell_of_troubles().await?;
         let heeded = self.heed().await?;
         self.heed_suspensions();
         for batch in self.lingering.clone() {
             self.close_if_done(batch).await?;
         }
-        Ok(self.start_chunks()? || heeded)
+        Ok(self.start_chunks()? || heeded || paused)
     }
 
     /// Starts chunks while there is room: one of each lane in turn, of each of its batches in turn.
     fn start_chunks(&mut self) -> Result<bool, DispatchError> {
         let mut started = false;
         let mut idle_turns = 0;
-        while self.tasks.len() < self.settings.chunks_at_once && idle_turns < self.rota.len() {
+        let mut house = [0; Urgency::CLASSES];
+        for entry in self.batches.values() {
+            entry.active.values().for_each(|class| house[*class] += 1);
+        }
+        while idle_turns < self.rota.len() {
             let Some((lane, mut batches)) = self.rota.pop_front() else { break };
-            let found = self.start_one(&lane, &mut batches)?;
+            let found = self.start_one(&lane, &mut batches, &mut house)?;
             self.rota.push_back((lane, batches));
             idle_turns = if found { 0 } else { idle_turns + 1 };
             started |= found;
@@ -293,24 +367,29 @@ impl Dispatch {
 
     fn start_one(
         &mut self,
-        (tenant, _): &Lane,
+        lane: &Lane,
         batches: &mut VecDeque<BatchId>,
+        house: &mut [usize; Urgency::CLASSES],
     ) -> Result<bool, DispatchError> {
-        let busy: usize =
-            batches.iter().filter_map(|b| self.batches.get(b)).map(|e| e.active.len()).sum();
-        let Some(route) = self.settings.routes.of(tenant) else { return Ok(false) };
-        if busy >= self.settings.chunks_per_tenant {
-            return Ok(false);
+        let Some(route) = self.settings.routes.of(&lane.0) else { return Ok(false) };
+        let mut busy = Busy { house: *house, ..Busy::default() };
+        for entry in batches.iter().filter_map(|batch| self.batches.get(batch)) {
+            entry.active.values().for_each(|class| busy.lane[*class] += 1);
         }
         for _ in 0..batches.len() {
             let Some(batch) = batches.pop_front() else { break };
             batches.push_back(batch);
-            let Some(number) = self.due_chunk(batch)? else { continue };
+            let Some((number, class)) = self.due_chunk(batch, busy)? else { continue };
+            // The tenant's rate may have been read anew.
+            self.lanes.number(lane, Some(&route), self.now());
             let Some(entry) = self.batches.get_mut(&batch) else { continue };
-            entry.active.insert(number);
+            entry.active.insert(number, class);
             entry.next_due = None;
+            house[class] += 1;
+            entry.traffic.set_weight(route.weight);
             let task = ChunkTask {
                 live: Arc::clone(&entry.live),
+                traffic: Arc::clone(&entry.traffic),
                 number,
                 route,
                 exits: entry.exits.clone(),
@@ -323,6 +402,7 @@ impl Dispatch {
                 stopping: entry.halt.clone(),
                 paused: entry.paused || entry.suspended,
                 reopened_at: entry.reopened_at,
+                nudge: Arc::clone(&self.nudge),
             };
             self.tasks.spawn(async move { Ended::Chunk(batch, number, task.run().await) });
             return Ok(true);
@@ -330,20 +410,37 @@ impl Dispatch {
         Ok(false)
     }
 
-    /// The next idle chunk of a batch, if it is due now. Reads from the store's page cache.
-    fn due_chunk(&mut self, batch: BatchId) -> Result<Option<u32>, DispatchError> {
+    /// The next idle chunk of a batch with its class, if it is due now and there is room for it: of those
+    /// that are due the most urgent. Reads from the store's page cache.
+    fn due_chunk(
+        &mut self,
+        batch: BatchId,
+        mut busy: Busy,
+    ) -> Result<Option<(u32, usize)>, DispatchError> {
         let now = self.world.clock.now();
         let Some(entry) = self.batches.get_mut(&batch) else { return Ok(None) };
+        busy.batch = entry.active.len();
+        let has_room = |class| SLOTS.admit(class, &busy);
         if !entry.may_start()
-            || entry.active.len() >= self.settings.chunks_per_batch
+            || !entry.classes().any(has_room)
             || entry.next_due.is_some_and(|due| due > now)
         {
             return Ok(None);
         }
-        let timers = self.store.timers(batch, entry.active.len() + 1)?;
-        let next = timers.into_iter().find(|(_, number)| !entry.active.contains(number));
-        entry.next_due = Some(next.map_or(Timestamp::MAX, |(due, _)| due));
-        Ok(next.filter(|(due, _)| *due <= now).map(|(_, number)| number))
+        let looked_at = if entry.urgencies.is_empty() { 1 } else { CHUNKS_COMPARED };
+        let timers = self.store.timers(batch, entry.active.len() + looked_at)?;
+        let mut idle = timers.into_iter().filter(|(_, number)| !entry.active.contains_key(number));
+        let Some(first) = idle.next() else {
+            entry.next_due = Some(Timestamp::MAX);
+            return Ok(None);
+        };
+        entry.next_due = Some(first.0);
+        let due = [first].into_iter().chain(idle).take_while(|(due, _)| *due <= now);
+        let next = due
+            .map(|(_, number)| (entry.urgency(number), number))
+            .filter(|(urgency, _)| has_room(urgency.class()))
+            .min_by_key(|(urgency, _)| *urgency);
+        Ok(next.map(|(urgency, number)| (number, urgency.class())))
     }
 }
 
@@ -370,7 +467,7 @@ impl Worker for Dispatch {
         let next = self
             .batches
             .values()
-            .filter(|e| e.may_start() && e.active.len() < self.settings.chunks_per_batch)
+            .filter(|e| e.may_start() && e.active.len() < SLOTS.per_batch)
             .filter_map(|e| e.next_due)
             .min();
         let rest = if self.lingering.is_empty() { REST } else { LINGER };
@@ -408,6 +505,8 @@ impl Worker for Dispatch {
     }
 }
 
+/// Due chunks of one batch that are compared to find the most urgent.
+const CHUNKS_COMPARED: usize = 1024;
 /// Wake-ups are at least this far apart: what is due and cannot start, because its tenant is at
 /// a limit, must not keep a processor busy.
 const MOMENT: Duration = Duration::from_millis(50);

@@ -4,7 +4,7 @@ use std::ops::ControlFlow;
 
 use super::error::DispatchError;
 use super::message::{Composer, Unrenderable};
-use super::question::{Zones, question};
+use super::question::{calendar, question};
 use super::settings::{Route, Routes};
 use crate::codes::ReasonCode;
 use crate::model::{ChannelKind, OutgoingMessage};
@@ -76,11 +76,11 @@ impl Rehearsal {
         let Some(route) = self.routes.of(&record.tenant) else { return Ok(()) };
         let rows = Rows::open(&self.spool.batch(record.id))?;
         let mut composer = Composer::new(record, &rows.head, &route);
-        let mut zones = Zones::new(&route.timezone);
+        let calendar = calendar(&route);
         let at = record.validated_at.unwrap_or(record.claimed_at);
         rows.each_accepted(&self.store, record, &mut |row, channel| {
             let expires_at = row.expires_at.unwrap_or(jiff::Timestamp::MAX);
-            let question = question(&route, row, channel, expires_at, zones.of(row.tz));
+            let question = question(&route, row, channel, expires_at, (&calendar, at));
             let goes_out = matches!(decide(&question, at), Verdict::Send | Verdict::Wait { .. });
             match composer.compose((row, 0), channel, 1) {
                 Ok(message) if goes_out => each(row, message),

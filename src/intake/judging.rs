@@ -5,7 +5,7 @@ use sha2::{Digest, Sha256};
 use super::IntakeError;
 use super::concluding::Desk;
 use super::numbering::check_place;
-use super::reading::{Pass, Reading, decide_now};
+use super::reading::{Pass, Reading, calendar, decide_now};
 use super::same_again::SameRows;
 use crate::batch::{BatchEvent, BatchState, Counts, Thresholds, judge};
 use crate::codes::ReasonCode;
@@ -85,7 +85,8 @@ impl Desk {
         let code = verdict.code.or(reading.first_error);
         let sentences = [code.map(|code| code.meaning().to_owned()), lead.map(|l| l.sentence())];
         if duplicate > 0 {
-            let decide = |row: &StoredRow<'_>| decide_now(pass.tenant, row, pass.now);
+            let calendar = calendar(pass.tenant);
+            let decide = |row: &StoredRow<'_>| decide_now(pass.tenant, row, (&calendar, pass.now));
             reading.writer.mark(pass.folder, marks.sorted()?, (&decide, pass.now))?;
         }
         let outlook = reading.writer.outlook();
@@ -100,6 +101,7 @@ impl Desk {
             rows_suppressed: outlook.suppressed,
             rows_deferred: outlook.deferred,
             first_send_at: outlook.first_send_at,
+            urgencies: reading.writer.urgencies(),
             problems: reading.writer.problem_lines() + duplicate,
             ..record.facts
         };

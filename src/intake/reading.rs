@@ -15,11 +15,11 @@ use super::settings::{ProfileSettings, TenantSettings};
 use super::writer::RowWriter;
 use crate::batch::Counts;
 use crate::codes::{ReasonCode, Severity};
-use crate::model::{Category, ChannelKind, FileForm};
-use crate::policy::{Question, Verdict, Window, decide};
+use crate::model::{Category, ChannelKind, FileForm, place_in};
+use crate::policy::{Calendar, Question, Verdict, Window, decide};
 use crate::records::{
     Dedupe, Directives, Facts, FileProblem, FurtherStep, Manifest, MessageChecker, MessageRow,
-    Opened, ReadError, Record, RecordReader, RowError, Step, own_directive,
+    Opened, ReadError, Record, RecordReader, RowError, Step, country_of, own_directive,
 };
 use crate::spool::{BatchFolder, IdSorter, RowHead, RowState, StoredRow, StoredStep};
 use crate::store::BatchRecord;
@@ -102,6 +102,8 @@ pub(super) fn read_file(pass: Pass<'_>, input: &Path) -> Result<Reading, IntakeE
         messages: IdSorter::new(scratch.with_extension("messages")),
         dedupe: pass.profile.dedupe,
         body: BodyCheck::default(),
+        calendar: calendar(pass.tenant),
+        place: Default::default(),
     };
     let (mut directives, mut refused) = (Directives::default(), Vec::new());
     let mut redropped = false;
@@ -176,6 +178,9 @@ struct Rows<'a> {
     messages: IdSorter,
     dedupe: Option<Dedupe>,
     body: BodyCheck,
+    calendar: Calendar,
+    /// The country of the last row that was asked for it, and the place it stands for.
+    place: (String, String),
 }
 
 impl Rows<'_> {
@@ -266,6 +271,17 @@ impl Rows<'_> {
             .unwrap_or_else(|| tenant.max_age.expiry(message.category, message.channel, due));
         let sender = sender_on(tenant, message, message.channel);
         self.digest(message, &variables)?;
+        // A row's window is asked where its recipient is.
+        let place = match window {
+            Some(_) if message.tz.is_empty() => {
+                let country = country_of(message);
+                if self.place.0 != country {
+                    self.place = (country.clone(), place_in(&country));
+                }
+                &self.place.1
+            }
+            _ => &message.tz,
+        };
         // The language of the template that was chosen: dispatch finds the same one by it.
         let lang_of = |template_at: Option<usize>| {
             let template = template_at.and_then(|at| tenant.templates.get(at));
@@ -299,7 +315,7 @@ impl Rows<'_> {
             text: &message.text,
             html: &message.html,
             campaign: &message.campaign,
-            tz: &message.tz,
+            tz: place,
             window: window.map(|w| (w.from, w.until)),
             send_at: message.send_at,
             expires_at: Some(expires_at),
@@ -311,7 +327,7 @@ impl Rows<'_> {
             x,
             variables,
         };
-        let verdict = decide_now(tenant, &row, now);
+        let verdict = decide_now(tenant, &row, (&self.calendar, now));
         self.writer.push(&row, Some((verdict, now)))
     }
 
@@ -346,22 +362,31 @@ impl Rows<'_> {
 
 /// What policy says of an accepted row at this moment: on the first channel of its chain that it may
 /// go out on.
-pub(super) fn decide_now(tenant: &TenantSettings, row: &StoredRow<'_>, now: Timestamp) -> Verdict {
-    let first = decide_step(tenant, row, now);
+pub(super) fn decide_now(
+    tenant: &TenantSettings,
+    row: &StoredRow<'_>,
+    (calendar, now): (&Calendar, Timestamp),
+) -> Verdict {
+    let first = decide_step(tenant, row, (calendar, now));
     let further = (1..=row.fallback.len() as u8).map(|step| row.on_step(step));
     match first {
         Verdict::Suppress(_) => further
-            .map(|row| decide_step(tenant, &row, now))
+            .map(|row| decide_step(tenant, &row, (calendar, now)))
             .find(|verdict| !matches!(verdict, Verdict::Suppress(_)))
             .unwrap_or(first),
         _ => first,
     }
 }
 
-fn decide_step(tenant: &TenantSettings, row: &StoredRow<'_>, now: Timestamp) -> Verdict {
+fn decide_step(
+    tenant: &TenantSettings,
+    row: &StoredRow<'_>,
+    (calendar, now): (&Calendar, Timestamp),
+) -> Verdict {
     let category = row.category.unwrap_or(Category::Marketing);
     let channel = row.channel.unwrap_or(ChannelKind::Email);
     let (_, sender_allowed) = sender_of(tenant, channel, row.sender);
+    let window = row.window.and_then(|(from, until)| Window::new(from, until).ok());
     decide(
         &Question {
             category,
@@ -369,8 +394,7 @@ fn decide_step(tenant: &TenantSettings, row: &StoredRow<'_>, now: Timestamp) -> 
             sender_allowed,
             send_at: row.send_at,
             expires_at: row.expires_at.unwrap_or(Timestamp::MAX),
-            window: row.window.and_then(|(from, until)| Window::new(from, until).ok()),
-            zone: &zone_of(row.tz, &tenant.timezone),
+            hours: window.map(|window| calendar.hours(window, row.tz, now)),
         },
         now,
     )
@@ -419,10 +443,7 @@ fn address_in(mailbox: &str) -> &str {
     mailbox.rsplit_once('<').map_or(mailbox, |(_, rest)| rest.trim_end_matches('>'))
 }
 
-fn zone_of(name: &str, tenant: &TimeZone) -> TimeZone {
-    if name.is_empty() {
-        return tenant.clone();
-    }
-    // The row's zone was checked when it was read.
-    TimeZone::get(name).unwrap_or_else(|_| tenant.clone())
+/// The clocks of a tenant's recipients.
+pub(super) fn calendar(tenant: &TenantSettings) -> Calendar {
+    Calendar::new(tenant.timezone.clone(), |name| TimeZone::get(name).ok())
 }

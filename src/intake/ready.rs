@@ -10,6 +10,9 @@ use super::settings::{MinProof, ProfileSettings};
 use crate::codes::ReasonCode;
 use crate::model::{BatchId, FileVersion, Lane, Proof, Realm, TenantId};
 
+/// A clock that was put back by less is waited for.
+const PUT_BACK_MIN: Duration = Duration::from_secs(60);
+
 /// What the watcher saw of a path.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Sign {
@@ -215,13 +218,21 @@ impl Sightings {
                 proof: evidence.proof,
                 strength: if evidence.weak { MinProof::Weak } else { strength(evidence.proof) },
                 at: evidence.at,
-                ready_at: later(evidence.at, wait),
+                ready_at: if was_put_back(evidence.at, now) {
+                    now
+                } else {
+                    later(evidence.at, wait)
+                },
                 account: evidence.account.clone(),
                 broken,
             };
         }
         let key = (tenant.clone(), file.path.clone());
         let sighting = self.seen.entry(key).or_insert(Sighting { version, since: now, sign: None });
+        if was_put_back(sighting.since, now) {
+            sighting.since = now;
+            sighting.sign = sighting.sign.map(|(sign, _)| (sign, now));
+        }
         if sighting.version != version {
             // A sign that came since the last look speaks of this version.
             let fresh = sighting.sign.filter(|_| sighting.version.inode == 0);
@@ -319,6 +330,12 @@ fn not_proved(profile: &ProfileSettings) -> (ReasonCode, String) {
     (code, format!("within {:#} {missing}", span(profile.pair_timeout)))
 }
 
+/// What was seen lies ahead: the clock was put back since. By the clock it would be waited for as long. A
+/// little is waited out.
+fn was_put_back(seen: Timestamp, now: Timestamp) -> bool {
+    seen > later(now, PUT_BACK_MIN)
+}
+
 fn later(at: Timestamp, wait: Duration) -> Timestamp {
     at.saturating_add(wait).unwrap_or(Timestamp::MAX)
 }
@@ -371,6 +388,20 @@ mod tests {
         let changed = group(11, Some(close));
         let ready = sightings.readiness(&tenant.id, &changed, &tenant.plain, at(1));
         assert_eq!((ready.proof, ready.ready_at), (Some(Proof::Quiet), at(61)));
+    }
+
+    #[test]
+    fn what_came_before_the_clock_was_put_back_does_not_wait_until_it_is_there_again() {
+        let (tenant, day) = (testing::tenant("acme"), 24 * 3600);
+        let mut sightings = Sightings::default();
+        let seen = group(10, Some(evidence(Proof::Close, 10)));
+        let ready = sightings.readiness(&tenant.id, &seen, &tenant.plain, at(-day));
+        assert_eq!((ready.proof, ready.ready_at), (Some(Proof::Close), at(-day)));
+        let unseen = group(10, None);
+        let ready = sightings.readiness(&tenant.id, &unseen, &tenant.plain, at(0));
+        assert_eq!(ready.ready_at, at(60));
+        let ready = sightings.readiness(&tenant.id, &unseen, &tenant.plain, at(-day));
+        assert_eq!((ready.proof, ready.ready_at), (Some(Proof::Quiet), at(60 - day)));
     }
 
     #[test]

@@ -5,6 +5,7 @@
 //! before it begins, and a file over which one process after the other fell is given up, too.
 
 use std::collections::{HashMap, HashSet};
+use std::time::Duration;
 
 use jiff::Timestamp;
 
@@ -20,6 +21,8 @@ const STRIKES_MAX: u32 = 12;
 /// A file is given up after so many tries in which the process ended, beside the first one. In the last of
 /// them nothing else is read, so that no other file is taken for the one at fault.
 const TRIES_MAX: u32 = 2;
+/// No claimed file waits longer to be read.
+pub(super) const WAIT_MAX: Duration = Duration::from_secs(60);
 
 /// How a file is tried next.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -51,7 +54,9 @@ impl Intake {
         let full = tests > 0 && tests + 1 >= self.settings.files_at_once;
         let is_free = |(at, record): &(Timestamp, BatchRecord)| {
             let lane = record.inbox_lane();
-            *at <= now && !self.busy.contains(&lane) && !(full && lane.1.is_test())
+            // Further ahead than anything waits: the clock was put back since.
+            let is_due = *at <= now || *at > now + WAIT_MAX;
+            is_due && !self.busy.contains(&lane) && !(full && lane.1.is_test())
         };
         let mut files = self.waiting.iter();
         let alone = files.position(|file| is_free(file) && self.retries.is_read_alone(&file.1));

@@ -24,7 +24,7 @@ use super::late::Orphan;
 use super::marker::{acts_on_others, is_marker, let_markers_wait};
 use super::pairs::{Group, kind_of, pair_up};
 use super::ready::{Readiness, Sightings};
-use super::retries::Retries;
+use super::retries::{Retries, WAIT_MAX};
 use super::settings::{MinProof, ProfileSettings, Settings, TenantSettings};
 use super::watch::InboxWatch;
 use crate::batch::BatchState;
@@ -445,7 +445,7 @@ impl Intake {
             let Some(record) = self.next_to_read(now) else { break };
             let Some(tenant) = self.settings.tenants.of(&record.tenant) else {
                 // A tenant that left the configuration: its batch waits until it is back.
-                self.waiting.push_back((now + Duration::from_secs(60), record));
+                self.waiting.push_back((now + WAIT_MAX, record));
                 continue;
             };
             self.busy.insert(record.inbox_lane());

@@ -4,6 +4,7 @@ use jiff::Timestamp;
 
 use super::IntakeError;
 use super::same_again::Marks;
+use crate::model::{Category, Urgency};
 use crate::policy::Verdict;
 use crate::records::{FileProblem, RowError};
 use crate::spool::{
@@ -22,10 +23,12 @@ pub(super) struct Outlook {
     pub(super) first_send_at: Option<Timestamp>,
     /// When dispatch has to look at the first of them, whatever becomes of it.
     due: Option<Timestamp>,
+    /// The most urgent of them.
+    pub(super) urgency: Option<Urgency>,
 }
 
 impl Outlook {
-    pub(super) fn add(&mut self, verdict: Verdict, now: Timestamp) {
+    pub(super) fn add(&mut self, row: &StoredRow<'_>, verdict: Verdict, now: Timestamp) {
         let (due, is_sent) = match verdict {
             Verdict::Send => (now, true),
             Verdict::Wait { until, .. } => (until, true),
@@ -39,6 +42,7 @@ impl Outlook {
             deferred: deferred.into(),
             first_send_at: is_sent.then_some(due),
             due: Some(due),
+            urgency: Some(urgency(row)),
         });
     }
 
@@ -49,6 +53,7 @@ impl Outlook {
         self.deferred += other.deferred;
         self.first_send_at = first(self.first_send_at, other.first_send_at);
         self.due = first(self.due, other.due);
+        self.urgency = self.urgency.into_iter().chain(other.urgency).min();
     }
 }
 
@@ -94,7 +99,7 @@ impl RowWriter {
     ) -> Result<(), IntakeError> {
         self.builder.push(row);
         if let Some((verdict, now)) = verdict {
-            self.outlook.add(verdict, now);
+            self.outlook.add(row, verdict, now);
         }
         if self.builder.is_full() { self.end_chunk() } else { Ok(()) }
     }
@@ -120,6 +125,7 @@ impl RowWriter {
             deferred: 0,
             resendable: Some(0),
             due: None,
+            urgency: None,
         };
         self.chunks.push(foreseen(chunk, outlook));
         self.outlooks.push(outlook);
@@ -187,6 +193,14 @@ impl RowWriter {
         all
     }
 
+    /// How urgent the most and the least urgent of its chunks are.
+    pub(super) fn urgencies(&self) -> Option<(u8, u8)> {
+        let open = [self.outlook].into_iter().chain(self.outlooks.iter().copied());
+        let urgencies: Vec<u8> =
+            open.filter_map(|outlook| outlook.urgency.map(Urgency::as_u8)).collect();
+        Some((*urgencies.iter().min()?, *urgencies.iter().max()?))
+    }
+
     /// Lays the marks over the chunks: nothing more is foreseen of the rows that are duplicates after
     /// all. `decide` is policy's word on any other.
     pub(super) fn mark(
@@ -216,7 +230,7 @@ impl RowWriter {
                 let is_marked =
                     found.binary_search_by_key(&index, |mark| mark.index as usize).is_ok();
                 if row.state == RowState::Accepted && !is_marked {
-                    outlook.add(decide(row), now);
+                    outlook.add(row, decide(row), now);
                 }
             }
             *record = foreseen(record.clone(), *outlook);
@@ -236,6 +250,11 @@ impl RowWriter {
 }
 
 fn foreseen(chunk: ChunkRecord, outlook: Outlook) -> ChunkRecord {
-    let Outlook { accepted, deferred, due, .. } = outlook;
-    ChunkRecord { open: accepted as u32, deferred: deferred as u32, due, ..chunk }
+    let Outlook { accepted, deferred, due, urgency, .. } = outlook;
+    let (open, deferred) = (accepted as u32, deferred as u32);
+    ChunkRecord { open, deferred, due, urgency: urgency.map(Urgency::as_u8), ..chunk }
+}
+
+fn urgency(row: &StoredRow<'_>) -> Urgency {
+    Urgency::new(row.category.unwrap_or(Category::Marketing), row.priority)
 }

@@ -14,8 +14,8 @@ impl Urgency {
     pub const CLASSES: usize = 3;
     /// The class of advertising, the last.
     pub const MARKETING: usize = 2;
-    /// The priority of rows that give none.
-    pub const PRIORITY: u8 = 5;
+    /// Of rows whose urgency nobody stored.
+    pub const USUAL: Urgency = Urgency { class: 1, priority: 5 };
 
     /// Of a message's category and priority: 1 goes first, 9 last.
     pub fn new(category: Category, priority: u8) -> Urgency {

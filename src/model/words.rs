@@ -152,6 +152,9 @@ words! {
         Notices = "notices",
         /// The same about files that are only tried out.
         TestNotices = "test/notices",
+        /// What became of rows after their result was written.
+        Receipts = "receipts",
+        TestReceipts = "test/receipts",
     }
 }
 
@@ -160,6 +163,13 @@ impl Stream {
         match realm {
             Realm::Real => Stream::Notices,
             Realm::Test => Stream::TestNotices,
+        }
+    }
+
+    pub fn receipts(realm: Realm) -> Stream {
+        match realm {
+            Realm::Real => Stream::Receipts,
+            Realm::Test => Stream::TestReceipts,
         }
     }
 

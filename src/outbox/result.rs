@@ -12,7 +12,7 @@ use crate::codes::ReasonCode;
 use crate::model::{Kind, Status, message_id_for};
 use crate::report::{RenderedFile, ResultFile, ResultLine, Summary};
 use crate::spool::{LogReader, OutcomeLog, RowState, StoredRow};
-use crate::store::Tally;
+use crate::store::{BatchRecord, Tally};
 
 impl OpenBatch {
     /// One line per data row, in the file's order.
@@ -21,7 +21,7 @@ impl OpenBatch {
         let (name, batch) = (self.record.name(), self.record.id);
         let mut file = ResultFile::start(out, name, batch, rows.x_columns())?;
         self.each_outcome(&rows, |row, outcome| {
-            self.with_line(row, outcome, |line| Ok(file.write(line)?))
+            with_line(&self.record, row, outcome, |line| Ok(file.write(line)?))
         })
     }
 
@@ -43,7 +43,7 @@ impl OpenBatch {
         let rows = BatchRows::open(&self.store, self.record.id, &self.folder)?;
         let (mut tally, mut parts) = (Tally::default(), 0);
         self.each_outcome(&rows, |row, outcome| {
-            let status = self.status_of(row, outcome).0;
+            let status = status_of(&self.record, row, outcome).0;
             tally.add(status);
             parts += parts_of(row, status);
             Ok(())
@@ -78,73 +78,74 @@ impl OpenBatch {
             Ok(())
         })
     }
+}
 
-    /// The row's word in the result, and why.
-    fn status_of(
-        &self,
-        row: &StoredRow<'_>,
-        outcome: Option<&RowOutcome>,
-    ) -> (Status, Option<ReasonCode>) {
-        match (row.state, outcome) {
-            (RowState::Rejected(code), _) => (Status::Rejected, Some(code)),
-            (RowState::Duplicate(code), _) => (Status::Duplicate, Some(code)),
-            (RowState::Accepted, Some(outcome)) => (outcome.status, outcome.code),
-            // What sends nothing has reached its end when it is carried out.
-            (RowState::Accepted, None) if self.record.facts.kind == Some(Kind::Control) => {
-                (Status::Delivered, None)
-            }
-            (RowState::Accepted, None) => (Status::Accepted, None),
+/// The row's word in the result, and why.
+fn status_of(
+    record: &BatchRecord,
+    row: &StoredRow<'_>,
+    outcome: Option<&RowOutcome>,
+) -> (Status, Option<ReasonCode>) {
+    match (row.state, outcome) {
+        (RowState::Rejected(code), _) => (Status::Rejected, Some(code)),
+        (RowState::Duplicate(code), _) => (Status::Duplicate, Some(code)),
+        (RowState::Accepted, Some(outcome)) => (outcome.status, outcome.code),
+        // What sends nothing has reached its end when it is carried out.
+        (RowState::Accepted, None) if record.facts.kind == Some(Kind::Control) => {
+            (Status::Delivered, None)
         }
+        (RowState::Accepted, None) => (Status::Accepted, None),
     }
+}
 
-    fn with_line(
-        &self,
-        row: &StoredRow<'_>,
-        outcome: Option<&RowOutcome>,
-        then: impl FnOnce(&ResultLine<'_>) -> Result<(), OutboxError>,
-    ) -> Result<(), OutboxError> {
-        let (status, code) = self.status_of(row, outcome);
-        let is_accepted = row.state == RowState::Accepted;
-        let step = outcome.map_or(0, |outcome| outcome.step);
-        let message_id = match row.channel {
-            Some(channel) if is_accepted => {
-                message_id_for((self.record.id, row.row, step), channel, row.sender)
-            }
-            _ => String::new(),
-        };
-        // A row that was not accepted has no outcome, whatever the log says.
-        let outcome = outcome.filter(|_| is_accepted);
-        then(&ResultLine {
-            line: row.line,
-            row: row.row,
-            row_id: row.row_id,
-            contact_id: row.contact_id,
-            channel: row.channel,
-            to: row.to,
-            to_given: row.to_given,
-            status,
-            code,
-            provider: outcome.map_or("", |o| &o.provider),
-            provider_message_id: outcome.map_or("", |o| &o.provider_message_id),
-            provider_code: outcome.map_or("", |o| &o.provider_code),
-            message_id: &message_id,
-            template: row.template,
-            lang: row.lang,
-            category: row.category,
-            campaign: row.campaign,
-            attempts: outcome.map_or(0, |o| o.attempts),
-            channels_tried: outcome.map_or("", |o| &o.channels_tried),
-            parts: parts_of(row, status),
-            accepted_at: self.record.validated_at.filter(|_| is_accepted),
-            deferred_until: outcome.and_then(|o| o.deferred_until),
-            submitted_at: outcome.and_then(|o| o.submitted_at),
-            sent_at: outcome.and_then(|o| o.sent_at),
-            delivered_at: outcome.filter(|o| reached(o)).and_then(|o| o.ended_at),
-            read_at: outcome.filter(|o| o.status == Status::Read).and_then(|o| o.ended_at),
-            ended_at: outcome.and_then(|o| o.ended_at),
-            x: &row.x,
-        })
-    }
+/// The row's line in the result.
+pub(super) fn with_line(
+    record: &BatchRecord,
+    row: &StoredRow<'_>,
+    outcome: Option<&RowOutcome>,
+    then: impl FnOnce(&ResultLine<'_>) -> Result<(), OutboxError>,
+) -> Result<(), OutboxError> {
+    let (status, code) = status_of(record, row, outcome);
+    let is_accepted = row.state == RowState::Accepted;
+    let step = outcome.map_or(0, |outcome| outcome.step);
+    let message_id = match row.channel {
+        Some(channel) if is_accepted => {
+            message_id_for((record.id, row.row, step), channel, row.sender)
+        }
+        _ => String::new(),
+    };
+    // A row that was not accepted has no outcome, whatever the log says.
+    let outcome = outcome.filter(|_| is_accepted);
+    then(&ResultLine {
+        line: row.line,
+        row: row.row,
+        row_id: row.row_id,
+        contact_id: row.contact_id,
+        channel: row.channel,
+        to: row.to,
+        to_given: row.to_given,
+        status,
+        code,
+        provider: outcome.map_or("", |o| &o.provider),
+        provider_message_id: outcome.map_or("", |o| &o.provider_message_id),
+        provider_code: outcome.map_or("", |o| &o.provider_code),
+        message_id: &message_id,
+        template: row.template,
+        lang: row.lang,
+        category: row.category,
+        campaign: row.campaign,
+        attempts: outcome.map_or(0, |o| o.attempts),
+        channels_tried: outcome.map_or("", |o| &o.channels_tried),
+        parts: parts_of(row, status),
+        accepted_at: record.validated_at.filter(|_| is_accepted),
+        deferred_until: outcome.and_then(|o| o.deferred_until),
+        submitted_at: outcome.and_then(|o| o.submitted_at),
+        sent_at: outcome.and_then(|o| o.sent_at),
+        delivered_at: outcome.filter(|o| reached(o)).and_then(|o| o.ended_at),
+        read_at: outcome.filter(|o| o.status == Status::Read).and_then(|o| o.ended_at),
+        ended_at: outcome.and_then(|o| o.ended_at),
+        x: &row.x,
+    })
 }
 
 /// A receipt came with the provider's answer: the row ended with it.

@@ -11,7 +11,7 @@ use super::settings::Settings;
 use crate::files::AnswerTree;
 use crate::model::{Stream, TenantId};
 use crate::report::StreamSheet;
-use crate::store::{Store, StreamFile, StreamRecord};
+use crate::store::{Store, StreamFile, StreamLine, StreamRecord};
 
 /// A line waits at most this long for others to come into the same file.
 const ROLL_AFTER: Duration = Duration::from_secs(60);
@@ -83,13 +83,31 @@ fn write(
     file: &StreamFile,
     out: &mut dyn Write,
 ) -> Result<(), OutboxError> {
-    let mut sheet = StreamSheet::start(out, stream)?;
+    let mut x_columns: Vec<String> = Vec::new();
+    each_line(store, (tenant, stream), file, |line| {
+        for (name, _) in &line.x {
+            if !x_columns.contains(name) {
+                x_columns.push(name.clone());
+            }
+        }
+        Ok(())
+    })?;
+    let mut sheet = StreamSheet::start(out, stream, x_columns)?;
+    each_line(store, (tenant, stream), file, |line| {
+        Ok(sheet.write(line.number, &line.cells, &line.x)?)
+    })
+}
+
+fn each_line(
+    store: &Store,
+    (tenant, stream): (&TenantId, Stream),
+    file: &StreamFile,
+    mut each: impl FnMut(&StreamLine) -> Result<(), OutboxError>,
+) -> Result<(), OutboxError> {
     let mut next = file.first_line;
     while next <= file.last_line {
         let page = store.stream_lines(tenant, stream, next, PAGE)?;
-        for line in page.iter().filter(|line| line.number <= file.last_line) {
-            sheet.write(line.number, &line.cells)?;
-        }
+        page.iter().filter(|line| line.number <= file.last_line).try_for_each(&mut each)?;
         match page.last() {
             Some(line) => next = line.number + 1,
             None => break,

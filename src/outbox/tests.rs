@@ -379,6 +379,22 @@ async fn a_refused_or_duplicate_file_ends_its_progress() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn progress_of_which_a_power_cut_left_only_the_name_ends_all_the_same() {
+    for left in [&b""[..], &[0; 80]] {
+        let mut house = House::new();
+        let mut record = house.claim(2, "inbox/a.csv", after(0), "");
+        std::fs::write(house.data.path().join("tenants/acme/outbox/a.csv.progress.csv"), left)
+            .unwrap();
+        record.validated_at = Some(after(6));
+        record.facts = facts(FileState::Rejected, Some(ReasonCode::FileEmpty), [0; 4]);
+        house.conclude(record, BatchEvent::FileRefused);
+        house.publish().await;
+        let original = "archive/rejected/2026/11/23/0000000000002_a.csv";
+        assert_eq!(house.names(), [original, "outbox/a.csv.ack.csv"]);
+    }
+}
+
+#[tokio::test(start_paused = true)]
 async fn what_cannot_be_published_holds_up_only_its_own_name() {
     let mut house = House::new();
     for (tenant, id) in [("gone", 1), ("acme", 2)] {

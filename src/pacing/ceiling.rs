@@ -30,6 +30,8 @@ const STEP_TIME: Duration = Duration::from_secs(10);
 const LEAST: f64 = 1.0 / 64.0;
 /// Without a configured rate nobody knows where to stop: at so many times what was measured.
 const FREE_AGAIN: f64 = 2.0;
+/// What a provider bears is hardly less: one that is asked for the first time shows nothing yet.
+const MEASURED_LEAST: f64 = 10.0;
 
 impl Ceiling {
     pub(super) fn new(configured: Option<Rate>, now: Instant) -> Ceiling {
@@ -61,7 +63,7 @@ impl Ceiling {
 
     /// The provider said "too fast".
     pub(super) fn lower(&mut self, now: Instant) {
-        let measured = f64::from(self.taken.max(self.taken_before)).max(1.0);
+        let measured = f64::from(self.taken.max(self.taken_before)).max(MEASURED_LEAST);
         let (base, part) = match self.lowered {
             Some(lowered) => (lowered.base, lowered.part),
             None => (self.configured.unwrap_or(measured), 1.0),
@@ -137,6 +139,6 @@ mod tests {
         (0..50).for_each(|_| ceiling.took_one(start));
         ceiling.took_one(start + 100 * SECOND);
         ceiling.lower(start + 100 * SECOND);
-        assert_eq!(ceiling.per_second(), Some(0.5));
+        assert_eq!(ceiling.per_second(), Some(5.0));
     }
 }

@@ -80,7 +80,7 @@ mod tests {
     #[test]
     fn after_trouble_it_halves_once_and_then_grows_by_one_a_round() {
         let mut concurrency = Concurrency::new(64);
-        (0..4).for_each(|_| drop(good_round(&mut concurrency)));
+        (0..4).for_each(|_| _ = good_round(&mut concurrency));
         let epoch = concurrency.epoch();
         assert!(concurrency.met_trouble(epoch));
         assert!(!concurrency.met_trouble(epoch), "they were under way together");
@@ -101,7 +101,7 @@ mod tests {
                 }
                 assert!((1..=most.max(1)).contains(&concurrency.limit()), "{concurrency:?}");
             }
-            (0..40).for_each(|_| drop(concurrency.met_trouble(concurrency.epoch())));
+            (0..40).for_each(|_| _ = concurrency.met_trouble(concurrency.epoch()));
             assert_eq!(concurrency.limit(), 1);
         }
     }

@@ -184,6 +184,11 @@ impl Gate {
         }
     }
 
+    /// Somebody stands in line.
+    pub fn has_line(&self) -> bool {
+        !self.line.is_empty()
+    }
+
     /// When `advance` has something to decide though nobody leaves.
     pub fn wake_at(&self) -> Option<Instant> {
         self.wake_at
@@ -280,20 +285,25 @@ impl Gate {
                 return effects;
             }
             Word::TooFast(hint) => {
-                effects.slowed = self.concurrency.met_trouble(entry.epoch);
+                let rest = hint.unwrap_or(REST).min(HINT_MAX);
+                let refusal = self.pairs.refused(comer.pair, rest, now);
+                effects.own_rest = Some(refusal.rest);
+                if !refusal.is_own {
+                    self.rest_until = self.rest_until.max(now + rest);
+                    effects.slowed = self.concurrency.met_trouble(entry.epoch);
+                }
                 if effects.slowed {
                     self.ceiling.lower(now);
                     self.pour(now);
                 }
-                let rest = hint.unwrap_or(REST).min(HINT_MAX);
-                self.rest_until = self.rest_until.max(now + rest);
-                effects.own_rest = Some(self.pairs.refused(comer.pair, rest, now));
             }
             Word::Took | Word::Answered => {
                 if word == Word::Took {
                     self.ceiling.took_one(now);
+                    self.pairs.took(comer.pair);
+                } else {
+                    self.pairs.answered(comer.pair);
                 }
-                self.pairs.taken(comer.pair);
                 self.concurrency.went_well(was_full && !is_late);
             }
         }

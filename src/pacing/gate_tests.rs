@@ -158,7 +158,10 @@ fn one_recipient_that_is_always_refused_starves_nobody() {
         let entry = match scene.come(next) {
             Coming::Go(entry) => entry,
             Coming::Wait(number, _) => {
-                scene.wait(2);
+                while !scene.decided.contains_key(&number) {
+                    scene.now = scene.gate.wake_at().unwrap();
+                    scene.advance();
+                }
                 scene.decided[&number].unwrap()
             }
             Coming::Later(later) => panic!("{later:?}"),
@@ -172,7 +175,7 @@ fn one_recipient_that_is_always_refused_starves_nobody() {
             scene.now += SECOND / 10;
         }
     }
-    assert!(gone > 30, "only {gone} went beside it");
+    assert!(gone > 200, "only {gone} went beside it");
 }
 
 #[test]
@@ -292,10 +295,7 @@ fn limits_hold_whatever_happens() {
             scene.settle(entry, &comer, Word::Took);
         }
         scene.wait(3600);
-        for (_, decision) in std::mem::take(&mut scene.decided) {
-            // Those that go now never end: the others are sent home after a minute.
-            drop(decision);
-        }
+        // Those that went now never end: the others were sent home after a minute.
         assert_eq!(scene.gate.standing(scene.now).waiting, 0, "seed {seed}");
     }
 }

@@ -11,6 +11,17 @@ pub(super) struct Pairs {
     interval: Duration,
     known: HashMap<u64, Pair>,
     most: usize,
+    /// Messages that the provider took, of whatever pair.
+    taken: u64,
+}
+
+/// What "too fast" means.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Refusal {
+    /// How long the pair rests.
+    pub(super) rest: Duration,
+    /// It is about this pair alone: others were taken since it was refused before.
+    pub(super) is_own: bool,
 }
 
 #[derive(Debug, Clone, Copy)]
@@ -21,6 +32,8 @@ struct Pair {
     promised: Instant,
     /// How often the provider said "too fast" to it, one after the other.
     refusals: u32,
+    /// What the provider had taken by the last of them.
+    taken_then: u64,
 }
 
 /// Pairs remembered at most.
@@ -32,7 +45,7 @@ const REFUSED_REST_MAX: Duration = Duration::from_secs(600);
 
 impl Pairs {
     pub(super) fn new(interval: Duration, most: usize) -> Pairs {
-        Pairs { interval, known: HashMap::new(), most: most.max(1) }
+        Pairs { interval, known: HashMap::new(), most: most.max(1), taken: 0 }
     }
 
     /// Whether one of the pair may go now, or when it should come again.
@@ -60,18 +73,28 @@ impl Pairs {
         }
     }
 
-    /// The provider said "too fast" to one of the pair; how long it rests, at least `hint`.
-    pub(super) fn refused(&mut self, pair: u64, hint: Duration, now: Instant) -> Duration {
+    /// The provider said "too fast" to one of the pair: it rests, for at least `hint`.
+    pub(super) fn refused(&mut self, pair: u64, hint: Duration, now: Instant) -> Refusal {
+        let taken = self.taken;
         let known = self.pair(pair, now);
         let grown = REFUSED_REST.saturating_mul(2_u32.saturating_pow(known.refusals.min(16)));
-        let rest = if known.refusals == 0 { hint } else { hint.max(grown.min(REFUSED_REST_MAX)) };
+        let is_again = known.refusals > 0;
+        let rest = if is_again { hint.max(grown.min(REFUSED_REST_MAX)) } else { hint };
+        let is_own = is_again && taken > known.taken_then;
         known.refusals += 1;
+        known.taken_then = taken;
         known.free_at = known.free_at.max(now + rest);
-        rest
+        Refusal { rest, is_own }
     }
 
-    /// The provider took one of the pair, or said something else of it.
-    pub(super) fn taken(&mut self, pair: u64) {
+    /// The provider took one of the pair.
+    pub(super) fn took(&mut self, pair: u64) {
+        self.taken += 1;
+        self.answered(pair);
+    }
+
+    /// The provider said something else than "too fast" of the pair.
+    pub(super) fn answered(&mut self, pair: u64) {
         if self.known.is_empty() {
             return;
         }
@@ -86,7 +109,7 @@ impl Pairs {
         if self.known.len() >= self.most && !self.known.contains_key(&pair) {
             self.forget(now);
         }
-        let fresh = Pair { free_at: now, promised: now, refusals: 0 };
+        let fresh = Pair { free_at: now, promised: now, refusals: 0, taken_then: 0 };
         self.known.entry(pair).or_insert(fresh)
     }
 
@@ -133,13 +156,27 @@ mod tests {
     fn who_is_refused_again_and_again_comes_ever_more_rarely() {
         let now = Instant::now();
         let mut pairs = Pairs::new(Duration::ZERO, 10);
-        let rests: Vec<u64> = (0..12).map(|_| pairs.refused(1, SECOND, now).as_secs()).collect();
+        let rests: Vec<u64> =
+            (0..12).map(|_| pairs.refused(1, SECOND, now).rest.as_secs()).collect();
         assert_eq!(rests, [1, 4, 8, 16, 32, 64, 128, 256, 512, 600, 600, 600]);
         assert!(pairs.may_go(1, now).is_err());
         assert_eq!(pairs.may_go(2, now), Ok(()));
-        pairs.taken(1);
-        assert_eq!(pairs.refused(1, 700 * SECOND, now).as_secs(), 700);
-        assert_eq!(pairs.refused(1, 700 * SECOND, now).as_secs(), 700);
+        pairs.took(1);
+        assert_eq!(pairs.refused(1, 700 * SECOND, now).rest.as_secs(), 700);
+        assert_eq!(pairs.refused(1, 700 * SECOND, now).rest.as_secs(), 700);
+    }
+
+    #[test]
+    fn a_refusal_is_the_pairs_own_where_others_were_taken_meanwhile() {
+        let now = Instant::now();
+        let mut pairs = Pairs::new(Duration::ZERO, 10);
+        let is_own = |pairs: &mut Pairs, pair| pairs.refused(pair, SECOND, now).is_own;
+        assert!(!is_own(&mut pairs, 1));
+        assert!(!is_own(&mut pairs, 1), "nobody was taken");
+        pairs.took(2);
+        assert!(is_own(&mut pairs, 1));
+        assert!(!is_own(&mut pairs, 1));
+        assert!(!is_own(&mut pairs, 2), "the first time");
     }
 
     #[test]

@@ -1,9 +1,8 @@
 //! The decision about one row at one moment.
 
 use jiff::Timestamp;
-use jiff::tz::TimeZone;
 
-use super::Window;
+use super::Hours;
 use crate::codes::ReasonCode;
 use crate::model::Category;
 
@@ -18,15 +17,15 @@ pub enum Consent {
 
 /// What the rules need to know of a row.
 #[derive(Debug, Clone, Copy)]
-pub struct Question<'a> {
+pub struct Question {
     pub category: Category,
     pub consent: Consent,
     /// The sender is one of the tenant's for this channel.
     pub sender_allowed: bool,
     pub send_at: Option<Timestamp>,
     pub expires_at: Timestamp,
-    pub window: Option<Window>,
-    pub zone: &'a TimeZone,
+    /// Of the row's window where the recipient is; none where it may be sent at any hour.
+    pub hours: Option<Hours>,
 }
 
 /// What is done with a row now.
@@ -45,7 +44,7 @@ pub enum Verdict {
 }
 
 /// Asks the rules in their order; the first that says something decides.
-pub fn decide(question: &Question<'_>, now: Timestamp) -> Verdict {
+pub fn decide(question: &Question, now: Timestamp) -> Verdict {
     if question.category == Category::Marketing && question.consent == Consent::Required {
         return Verdict::Suppress(ReasonCode::PolicyNoConsent);
     }
@@ -63,7 +62,7 @@ pub fn decide(question: &Question<'_>, now: Timestamp) -> Verdict {
     if let Some(send_at) = question.send_at.filter(|t| *t > now) {
         return wait(send_at, None);
     }
-    if let Some(until) = question.window.and_then(|w| w.opens_at(now, question.zone)) {
+    if let Some(Hours::Closed { until }) = question.hours {
         return wait(until, Some(ReasonCode::PolicyQuietHours));
     }
     Verdict::Send
@@ -77,16 +76,14 @@ mod tests {
         text.parse().unwrap()
     }
 
-    fn check(change: impl FnOnce(&mut Question<'_>), expected: Verdict) {
-        let zone = TimeZone::UTC;
+    fn check(change: impl FnOnce(&mut Question), expected: Verdict) {
         let mut question = Question {
             category: Category::Transactional,
             consent: Consent::Required,
             sender_allowed: true,
             send_at: None,
             expires_at: time("2026-11-23T12:00:00Z"),
-            window: None,
-            zone: &zone,
+            hours: None,
         };
         change(&mut question);
         assert_eq!(decide(&question, time("2026-11-22T12:00:00Z")), expected);
@@ -122,12 +119,23 @@ mod tests {
         let later = Verdict::Wait { until: time("2026-11-22T15:00:00Z"), code: None };
         check(|q| q.send_at = Some(time("2026-11-22T15:00:00Z")), later);
         let code = Some(ReasonCode::PolicyQuietHours);
+        let closed = |until| Some(Hours::Closed { until: time(until) });
         let morning = Verdict::Wait { until: time("2026-11-23T08:00:00Z"), code };
-        check(|q| q.window = Some(Window::parse("08:00-11:00").unwrap()), morning);
+        check(|q| q.hours = closed("2026-11-23T08:00:00Z"), morning);
+        let open = Hours::Open { until: time("2026-11-22T20:00:00Z") };
+        check(|q| q.hours = Some(open), Verdict::Send);
+        // Its own time comes first; the window is asked again then.
+        check(
+            |q| {
+                q.send_at = Some(time("2026-11-22T15:00:00Z"));
+                q.hours = closed("2026-11-23T08:00:00Z");
+            },
+            later,
+        );
         let end = Verdict::Wait { until: time("2026-11-22T13:00:00Z"), code };
         check(
             |q| {
-                q.window = Some(Window::parse("08:00-11:00").unwrap());
+                q.hours = closed("2026-11-23T08:00:00Z");
                 q.expires_at = time("2026-11-22T13:00:00Z");
             },
             end,

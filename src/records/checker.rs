@@ -11,7 +11,7 @@ use super::address;
 use super::directives::Directives;
 use super::layout::{Column, Layout, UNBUILT, standard_name};
 use super::message::{MessageRow, TenantContext};
-use super::moment::{self, Zones};
+use super::moment::Zones;
 use super::nearest::{did_you_mean, nearest};
 use super::own::unwrapped;
 use super::problem::{FileProblem, RowError, cut_value};
@@ -52,14 +52,16 @@ pub struct MessageChecker {
     unbuilt: Vec<Column>,
     /// The tenant's country.
     region: Option<Region>,
-    timezone: TimeZone,
+    pub(super) timezone: TimeZone,
     pub(super) channels: Vec<ChannelKind>,
     pub(super) default_category: Option<Category>,
     pub(super) templates: Templates,
-    max_age: MaxAge,
-    now: Timestamp,
-    date_format: Option<String>,
-    zones: Zones,
+    pub(super) max_age: MaxAge,
+    pub(super) now: Timestamp,
+    pub(super) date_format: Option<String>,
+    /// Local times are read where each recipient is.
+    pub(super) by_recipient: bool,
+    pub(super) zones: Zones,
 }
 
 impl MessageChecker {
@@ -101,6 +103,7 @@ impl MessageChecker {
             max_age: tenant.max_age,
             now: tenant.now,
             date_format: settings.date_format.clone(),
+            by_recipient: directives.get("tz_mode") == Some("recipient"),
             zones: Zones::new(),
             layout,
             origins,
@@ -207,6 +210,11 @@ impl<'a> RowCheck<'a> {
             _ if is_body => cell,
             _ => unwrapped(trimmed),
         }
+    }
+
+    /// True where the profile fixes the value for every row.
+    pub(super) fn is_fixed(&self, column: Column) -> bool {
+        self.checker.origins[column as usize].fixed.is_some()
     }
 
     /// True where the row's own cell gives the value.
@@ -377,77 +385,6 @@ impl<'a> RowCheck<'a> {
             return self.checker.region;
         }
         region(&message.country)
-    }
-
-    /// Zone, window, due time and expiry.
-    fn times(&mut self, channel: Option<ChannelKind>, message: &mut MessageRow) {
-        let given = self.value(Column::Tz);
-        let mut zone = None;
-        if !given.is_empty() {
-            message.tz.push_str(given);
-            zone = self.checker.zones.get(given);
-            if zone.is_none() {
-                let text = format!("there is no time zone {:?}", cut_value(given));
-                let hint = self.checker.zones.hint(given);
-                self.fault(Column::Tz, ReasonCode::RowZoneUnknown, text, hint);
-            }
-        }
-        let given = self.value(Column::Window);
-        if !given.is_empty() {
-            message.window = moment::window(given);
-            if message.window.is_none() {
-                let text = format!("{:?} is not two times of day", cut_value(given));
-                self.fault(Column::Window, ReasonCode::RowTimeInvalid, text, moment::WINDOW_HINT);
-            }
-        }
-        let zone = zone.as_ref().unwrap_or(&self.checker.timezone);
-        message.send_at = self.instant(Column::SendAt, zone);
-        message.expires_at = self.instant(Column::ExpiresAt, zone);
-        self.too_late(channel, message);
-    }
-
-    fn instant(&mut self, column: Column, zone: &TimeZone) -> Option<Timestamp> {
-        let given = self.value(column);
-        if given.is_empty() {
-            return None;
-        }
-        let instant = moment::instant(given, self.checker.date_format.as_deref(), zone);
-        if instant.is_none() && moment::is_serial(given) {
-            let text = "a spreadsheet program made the time a number of days";
-            self.plain_fault(column, ReasonCode::RowCellDamaged, text);
-        } else if instant.is_none() {
-            let code = ReasonCode::RowTimeInvalid;
-            let text = format!("the time {:?} is not readable", cut_value(given));
-            let own_form = given.contains(['.', '/']) && self.checker.date_format.is_none();
-            let or = if own_form { "; or ask the operator to set date_format" } else { "" };
-            self.fault(column, code, text, format!("{}{or}", code.advice()));
-        }
-        instant
-    }
-
-    /// A message that could not be sent in time even now is refused, not accepted to expire.
-    fn too_late(&mut self, channel: Option<ChannelKind>, message: &MessageRow) {
-        let now = self.checker.now;
-        let due = message.send_at.unwrap_or(now);
-        match message.expires_at {
-            Some(expiry) if expiry <= now => {
-                let text = format!("the message expired at {expiry}, before the file was taken");
-                self.plain_fault(Column::ExpiresAt, ReasonCode::RowTooLate, text);
-            }
-            Some(expiry) if expiry <= due => {
-                let text = "the message expires before it is to be sent";
-                let hint = "let expires_at be later than send_at";
-                self.fault(Column::ExpiresAt, ReasonCode::RowTooLate, text, hint);
-            }
-            Some(_) => {}
-            None => {
-                let channel = channel.unwrap_or(ChannelKind::Email);
-                if self.checker.max_age.expiry(message.category, channel, due) <= now {
-                    let text = format!("the message was due at {due} and is too old to be sent");
-                    self.plain_fault(Column::SendAt, ReasonCode::RowTooLate, text);
-                }
-            }
-        }
     }
 }
 

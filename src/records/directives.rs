@@ -215,7 +215,6 @@ fn check_value(
     let unbuilt = match (key, value) {
         (NOTIFY, _) => true,
         ("mode", word) => word == "full",
-        ("tz_mode", word) => word == "recipient",
         _ => false,
     };
     if unbuilt {
@@ -257,7 +256,7 @@ pub(super) fn allowed(key: &str, value: &str, zones: &Zones) -> Result<(), Strin
     match key {
         "rows" | "seq" => when(value.parse::<u64>().is_ok(), "write digits only"),
         "mode" => one_of(&["delta"]),
-        "tz_mode" => one_of(&["fixed"]),
+        "tz_mode" => one_of(&["fixed", "recipient"]),
         "test" | "allow_duplicate" => one_of(&["yes", "no"]),
         "dedupe" => one_of(&["none", "exact", "recipient"]),
         "channel" => when(

@@ -59,7 +59,7 @@ pub struct MessageRow {
     pub category: Category,
     pub send_at: Option<Timestamp>,
     pub expires_at: Option<Timestamp>,
-    /// The zone the row names; empty if none does.
+    /// The zone the row names, or the place of its recipient where local times are read there; else empty.
     pub tz: String,
     /// Minutes of the day, from and to.
     pub window: Option<(u16, u16)>,

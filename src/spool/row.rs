@@ -62,7 +62,7 @@ pub struct StoredRow<'a> {
     pub text: &'a str,
     pub html: &'a str,
     pub campaign: &'a str,
-    /// IANA name of the row's own zone; empty where the tenant's holds.
+    /// Where its recipient is: the IANA name of a zone, or a country's place; empty where the tenant is.
     pub tz: &'a str,
     /// Minutes of the day between which sending is allowed.
     pub window: Option<(u16, u16)>,

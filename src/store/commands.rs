@@ -13,6 +13,7 @@ use super::orders::{OrderAct, OrderRecord};
 use super::records::{BatchRecord, ChunkRecord, RECORD_VERSION, decode, encode};
 use crate::batch::decide_retry;
 use crate::batch::{BatchEvent, BatchState, Effect, Publication, Standing, Unfit, apply, decide};
+use crate::codes::ReasonCode;
 use crate::model::{BatchId, ControlOp};
 
 /// What somebody asks of some batches, so far as it was decided. Nothing of it is written yet.
@@ -21,6 +22,8 @@ pub struct Commands {
     /// Who asks, as the orders keep it.
     by: String,
     at: Timestamp,
+    /// Why this program itself asks.
+    because: Option<ReasonCode>,
     touched: BTreeMap<BatchId, Touched>,
 }
 
@@ -38,7 +41,12 @@ struct Touched {
 
 impl Commands {
     pub fn new(by: String, at: Timestamp) -> Commands {
-        Commands { by, at, touched: BTreeMap::new() }
+        Commands { by, at, because: None, touched: BTreeMap::new() }
+    }
+
+    /// What this program itself asks, and why.
+    pub fn because(code: ReasonCode, at: Timestamp) -> Commands {
+        Commands { because: Some(code), ..Commands::new("dropchute".to_owned(), at) }
     }
 
     /// Changes that the commit will hold.
@@ -115,6 +123,7 @@ impl Store {
         batch: BatchId,
         row: Option<u64>,
     ) -> Result<Result<Effect, Unfit>, StoreError> {
+        let because = commands.because;
         let (touched, by, at) = self.touch(commands, batch)?;
         let standing = self.standing(touched, op)?;
         let effect = match decide(op, row.is_some(), &standing) {
@@ -127,6 +136,7 @@ impl Store {
             Effect::RefuseHeld => touched.ends_as = Some(BatchState::Refused),
             Effect::Pause | Effect::Resume => {
                 touched.record.control.paused = effect == Effect::Pause;
+                touched.record.control.paused_for = because.filter(|_| effect == Effect::Pause);
                 touched.order(OrderAct::Look, None, &by, at);
             }
             Effect::Cancel => {
@@ -135,12 +145,14 @@ impl Store {
             }
             Effect::Reopen => {
                 reopen(touched, at)?;
+                touched.record.control.resends += 1;
                 touched.order(OrderAct::Resend, row, &by, at);
             }
             Effect::Resend => {
                 // A cancel that came before holds no longer, and rows have their time from now on.
                 touched.record.control.cancelled = false;
                 touched.record.control.reopened_at = Some(at);
+                touched.record.control.resends += 1;
                 touched.order(OrderAct::Resend, row, &by, at);
             }
             Effect::Retry => touched.order(OrderAct::Retry, row, &by, at),
@@ -245,6 +257,7 @@ fn reopen(touched: &mut Touched, at: Timestamp) -> Result<(), StoreError> {
     record.control.cancelled = false;
     record.control.wholly_cancelled = false;
     record.control.paused = false;
+    record.control.paused_for = None;
     for late in LATE {
         let key = keys::publication(record.id, late);
         touched.ops.push(Op::Delete(Space::Publications, key));

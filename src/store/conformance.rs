@@ -43,6 +43,7 @@ pub(super) fn chunk(number: u32, due: Option<Timestamp>) -> ChunkRecord {
         deferred: 0,
         resendable: Some(0),
         due,
+        urgency: None,
     }
 }
 

@@ -59,10 +59,11 @@ pub(super) enum Space {
     Open,
     Halts,
     Settlements,
+    Ramps,
 }
 
 impl Space {
-    pub(super) const ALL: [Space; 23] = [
+    pub(super) const ALL: [Space; 24] = [
         Space::Meta,
         Space::Batches,
         Space::Chunks,
@@ -86,6 +87,7 @@ impl Space {
         Space::Open,
         Space::Halts,
         Space::Settlements,
+        Space::Ramps,
     ];
 
     pub(super) const fn as_str(self) -> &'static str {
@@ -113,6 +115,7 @@ impl Space {
             Space::Open => "open",
             Space::Halts => "halts",
             Space::Settlements => "settlements",
+            Space::Ramps => "ramps",
         }
     }
 }

@@ -123,6 +123,9 @@ impl Store {
                 && record.control.reopened_at.is_none()
                 && order.changed == record.facts.rows_accepted;
             record.control.wholly_cancelled |= wholly;
+            if order.act == OrderAct::Resend {
+                record.control.resent_rows += order.changed;
+            }
             let ops = vec![
                 Op::Delete(Space::Orders, keys::numbered(batch, order.number)),
                 Op::Put(Space::Batches, key.clone(), encode(&record)),

@@ -70,6 +70,7 @@ stored_as_text! {
     code_text: ReasonCode, |v| v.to_string(), ReasonCode::from_text;
     act_text: OrderAct, |v| v.as_str().to_owned(),
         |t| OrderAct::ALL.into_iter().find(|a| a.as_str() == t);
+    status_text: Status, |v| v.to_string(), Status::from_text;
     proof_text: Proof, |v| v.to_string(), Proof::from_text;
     state_text: BatchState, |v| v.as_str().to_owned(),
         |t| BatchState::ALL.into_iter().find(|s| s.as_str() == t);
@@ -138,6 +139,14 @@ pub struct ControlRecord {
     pub reported: bool,
     /// The number of the last order.
     pub orders: u32,
+    /// How often rows were asked to be sent again, and how many that opened.
+    #[serde(default)]
+    pub resends: u32,
+    #[serde(default)]
+    pub resent_rows: u64,
+    /// Why this program itself paused it; none where somebody did.
+    #[serde(default, with = "optional_code", skip_serializing_if = "Option::is_none")]
+    pub paused_for: Option<ReasonCode>,
 }
 
 /// The wait of one file for somebody's word.
@@ -272,6 +281,10 @@ pub struct Facts {
     /// How the records are written; the text of a packed file or a workbook is laid beside it.
     #[serde(with = "form_text", default)]
     pub form: FileForm,
+    /// How urgent the most and the least urgent of its chunks are; see `Urgency`. None where an earlier
+    /// version judged the file, or nothing of it is sent.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub urgencies: Option<(u8, u8)>,
     /// The file says `#test=yes`.
     #[serde(default)]
     pub test: bool,
@@ -345,6 +358,9 @@ pub struct ChunkRecord {
     pub resendable: Option<u32>,
     /// When the next open row is due; none when no row is open.
     pub due: Option<Timestamp>,
+    /// How urgent its most urgent row is; see `Urgency`. None where an earlier version wrote the chunk.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub urgency: Option<u8>,
 }
 
 /// Rows claimed for sending: durable before the first byte of any of them leaves.

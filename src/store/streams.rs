@@ -50,11 +50,32 @@ pub struct StreamLine {
     pub number: u64,
     /// What stands behind `spec` and `seq`.
     pub cells: Vec<String>,
+    /// `x_*` by name, in order.
+    pub x: Vec<(String, String)>,
+}
+
+/// What a line says.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct StreamText {
+    /// What stands behind `spec` and `seq`.
+    pub cells: Vec<String>,
+    /// `x_*` by name, in order.
+    pub x: Vec<(String, String)>,
+}
+
+impl StreamText {
+    /// The bytes of all texts.
+    pub fn bytes(&self) -> usize {
+        let x = self.x.iter().map(|(name, value)| name.len() + value.len());
+        self.cells.iter().map(String::len).chain(x).sum()
+    }
 }
 
 #[derive(Serialize, Deserialize)]
 struct StoredLine {
     cells: Vec<String>,
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    x: Vec<(String, String)>,
 }
 
 #[derive(Serialize, Deserialize)]
@@ -99,7 +120,7 @@ impl Store {
         once: Option<(&str, &str)>,
     ) -> Result<bool, StoreError> {
         let key = stream_key(tenant, stream);
-        let line = encode(&StoredLine { cells });
+        let line = encode(&StoredLine { cells, x: Vec::new() });
         loop {
             let (mut record, as_found) = self.stream_record(&key)?;
             record.last_line += 1;
@@ -125,6 +146,28 @@ impl Store {
                 result => return result.map(|()| true),
             }
         }
+    }
+
+    /// Adds lines at the end of a stream to what is about to be committed.
+    pub(super) fn append_lines<'l>(
+        &self,
+        (tenant, stream): (&TenantId, Stream),
+        lines: impl Iterator<Item = &'l StreamText>,
+        at: Timestamp,
+        ops: &mut Vec<Op>,
+        expected: &mut Vec<Expect>,
+    ) -> Result<(), StoreError> {
+        let key = stream_key(tenant, stream);
+        let (mut record, as_found) = self.stream_record(&key)?;
+        for StreamText { cells, x } in lines {
+            record.last_line += 1;
+            let line = encode(&StoredLine { cells: cells.clone(), x: x.clone() });
+            ops.push(Op::Put(Space::StreamLines, line_key(&key, record.last_line), line));
+        }
+        record.waiting_since = record.waiting_since.or(Some(at));
+        ops.push(Op::Put(Space::Streams, key, encode(&record)));
+        expected.push(as_found);
+        Ok(())
     }
 
     /// Whether the last that was said under `what` was `about` this.
@@ -192,7 +235,8 @@ impl Store {
                 let damaged = StoreError::Damaged { space: "stream_lines" };
                 let number = line.last_chunk().ok_or(damaged)?;
                 let stored: StoredLine = decode("stream_lines", bytes)?;
-                Ok(StreamLine { number: u64::from_be_bytes(*number), cells: stored.cells })
+                let StoredLine { cells, x } = stored;
+                Ok(StreamLine { number: u64::from_be_bytes(*number), cells, x })
             })
             .collect()
     }

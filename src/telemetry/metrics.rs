@@ -21,6 +21,8 @@ pub struct Metrics {
     pub store_blobs: Gauge,
     pub answers_published: CounterBy<1>,
     pub limit_hits: CounterBy<1>,
+    pub provider_paused: GaugeBy<1>,
+    pub provider_slowed: CounterBy<1>,
     pub start_time_seconds: Gauge,
     pub disk_free_bytes: Gauge,
     pub disk_free_inodes: Gauge,
@@ -86,6 +88,16 @@ impl Metrics {
                 "limit_hits",
                 ["limit"],
                 "How often a named limit stopped something.",
+            ),
+            provider_paused: desk.gauge_by(
+                "provider_paused",
+                ["provider"],
+                "1 while a provider is away or refuses our account: only probes go to it.",
+            ),
+            provider_slowed: desk.counter_by(
+                "provider_slowed",
+                ["provider"],
+                "How often less was sent to a provider because it asked for it or did not answer.",
             ),
             disk_free_bytes: desk.gauge("disk_free_bytes", "Free space below the data directory."),
             disk_free_inodes: desk.gauge(

@@ -3,7 +3,7 @@
 //! | in a case's folder | what it is |
 //! |---|---|
 //! | `about.md` | two lines: goal and method |
-//! | `config.toml` | differences to the base configuration; its table `[journey]` is the runner's own: `start` (the time, a Monday morning by default), `pause` (before each further folder, as `25h`), `seen = false` (no door saw the upload end), `proof` (what the door saw, `close` by default), `accounts = [...]` (who drops each folder; `erp` by default), `after.1 = "release"` (or `"refuse"`: what the operator does with held files after step 1; `"wait"`: until none is held) |
+//! | `config.toml` | differences to the base configuration; its table `[journey]` is the runner's own: `start` (the time, a Monday morning by default), `pause` (before each further folder, as `25h`), `seen = false` (no door saw the upload end), `patience` (how long a step may take, `1h` by default), `proof` (what the door saw, `close` by default), `accounts = [...]` (who drops each folder; `erp` by default), `after.1 = "release"` (or `"refuse"`: what the operator does with held files after step 1; `"wait"`: until none is held) |
 //! | `inbox/`, `inbox-2/`, … | files to drop, each folder when the one before is at rest |
 //! | `test-inbox/`, `test-inbox-2/`, … | files dropped into `/test/inbox` beside these |
 //! | `expected/outbox/`, `expected/test/outbox/` | every answer, byte for byte |
@@ -25,8 +25,6 @@ use tracing::Level;
 
 use crate::stage::{End, Stage, files_below};
 
-/// In the journey's own time.
-const PATIENCE: Duration = Duration::from_secs(3600);
 /// Journeys played at once.
 const THREADS: usize = 8;
 /// Monday, 10:00 in Berlin.
@@ -80,6 +78,9 @@ fn cases() -> Vec<PathBuf> {
     cases
 }
 
+/// In the journey's own time.
+const PATIENCE: Duration = Duration::from_secs(3600);
+
 /// Too large for a folder: a cell of ten megabytes is refused, its neighbours are sent.
 #[test]
 fn a_cell_of_ten_megabytes_refuses_its_row_alone() {
@@ -116,6 +117,8 @@ fn play(case: &Path) -> BTreeMap<String, Vec<u8>> {
     let start: Timestamp = start.parse().unwrap();
     let pause: SignedDuration =
         setting("pause").and_then(toml::Value::as_str).unwrap_or("0s").parse().unwrap();
+    let patience = setting("patience").and_then(toml::Value::as_str).unwrap_or("1h");
+    let patience = patience.parse::<SignedDuration>().unwrap().unsigned_abs();
     let proof = setting("proof").and_then(toml::Value::as_str).unwrap_or("close");
     let stage = Stage::new(&differences.to_string());
     stage.live(start, async |mut life| {
@@ -133,7 +136,7 @@ fn play(case: &Path) -> BTreeMap<String, Vec<u8>> {
             let account = accounts.get(step - 1).copied().unwrap_or("erp");
             life.drop_files_as(account, &files, seen);
             life.drop_files_into("test/inbox", account, &tests, seen);
-            let end = life.rest(PATIENCE).await;
+            let end = life.rest(patience).await;
             let log =
                 || stage.log.lines().iter().map(|line| format!("{line}\n")).collect::<String>();
             assert_eq!(end, End::Rest, "{case:?}, step {step}:\n{}", log());
@@ -142,7 +145,7 @@ fn play(case: &Path) -> BTreeMap<String, Vec<u8>> {
             if after != "wait" {
                 life.decide_holds(after == "release");
             }
-            let end = life.rest_without_holds(PATIENCE).await;
+            let end = life.rest_without_holds(patience).await;
             assert_eq!(end, End::Rest, "{case:?}, after step {step}:\n{}", log());
         }
         life.stop().await;

@@ -6,10 +6,12 @@
     reason = "a test that cannot go on fails there, and what it drives runs in real time"
 )]
 
+mod clock;
 mod codes;
 mod crashes;
 mod demo;
 mod doors;
+mod halts;
 mod holds;
 mod hostile;
 mod intake_corpus;

@@ -30,7 +30,7 @@ pub(super) fn after(seconds: i64) -> Timestamp {
 }
 
 pub(super) struct House {
-    data: tempfile::TempDir,
+    pub(super) data: tempfile::TempDir,
     pub(super) disk: SimulatedDisk,
     pub(super) store: Store,
     pub(super) spool: Spool,
@@ -142,6 +142,7 @@ impl House {
                 deferred: 0,
                 resendable: Some(0),
                 due: Some(record.claimed_at),
+                urgency: None,
             });
         }
         record.chunks = chunks.len() as u32;

@@ -153,7 +153,7 @@ mod tests {
             deferred: 0,
             resendable: Some(0),
             due: Some(AT),
-            urgency: crate::model::Urgency::default(),
+            urgency: None,
         };
         store.put_chunks(record.id, &[chunk]).unwrap();
         let (rows, boot_id) = (vec![(0, 1)], "this".to_owned());

@@ -76,6 +76,8 @@ impl Chain {
 pub enum RowEvent {
     /// A window holds it: from now on an attempt may begin.
     Claimed,
+    /// The window gives it back: nothing was tried.
+    Released,
     /// It cannot go out before then, and nothing was tried.
     Postponed { until: Timestamp, code: Option<ReasonCode> },
     /// What waits for its next try is due now.
@@ -179,6 +181,10 @@ impl RowOutcome {
                 self.claimed = true;
                 Ok(self)
             }
+            RowEvent::Released if self.claimed => {
+                self.claimed = false;
+                Ok(self)
+            }
             RowEvent::Postponed { until, code } if self.is_waiting() => {
                 self.claimed = false;
                 if !self.is_in_doubt() {
@@ -209,11 +215,8 @@ impl RowOutcome {
                 Ok(self.go_on(at, chain))
             }
             RowEvent::Declared { status, at } if self.may_be_declared(status) => {
-                let (code, sent_at) = match status {
-                    Status::Failed => (Some(ReasonCode::DeliveryRefused), None),
-                    _ => (None, Some(self.sent_at.unwrap_or(at))),
-                };
-                (self.status, self.code, self.sent_at) = (status, code, sent_at);
+                (self.status, self.code) = (status, None);
+                self.sent_at = (status == Status::Sent).then_some(at);
                 self.ended_at = Some(at);
                 Ok(self)
             }
@@ -461,6 +464,7 @@ impl RowEvent {
     fn name(&self) -> &'static str {
         match self {
             RowEvent::Claimed => "claimed",
+            RowEvent::Released => "released",
             RowEvent::Postponed { .. } => "postponed",
             RowEvent::Hurried { .. } => "hurried",
             RowEvent::Tried(_) => "tried",

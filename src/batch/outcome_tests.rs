@@ -128,7 +128,7 @@ fn what_policy_rules_out_is_passed_over_and_what_ends_the_row_ends_it() {
     };
     let next = ends(RowOutcome::untried(0), Status::Suppressed);
     assert_eq!((next.step, next.is_settled()), (1, false));
-    assert_eq!(ends(next.clone(), Status::Suppressed).status, Status::Suppressed);
+    assert_eq!(ends(next, Status::Suppressed).status, Status::Suppressed);
     for status in [Status::Expired, Status::Cancelled] {
         let row = ends(RowOutcome::untried(0), status);
         assert_eq!((row.status, row.is_settled()), (status, true), "{status} ends the whole row");

@@ -12,11 +12,11 @@ use tokio_util::sync::CancellationToken;
 use super::chunk::remaining;
 use super::error::DispatchError;
 use super::live::LiveBatch;
-use crate::batch::{Chain, IllegalRowMove, RowEvent, RowOutcome};
+use crate::batch::{RowEvent, RowOutcome};
 use crate::codes::ReasonCode;
 use crate::model::Status;
 use crate::spool::RowState;
-use crate::store::{BatchRecord, ChunkRecord, OrderAct, OrderRecord, Settlement, Store};
+use crate::store::{BatchRecord, ChunkRecord, OrderAct, OrderRecord, Store};
 use crate::telemetry::Metrics;
 use crate::worker::blocking;
 use crate::world::World;
@@ -105,16 +105,27 @@ impl OrderTask {
         };
         let mut changed = Vec::new();
         for (index, row) in (0..).zip(&rows) {
+            if row.state != RowState::Accepted {
+                continue;
+            }
             let is_meant = self.order.row.is_none_or(|only| only == row.row);
             let outcome = latest.get(&index).cloned();
-            let standing = outcome.unwrap_or_else(|| RowOutcome::untried(index));
-            let said = settled.get(&row.row).filter(|said| standing.ended_at == said.ended_at);
+            let mut standing = outcome.unwrap_or_else(|| RowOutcome::untried(index));
             let chain = row.chain(standing.step);
-            let (standing, has_arrived) = found_out(standing, said, chain)?;
-            let event = asked(self.order.act, &standing, (self.order.at, now));
-            match event.filter(|_| row.state == RowState::Accepted && is_meant) {
-                Some(event) => changed.push(standing.apply(event, chain)?),
-                None => changed.extend(has_arrived.then_some(standing)),
+            let said = settled.get(&row.row).filter(|of| standing.ended_at == of.ended_at);
+            if let Some(said) = said.filter(|_| standing.status == Status::Unknown) {
+                // Where it arrived after all the new result says so; where it did not there is no doubt
+                // any more.
+                if said.is_resendable() && !is_meant {
+                    continue;
+                }
+                let event = RowEvent::Declared { status: said.status, at: said.at };
+                standing = standing.apply(event, chain)?;
+                changed.push(standing.clone());
+            }
+            if is_meant && let Some(event) = asked(self.order.act, &standing, (self.order.at, now))
+            {
+                changed.push(standing.apply(event, chain)?);
             }
         }
         for row in changed.iter().filter(|row| row.is_settled()) {
@@ -135,20 +146,6 @@ impl OrderTask {
         self.live.leave(before.number);
         Ok(remaining(before, &rows, &latest, &HashMap::new(), now))
     }
-}
-
-/// A row that ended unknown, where somebody found out what became of it: of what did not arrive there is no
-/// doubt any more. True where it arrived after all, which the new result says.
-fn found_out(
-    standing: RowOutcome,
-    said: Option<&Settlement>,
-    chain: Chain,
-) -> Result<(RowOutcome, bool), IllegalRowMove> {
-    let Some(said) = said.filter(|_| standing.status == Status::Unknown) else {
-        return Ok((standing, false));
-    };
-    let event = RowEvent::Declared { status: said.status, at: said.at };
-    standing.apply(event, chain).map(|standing| (standing, !said.is_resendable()))
 }
 
 /// What an order means for a row, if anything.
@@ -241,21 +238,5 @@ mod tests {
         let (status, code) = (Status::Expired, ReasonCode::PolicyExpired);
         let expired = anew.apply(RowEvent::Ended { status, code, at: AT }, Chain::ONE).unwrap();
         assert_eq!((expired.status, expired.code), (Status::Unknown, unknown.code));
-    }
-
-    #[test]
-    fn what_somebody_found_out_about_an_unknown_row_decides_its_resend() {
-        let unknown = row(Status::Unknown, 2, Some(ReasonCode::DeliveryOutcomeUnknown));
-        let found = |status| {
-            let (by, reason) = ("operator".to_owned(), String::new());
-            let said = Settlement { status, ended_at: None, at: AT, by, reason };
-            found_out(unknown.clone(), Some(&said), Chain::ONE).unwrap()
-        };
-        let (arrived, has_arrived) = found(Status::Delivered);
-        assert_eq!((arrived.status, arrived.code, has_arrived), (Status::Delivered, None, true));
-        assert_eq!(after(OrderAct::Resend, arrived), None);
-        let (failed, has_arrived) = found(Status::Failed);
-        let anew = after(OrderAct::Resend, failed).unwrap();
-        assert!(!has_arrived && !anew.is_settled() && !anew.is_in_doubt());
     }
 }

@@ -154,7 +154,6 @@ mod tests {
             resendable: Some(0),
             urgency: None,
             due: Some(AT),
-            urgency: None,
         };
         store.put_chunks(record.id, &[chunk]).unwrap();
         let (rows, boot_id) = (vec![(0, 1)], "this".to_owned());

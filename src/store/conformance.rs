@@ -289,7 +289,7 @@ fn steer(store: &Store, id: u64) {
     assert_eq!(ask(ControlOp::Resume, None), Ok(Effect::Resume));
     assert_eq!(store.carry_out(&late), Err(StoreError::Conflict));
 
-    let done = ChunkRecord { open: 0, due: None, ..open.clone() };
+    let done = ChunkRecord { open: 0, due: None, ..open };
     let mut acts = Vec::new();
     while let Some(mut order) = store.next_order(record.id).unwrap() {
         assert_eq!(store.close_batch(record.id, at(7)).unwrap(), None, "an order is left");

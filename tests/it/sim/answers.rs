@@ -94,7 +94,7 @@ impl House {
     /// The answer of a kind that holds now for a batch.
     pub(crate) fn current<'a>(answers: &'a [Answer], batch: &str) -> Option<&'a Answer> {
         let of_batch = || answers.iter().filter(|answer| answer.batch() == Some(batch));
-        of_batch().find(|answer| answer.is_current()).or_else(|| of_batch().last())
+        of_batch().find(|answer| answer.is_current()).or_else(|| of_batch().next_back())
     }
 }
 

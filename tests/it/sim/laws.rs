@@ -287,11 +287,11 @@ impl<'t> Court<'t> {
     }
 
     fn suspended_at(&self, sheet: &Sheet, sent: &Sent) -> Option<String> {
-        let reloads = self.theatre.done.iter().filter_map(|(at, act)| match act {
+        let mut reloads = self.theatre.done.iter().filter_map(|(at, act)| match act {
             Act::Reload(tenant) if *at <= sent.at => Some((*at, *tenant)),
             _ => None,
         });
-        let (since, tenant) = reloads.last()?;
+        let (since, tenant) = reloads.next_back()?;
         let is_suspended = tenant == Some(sheet.tenant) && sent.at > since + SLACK;
         is_suspended.then(|| format!("sent at {}, suspended since {since}", sent.at))
     }

@@ -353,3 +353,30 @@ fn all_rows_of_a_batch_are_settled_together_and_then_there_is_nothing_to_resend(
         receipts(&stage).iter().map(|line| (line["seq"].clone(), line["status"].clone())).collect();
     assert_eq!(seen, [("1".to_owned(), "sent".to_owned()), ("2".to_owned(), "sent".to_owned())]);
 }
+
+/// Both words on the row are stored, the one found out and the new beginning, and each may follow the last.
+#[test]
+fn an_unknown_row_that_did_not_arrive_begins_anew_without_doubt() {
+    let stage = Stage::new("");
+    let now = stage.live(START.parse().unwrap(), async |life| {
+        put(&life, "messages/a.csv", "phone,text\n01701230108,One\n01702230108,Two\n");
+        assert_eq!(life.rest(PATIENCE).await, End::Rest);
+        let list = ask(&stage, "/unknown").await;
+        let batch = list["rows"][0]["batch_id"].as_str().unwrap().to_owned();
+        let settle = format!("/unknown/{batch}/settle?row=1&as=failed");
+        assert_eq!(tell(&stage, &settle).await.unwrap()["rows"], 1);
+        tell(&stage, &format!("/batches/{batch}/resend")).await.unwrap();
+        assert_eq!(life.rest(PATIENCE).await, End::Rest);
+        let now = life.world.clock.now();
+        life.stop().await;
+        now
+    });
+    assert_eq!(stage.log.sent().len(), 4);
+    assert_eq!(column(&stage, "a.csv.result.csv", "status"), ["unknown", "unknown"]);
+    // What is still in doubt keeps its attempt; what certainly failed has a life of its own.
+    assert_eq!(column(&stage, "a.csv.result.csv", "attempts"), ["1", "2"]);
+    stage.live(now, async |life| {
+        assert_eq!(life.rest(PATIENCE).await, End::Rest, "the log is read again");
+        life.stop().await;
+    });
+}

@@ -19,24 +19,24 @@ const SLOW: &str = "provider.sim.delay = \"10s\"\nprovider.sim.concurrency = 1\n
 const ROWS: &str = "row_id,phone,text,expires_at\nr1,01701234501,One,\nr2,01701234502,Two,\n\
     r3,01701234503,Three,\nr4,01701234504,Four,2026-11-23T09:10:00Z\n";
 
-fn put(life: &Life<'_>, name: &str, text: &str) {
+pub(crate) fn put(life: &Life<'_>, name: &str, text: &str) {
     life.drop_files(&BTreeMap::from([(name.to_owned(), text.as_bytes().to_vec())]), true);
 }
 
 /// What the daemon answers to a command; a refusal as its sentence.
-async fn tell(stage: &Stage, path: &str) -> Result<Value, String> {
+pub(crate) async fn tell(stage: &Stage, path: &str) -> Result<Value, String> {
     let (data_dir, path) = (stage.folder.path().join("data"), path.to_owned());
     let told = tokio::task::spawn_blocking(move || admin::tell(&data_dir, &path));
     told.await.unwrap().map_err(|error| error.to_string())
 }
 
-async fn ask(stage: &Stage, path: &str) -> Value {
+pub(crate) async fn ask(stage: &Stage, path: &str) -> Value {
     let (data_dir, path) = (stage.folder.path().join("data"), path.to_owned());
     tokio::task::spawn_blocking(move || admin::ask(&data_dir, &path)).await.unwrap().unwrap()
 }
 
 /// A column of an answer.
-fn column(stage: &Stage, answer: &str, name: &str) -> Vec<String> {
+pub(crate) fn column(stage: &Stage, answer: &str, name: &str) -> Vec<String> {
     let answers = files_below(&stage.tenant("outbox/messages"));
     let mut reader = csv::Reader::from_reader(answers[answer].as_slice());
     let at = reader.headers().unwrap().iter().position(|header| header == name).unwrap();
@@ -49,7 +49,7 @@ fn notices(stage: &Stage) -> String {
     notices.map(|(_, bytes)| String::from_utf8_lossy(bytes).into_owned()).collect()
 }
 
-async fn wait(seconds: u64) {
+pub(crate) async fn wait(seconds: u64) {
     tokio::time::sleep(Duration::from_secs(seconds)).await;
 }
 

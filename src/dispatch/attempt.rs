@@ -1,6 +1,7 @@
 //! One row out: turn, connection, start mark, attempt; the next provider where that is safe.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use jiff::Timestamp;
 use tokio::sync::Notify;
@@ -16,6 +17,9 @@ use crate::model::{Attempt, OutgoingMessage, Urgency};
 use crate::pacing::{Later, Limit};
 use crate::telemetry::Metrics;
 use crate::world::World;
+
+/// Rows are due on a grid of at most this part of their wait.
+const GRID_PART: u32 = 16;
 
 /// A row that may be sent now.
 #[derive(Debug)]
@@ -95,8 +99,8 @@ impl Sending {
             let (attempt, is_probe) = match self.attempt(&mut row, &provider).await? {
                 Reply::Answered { attempt, is_probe } => (attempt, is_probe),
                 Reply::Later(later) => {
-                    let until = self.world.clock.now().saturating_add(later.wait);
-                    let resting = (until.unwrap_or(row.expires_at), later.why.code());
+                    let until = on_grid(self.world.clock.now(), later.wait, Duration::ZERO);
+                    let resting = (until, later.why.code());
                     rest = Some(rest.map_or(resting, |earlier| earlier.min(resting)));
                     if later.elsewhere {
                         continue;
@@ -222,16 +226,8 @@ impl Sending {
         let now = self.world.clock.now();
         let mut due = now;
         if let NextStep::Retry { counts, hint, .. } = next {
-            let attempts = row.standing.attempts_on_step() + u32::from(counts);
-            let schedule = provider.settings().retry;
-            let delay = match (hint, provider.rest()) {
-                (Some(hint), _) => hint,
-                (None, Some(rest)) => rest,
-                (None, None) => schedule
-                    .delay(attempts.max(1), self.world.dice.fraction())
-                    .unwrap_or(schedule.max),
-            };
-            due = now.saturating_add(delay).unwrap_or(row.expires_at).min(row.expires_at);
+            let delay = self.delay(row, provider, counts, hint);
+            due = on_grid(now, delay, delay / GRID_PART).min(row.expires_at);
         }
         let provider = provider.id().to_owned();
         let channel = row.message.channel;
@@ -248,6 +244,28 @@ impl Sending {
             self.metrics.rows_settled.of([row.standing.status.as_str(), test]).inc();
         }
         Ok(())
+    }
+
+    /// How long the row waits for its next try. What the provider asks for lengthens the schedule of attempts
+    /// that count, and never shortens it: it would use them all up.
+    fn delay(
+        &self,
+        row: &Outbound,
+        provider: &Provider,
+        counts: bool,
+        hint: Option<Duration>,
+    ) -> Duration {
+        let asked = hint.or_else(|| provider.rest());
+        let attempts = row.standing.attempts_on_step() + u32::from(counts);
+        let schedule = provider.settings().retry;
+        let planned = || {
+            let delay = schedule.delay(attempts.max(1), self.world.dice.fraction());
+            delay.unwrap_or(schedule.max)
+        };
+        match asked {
+            Some(asked) if !counts => asked,
+            asked => planned().max(asked.unwrap_or_default()),
+        }
     }
 
     /// The row waits for its next try; where none counted at the latest until a provider wakes that was
@@ -274,5 +292,48 @@ impl Sending {
             }
         }
         Ok(Some(row.standing))
+    }
+}
+
+/// When a row is due that waits so long: rounded up to a grid that all rows share, of whole seconds and about
+/// `grid` wide. Rows of a chunk that wait alike come together, and wake it once.
+fn on_grid(now: Timestamp, wait: Duration, grid: Duration) -> Timestamp {
+    let due = now.saturating_add(wait).unwrap_or(Timestamp::MAX);
+    let whole = due.as_second() + i64::from(due.subsec_nanosecond() > 0);
+    // Powers of two: the grids of waits that differ a little are the same, or each other's part.
+    let grid = 1_i64 << grid.as_secs().max(1).ilog2();
+    let rest = whole.rem_euclid(grid);
+    let rounded = if rest == 0 { whole } else { whole + grid - rest };
+    Timestamp::from_second(rounded).unwrap_or(Timestamp::MAX)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn rows_that_wait_alike_are_due_together_and_never_early() {
+        let at = |millis| Timestamp::from_millisecond(1_800_000_000_000 + millis).unwrap();
+        let due = |millis: i64, seconds| {
+            let wait = Duration::from_secs(seconds);
+            on_grid(at(millis), wait, wait / GRID_PART)
+        };
+        assert_eq!(due(0, 5), at(5_000));
+        assert_eq!(due(1, 5), at(6_000));
+        assert_eq!(due(1, 0), at(1_000));
+        for seconds in [1, 5, 60, 3600, 86_400] {
+            let mut moments: Vec<_> = (0..1000).map(|n| due(n, seconds)).collect();
+            assert!(moments.iter().zip(0..).all(|(due, n)| *due >= at(n + 1000 * seconds as i64)));
+            moments.dedup();
+            assert!(moments.len() <= 2, "{moments:?}");
+            let most = 1000 * (seconds as i64 / 16 + 1);
+            assert!(due(999, seconds) <= at(999 + 1000 * seconds as i64 + most));
+        }
+        // An hour, a fifth more or less: 1,440 seconds.
+        let mut hour: Vec<_> = (2880..4320).map(|seconds| due(0, seconds)).collect();
+        hour.sort();
+        hour.dedup();
+        assert!(hour.len() <= 13, "{}", hour.len());
+        assert_eq!(on_grid(Timestamp::MAX, Duration::MAX, Duration::MAX), Timestamp::MAX);
     }
 }

@@ -65,3 +65,40 @@ fn a_row_that_ends_the_process_each_time_is_not_sent_for_ever() {
     assert_eq!(column(&stage, "a.csv.result.csv", "status"), ["unknown"]);
     assert_eq!(column(&stage, "a.csv.result.csv", "attempts"), ["2"]);
 }
+
+#[test]
+fn a_provider_that_rests_brings_no_attempt_nearer_that_counts() {
+    let stage = Stage::new("provider.sim.retry_first = \"30m\"\nprovider.sim.delay = \"1s\"\n");
+    stage.live(START.parse().unwrap(), async |life| {
+        // The first is told to come a second later, while the mailbox of the second is full.
+        let rows = "row_id,phone,text\nr1,01701230105,One\nr2,01702230109,Two\n";
+        put(&life, "messages/a.csv", rows);
+        assert_eq!(life.rest(4 * PATIENCE).await, End::Rest);
+        life.stop().await;
+    });
+    let sent = stage.log.sent();
+    let times = sent.iter().filter(|line| line.field("to").ends_with("0109"));
+    let times: Vec<i64> = times.map(|line| line.at.as_second()).collect();
+    assert_eq!(times.len(), 3, "{times:?}");
+    assert!(times.windows(2).all(|pair| pair[1] - pair[0] >= 24 * 60), "{times:?}");
+    assert_eq!(column(&stage, "a.csv.result.csv", "status"), ["submitted", "submitted"]);
+}
+
+#[test]
+fn rows_that_are_tried_again_wake_their_chunk_together() {
+    let stage = Stage::new("provider.sim.retry_first = \"1h\"\nprovider.sim.retry_factor = 1\n");
+    let rows = (100..300).map(|n| format!("0170{n}0109,One\n"));
+    let file = format!("phone,text\n{}", rows.collect::<String>());
+    stage.live(START.parse().unwrap(), async |life| {
+        put(&life, "messages/a.csv", &file);
+        while stage.log.sent().len() < 200 {
+            wait(5).await;
+        }
+        let before = stage.disk.commits();
+        assert_eq!(life.rest(4 * PATIENCE).await, End::Rest);
+        let commits = stage.disk.commits() - before;
+        assert!(commits < 120, "400 retries took {commits} commits");
+        life.stop().await;
+    });
+    assert_eq!(stage.log.sent().len(), 600);
+}

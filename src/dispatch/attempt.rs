@@ -173,7 +173,12 @@ impl Sending {
         let ready = tokio::select! {
             biased;
             () = self.stopping.cancelled() => return Ok(Reply::Stopped),
-            ready = ready => ready?,
+            ready = ready => ready,
+        };
+        let ready = match ready {
+            // What a sender's ramp cannot record is not begun.
+            Err(error) if error.is_for_room() => return Ok(Reply::Stopped),
+            ready => ready?,
         };
         let (pass, ready) = match ready {
             Ok((pass, Ok(ready))) => (pass, ready),

@@ -5,6 +5,7 @@ use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
 
+use futures_util::future::FutureExt;
 use futures_util::stream::{self, FuturesUnordered, StreamExt};
 use jiff::Timestamp;
 use tokio::sync::Notify;
@@ -102,12 +103,12 @@ struct Going {
 
 impl ChunkTask {
     /// Works through what is due in the chunk and stores what is left of it.
-    pub(super) async fn run(self) -> Result<ChunkRecord, DispatchError> {
+    pub(super) async fn run(mut self) -> Result<ChunkRecord, DispatchError> {
+        // A fault in one window stops the other as well, and nobody else.
+        self.stopping = self.stopping.child_token();
         let task = self.clone();
         let (before, mut plan) = blocking(move || task.plan()).await?;
-        if !plan.noted.is_empty() {
-            self.record(0, std::mem::take(&mut plan.noted)).await?;
-        }
+        self.record(0, &plan.noted).await?;
         if plan.moved_on {
             // A window must not outlive the word on which step its rows are.
             let live = Arc::clone(&self.live);
@@ -122,11 +123,17 @@ impl ChunkTask {
         });
         // The next window is claimed while the last rows of the one before are still under way.
         let mut sending = stream::iter(groups).map(|rows| self.window(rows)).buffer_unordered(2);
-        let mut windows = Vec::new();
+        let (mut windows, mut fault) = (Vec::new(), None);
         while let Some(number) = sending.next().await {
-            windows.extend(number?);
+            match number {
+                Ok(number) => windows.extend(number),
+                Err(error) => self.stop_for(error, &mut fault),
+            }
         }
         drop(sending);
+        if let Some(fault) = fault {
+            return Err(fault);
+        }
         let task = Arc::new(self);
         let left = Arc::new((before, windows, plan.waiting));
         loop {
@@ -144,9 +151,19 @@ impl ChunkTask {
         !self.stopping.is_cancelled() && self.disk.room(self.world.clock.instant()) != Room::None
     }
 
+    /// The chunk begins nothing more. What is on the wire ends, and is recorded, before the first fault is
+    /// told: cut off, it would be unknown for ever.
+    fn stop_for(&self, error: DispatchError, fault: &mut Option<DispatchError>) {
+        self.stopping.cancel();
+        fault.get_or_insert(error);
+    }
+
     /// Appends outcomes, however long there is no room for them: nobody else knows them.
-    async fn record(&self, window: u32, rows: Vec<RowOutcome>) -> Result<(), DispatchError> {
-        while let Err(error) = self.live.append(self.number, window, &rows) {
+    async fn record(&self, window: u32, rows: &[RowOutcome]) -> Result<(), DispatchError> {
+        if rows.is_empty() {
+            return Ok(());
+        }
+        while let Err(error) = self.live.append(self.number, window, rows) {
             if !error.is_for_room() {
                 return Err(error);
             }
@@ -346,18 +363,30 @@ impl ChunkTask {
             stopping: self.stopping.clone(),
             nudge: Arc::clone(&self.nudge),
         };
+        let mut fault = None;
         let mut under_way: FuturesUnordered<_> =
             rows.into_iter().map(|row| sending.send(row)).collect();
         while let Some(first) = under_way.next().await {
             // Whatever ended together is written together; it is in the kernel's hands at once, so that
             // a crash of the process makes nothing of it unknown.
-            let mut ended = Vec::from_iter(first?);
-            while let Some(Some(next)) = futures_util::FutureExt::now_or_never(under_way.next()) {
-                ended.extend(next?);
+            let (mut ended, mut next) = (Vec::new(), Some(first));
+            while let Some(result) = next {
+                match result {
+                    Ok(row) => ended.extend(row),
+                    Err(error) => self.stop_for(error, &mut fault),
+                }
+                next = under_way.next().now_or_never().flatten();
             }
-            if !ended.is_empty() {
-                self.record(number, ended).await?;
+            if let Err(error) = self.record(number, &ended).await {
+                self.stop_for(error, &mut fault);
+                // The fault may be of one row: nobody else knows what became of the others.
+                for row in &ended {
+                    let _fault = self.record(number, std::slice::from_ref(row)).await;
+                }
             }
+        }
+        if let Some(fault) = fault {
+            return Err(fault);
         }
         let live = Arc::clone(&self.live);
         blocking(move || live.sync()).await?;

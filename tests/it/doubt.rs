@@ -102,3 +102,46 @@ fn rows_that_are_tried_again_wake_their_chunk_together() {
     });
     assert_eq!(stage.log.sent().len(), 600);
 }
+
+#[test]
+fn a_fault_of_one_row_cuts_off_no_message_that_is_on_the_wire() {
+    let on_the_wire = (1..=5).filter(|nth| fail_beside_a_message(*nth)).count();
+    assert!(on_the_wire > 0, "no fault came while a message was on the wire");
+}
+
+/// A sender's ramp is written down before its first message, while another message is on the wire. True where
+/// it was there when the `nth` commit failed.
+fn fail_beside_a_message(nth: u64) -> bool {
+    let stage = Stage::new(
+        "[provider.sim]\ndelay = \"10s\"\n\
+         [provider.second]\nkind = \"simulator\"\n\
+         [provider.second.warm_up]\nfirst = \"50/day\"\nfactor = 2\nuntil = \"100/day\"\n\
+         [tenant.acme.channel]\nsms = [\"sim\"]\nemail = [\"second\"]\n",
+    );
+    let rows = "channel,phone,email,text,subject,send_at\n\
+        sms,01701234503,,One,,2026-11-23T09:01:05Z\n\
+        email,,ann@example.com,Two,S,2026-11-23T09:01:05Z\n";
+    let (now, on_the_wire) = stage.live(START.parse().unwrap(), async |life| {
+        put(&life, "messages/a.csv", rows);
+        wait(50).await;
+        stage.disk.fail_commit(nth, false);
+        while !stage.disk.has_failed() {
+            wait(1).await;
+        }
+        let sent = stage.log.sent();
+        wait(60).await;
+        (
+            life.world.clock.now(),
+            sent.iter().all(|line| line.field("channel") == "sms") && sent.len() == 1,
+        )
+    });
+    stage.disk.mend();
+    stage.live(now, async |life| {
+        assert_eq!(life.rest(PATIENCE).await, End::Rest);
+        life.stop().await;
+    });
+    let status = column(&stage, "a.csv.result.csv", "status");
+    assert_eq!(status, ["submitted", "submitted"], "commit {nth}");
+    assert_eq!(stage.log.sent().len(), 2, "commit {nth}");
+    on_the_wire
+}

@@ -22,7 +22,7 @@ pub use hold::{Decider, Guards, HoldReason, USUAL_FILES, reasons_to_hold, usual_
 pub use numbers::{NumberPlace, Numbers, SequenceRule};
 pub use outcome::{Chain, IllegalRowMove, RowEvent, RowOutcome, StepEnd, Tried};
 pub use refusals::EqualRefusals;
-pub use row::{NextStep, after_attempt};
+pub use row::{NextStep, after_attempt, full_rounds};
 pub use row_mark::RowMark;
 pub use state::{BatchEvent, BatchState, IllegalMove, Publication, apply};
 pub use verdict::{Counts, Thresholds, Verdict, judge};

@@ -59,9 +59,32 @@ pub fn after_attempt(
     }
 }
 
+/// How often a row was offered to every provider of its channel, by the attempts it had. Each may be tried
+/// as often as its place in `maxes` says, and is left out of later rounds.
+pub fn full_rounds(attempts: u32, maxes: &[u32]) -> u32 {
+    let used_after =
+        |rounds: u32| maxes.iter().fold(0_u32, |all, most| all.saturating_add(rounds.min(*most)));
+    let most = maxes.iter().copied().max().unwrap_or(0);
+    (1..=most).take_while(|rounds| used_after(*rounds) <= attempts).last().unwrap_or(0)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn rounds_are_counted_over_providers_that_allow_more_or_less() {
+        for (maxes, rounds) in [
+            (&[12_u32][..], [0, 1, 2, 3, 4]),
+            (&[12, 12], [0, 0, 1, 1, 2]),
+            (&[1, 12], [0, 0, 1, 2, 3]),
+            (&[1, 2], [0, 0, 1, 2, 2]),
+            (&[1], [0, 1, 1, 1, 1]),
+            (&[], [0; 5]),
+        ] {
+            assert_eq!([0, 1, 2, 3, 4].map(|n| full_rounds(n, maxes)), rounds, "{maxes:?}");
+        }
+    }
 
     fn check(outcome: Outcome, attempts: u32, resend: bool, expected: NextStep) {
         let attempt = Attempt::new(outcome, None, "");

@@ -11,9 +11,11 @@ use super::error::DispatchError;
 use super::live::LiveBatch;
 use super::provider::{Pass, Provider};
 use super::traffic::Traffic;
-use crate::batch::{Chain, IllegalRowMove, NextStep, RowEvent, RowOutcome, Tried, after_attempt};
+use crate::batch::{
+    Chain, IllegalRowMove, NextStep, RowEvent, RowOutcome, Tried, after_attempt, full_rounds,
+};
 use crate::codes::ReasonCode;
-use crate::model::{Attempt, OutgoingMessage, Urgency};
+use crate::model::{Attempt, Outcome, OutgoingMessage, Urgency};
 use crate::pacing::{Later, Limit};
 use crate::telemetry::Metrics;
 use crate::world::World;
@@ -36,6 +38,38 @@ pub(super) struct Outbound {
     pub(super) allowed_until: Timestamp,
     /// In order of failover.
     pub(super) providers: Vec<Arc<Provider>>,
+    pub(super) tries: Tries,
+}
+
+/// How often a row may still be tried on its step.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Tries {
+    /// So often it was offered to all providers of the channel.
+    rounds: u32,
+    /// Attempts that all of them allow together.
+    attempts_max: u32,
+}
+
+impl Tries {
+    pub(super) fn of(standing: &RowOutcome, providers: &[Arc<Provider>]) -> Tries {
+        let maxes: Vec<u32> = providers.iter().map(attempts_max).collect();
+        Tries {
+            rounds: full_rounds(standing.attempts_on_step(), &maxes),
+            attempts_max: maxes.iter().fold(0, |all, most| all.saturating_add(*most)),
+        }
+    }
+
+    /// Leaves out who had all its attempts, unless nobody else is left.
+    pub(super) fn leave_out_used_up(&self, providers: &mut Vec<Arc<Provider>>) {
+        let is_left = |provider: &Arc<Provider>| attempts_max(provider) > self.rounds;
+        if providers.iter().any(is_left) {
+            providers.retain(is_left);
+        }
+    }
+}
+
+fn attempts_max(provider: &Arc<Provider>) -> u32 {
+    provider.settings().retry.attempts_max
 }
 
 impl Outbound {
@@ -84,7 +118,8 @@ impl Sending {
     ) -> Result<Option<RowOutcome>, DispatchError> {
         let (mut is_refused, mut counted) = (false, false);
         let mut rest: Option<(Timestamp, ReasonCode)> = None;
-        for provider in std::mem::take(&mut row.providers) {
+        let mut providers = std::mem::take(&mut row.providers).into_iter();
+        while let Some(provider) = providers.next() {
             if provider.is_paused() {
                 continue;
             }
@@ -111,7 +146,7 @@ impl Sending {
             };
             self.note(&row, &provider, &attempt);
             let is_over = !attempt.outcome.is_certainly_not_accepted();
-            let next = self.next_step(&row, &provider, &attempt, is_probe);
+            let next = self.next_step(&row, &provider, &attempt, (is_probe, providers.len() == 0));
             if let NextStep::Retry { counts, .. } = next {
                 (is_refused, counted) = (true, counted | counts);
             }
@@ -135,18 +170,24 @@ impl Sending {
     }
 
     /// What the attempt leads to. That a probe fails is the provider's fault, and uses up no attempt of the
-    /// row.
+    /// row. Attempts are used up when all providers had theirs, and none is left to be asked in this round; of
+    /// a row that one of them may have, when that one had its own.
     fn next_step(
         &self,
         row: &Outbound,
-        provider: &Provider,
+        provider: &Arc<Provider>,
         attempt: &Attempt,
-        is_probe: bool,
+        (is_probe, is_last): (bool, bool),
     ) -> NextStep {
         let is_free = is_probe && attempt.outcome.is_certainly_not_accepted();
         let used = row.standing.attempts_on_step() + u32::from(!is_free);
-        let schedule = provider.settings().retry;
-        match after_attempt(attempt, used, schedule.attempts_max, provider.resends_unknown()) {
+        let in_doubt = row.standing.is_in_doubt() || attempt.outcome == Outcome::Unknown;
+        let most = match (in_doubt, is_last) {
+            (true, _) => attempts_max(provider),
+            (false, true) => row.tries.attempts_max,
+            (false, false) => u32::MAX,
+        };
+        match after_attempt(attempt, used, most, provider.resends_unknown()) {
             NextStep::Retry { code, counts, hint } => {
                 NextStep::Retry { code, counts: counts && !is_free, hint }
             }
@@ -261,10 +302,10 @@ impl Sending {
         hint: Option<Duration>,
     ) -> Duration {
         let asked = hint.or_else(|| provider.rest());
-        let attempts = row.standing.attempts_on_step() + u32::from(counts);
+        let rounds = row.tries.rounds + u32::from(counts);
         let schedule = provider.settings().retry;
         let planned = || {
-            let delay = schedule.delay(attempts.max(1), self.world.dice.fraction());
+            let delay = schedule.delay(rounds.max(1), self.world.dice.fraction());
             delay.unwrap_or(schedule.max)
         };
         match asked {

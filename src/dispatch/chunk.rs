@@ -11,7 +11,7 @@ use jiff::Timestamp;
 use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
 
-use super::attempt::{Outbound, Sending};
+use super::attempt::{Outbound, Sending, Tries};
 use super::error::DispatchError;
 use super::exits::Exits;
 use super::live::LiveBatch;
@@ -99,6 +99,7 @@ struct Going {
     expires_at: Timestamp,
     allowed_until: Timestamp,
     providers: Vec<Arc<Provider>>,
+    tries: Tries,
 }
 
 impl ChunkTask {
@@ -238,8 +239,15 @@ impl ChunkTask {
                     plan.waiting.insert(standing.index, wait);
                 }
                 Planned::Goes(going) => {
-                    let Going { message, urgency, cost, expires_at, allowed_until, providers } =
-                        *going;
+                    let Going {
+                        message,
+                        urgency,
+                        cost,
+                        expires_at,
+                        allowed_until,
+                        providers,
+                        tries,
+                    } = *going;
                     let standing = standing.clone();
                     plan.outbound.push(Outbound {
                         standing,
@@ -250,6 +258,7 @@ impl ChunkTask {
                         expires_at,
                         allowed_until,
                         providers,
+                        tries,
                     });
                 }
             }
@@ -290,10 +299,7 @@ impl ChunkTask {
             Some(Hours::Open { until }) => Some(until),
             _ => None,
         };
-        let mut providers = self.exits.on(channel, &self.route);
-        if let Some(only) = standing.bound_to() {
-            providers.retain(|provider| provider.id() == only);
-        }
+        let (mut providers, tries) = self.providers(channel, standing);
         let is_served = !providers.is_empty();
         providers.retain(|provider| !provider.is_paused());
         // Where the configuration changed since the row was accepted, the row waits for its
@@ -317,12 +323,28 @@ impl ChunkTask {
                 expires_at,
                 allowed_until: closes_at.map_or(expires_at, |at| at.min(expires_at)),
                 providers,
+                tries,
             })),
             Err(Unrenderable(ReasonCode::RowTemplateUnknown)) => {
                 Planned::Waits(Wait::Deferred(again))
             }
             Err(Unrenderable(code)) => Planned::Ends(Status::Failed, code),
         }
+    }
+
+    /// Those that may be given the row, paused ones among them.
+    fn providers(
+        &self,
+        channel: ChannelKind,
+        standing: &RowOutcome,
+    ) -> (Vec<Arc<Provider>>, Tries) {
+        let mut providers = self.exits.on(channel, &self.route);
+        let tries = Tries::of(standing, &providers);
+        match standing.bound_to() {
+            Some(only) => providers.retain(|provider| provider.id() == only),
+            None => tries.leave_out_used_up(&mut providers),
+        }
+        (providers, tries)
     }
 
     fn expires_at(&self, row: &StoredRow<'_>) -> Timestamp {

@@ -145,3 +145,30 @@ fn fail_beside_a_message(nth: u64) -> bool {
     assert_eq!(stage.log.sent().len(), 2, "commit {nth}");
     on_the_wire
 }
+
+#[test]
+fn the_last_attempt_at_one_provider_does_not_end_a_row_that_another_may_take() {
+    let providers = "[provider.sim]\nattempts_max = 1\n\
+        [provider.second]\nkind = \"simulator\"\nattempts_max = 3\n\
+        [tenant.acme.channel]\nsms = [\"sim\", \"second\"]\n";
+    let stage = Stage::new(providers);
+    stage.live(START.parse().unwrap(), async |life| {
+        // The second attempt is taken, whoever makes it.
+        put(&life, "messages/a.csv", "phone,text\n01701230106,One\n");
+        assert_eq!(life.rest(PATIENCE).await, End::Rest);
+        life.stop().await;
+    });
+    for (name, expected) in [("status", "submitted"), ("provider", "second"), ("attempts", "2")] {
+        assert_eq!(column(&stage, "a.csv.result.csv", name), [expected], "{name}");
+    }
+    // Where none takes it all attempts of both are made, and none more.
+    let stage = Stage::new(providers);
+    stage.live(START.parse().unwrap(), async |life| {
+        put(&life, "messages/a.csv", "phone,text\n01701230107,One\n");
+        assert_eq!(life.rest(PATIENCE).await, End::Rest);
+        life.stop().await;
+    });
+    assert_eq!(column(&stage, "a.csv.result.csv", "status"), ["expired"]);
+    assert_eq!(column(&stage, "a.csv.result.csv", "code"), ["delivery.attempts_used_up"]);
+    assert_eq!(stage.log.sent().len(), 4);
+}

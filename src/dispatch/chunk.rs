@@ -35,7 +35,7 @@ use crate::world::World;
 const ABSENCE_WAIT: Duration = Duration::from_secs(60);
 
 /// How long something that must be recorded waits for room on the disk, before it is tried again.
-const ROOM_WAIT: Duration = Duration::from_secs(1);
+pub(super) const ROOM_WAIT: Duration = Duration::from_secs(1);
 
 /// What the task of a chunk works with.
 #[derive(Debug, Clone)]
@@ -329,7 +329,10 @@ impl ChunkTask {
         };
         let (store, batch) = (self.store.clone(), self.live.record.id);
         match blocking(move || store.claim_window(batch, &window)).await {
-            Err(StoreError::Full) => return Ok(None),
+            Err(StoreError::Full) => {
+                tokio::time::sleep(ROOM_WAIT).await;
+                return Ok(None);
+            }
             claimed => claimed?,
         }
         self.metrics.window_claims.inc();

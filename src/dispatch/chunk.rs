@@ -274,6 +274,9 @@ impl ChunkTask {
             _ => None,
         };
         let mut providers = self.exits.on(channel, &self.route);
+        if let Some(only) = standing.bound_to() {
+            providers.retain(|provider| provider.id() == only);
+        }
         let is_served = !providers.is_empty();
         providers.retain(|provider| !provider.is_paused());
         // Where the configuration changed since the row was accepted, the row waits for its

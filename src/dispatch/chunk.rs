@@ -376,25 +376,28 @@ impl ChunkTask {
     ) -> Result<ChunkRecord, DispatchError> {
         let latest = self.live.latest(self.number)?;
         self.live.consolidate(self.number, &latest)?;
+        let outcomes_bytes = self.live.outcomes_bytes();
         self.live.sync()?;
-        let chunk = self.live.chunk(before)?;
-        let after = remaining(before, &chunk.rows()?, &latest, waiting, self.world.clock.now());
+        let (chunk, now) = (self.live.chunk(before)?, self.world.clock.now());
+        let rows = chunk.rows()?;
+        let after = remaining(before, &rows, (&latest, outcomes_bytes), waiting, now);
         self.store.release_windows(self.live.record.id, windows, before, &after)?;
         self.live.leave(self.number);
         Ok(after)
     }
 }
 
-/// What is left of a chunk, from the latest word on its rows.
+/// What is left of a chunk, from the latest word on its rows, and how long the outcomes are with it.
 pub(super) fn remaining(
     before: &ChunkRecord,
     rows: &[StoredRow<'_>],
-    latest: &HashMap<u32, RowOutcome>,
+    (latest, outcomes_bytes): (&HashMap<u32, RowOutcome>, u64),
     waiting: &HashMap<u32, Wait>,
     now: Timestamp,
 ) -> ChunkRecord {
     let mut resendable = 0;
-    let mut after = ChunkRecord { open: 0, deferred: 0, due: None, ..before.clone() };
+    let mut after =
+        ChunkRecord { open: 0, deferred: 0, due: None, outcomes_bytes, ..before.clone() };
     for (index, row) in (0..).zip(rows) {
         let outcome = latest.get(&index);
         if row.state != RowState::Accepted {

@@ -147,7 +147,8 @@ impl LogWriter {
         Ok(())
     }
 
-    fn len(&self) -> Option<u64> {
+    /// Bytes that were appended; `None` after an error.
+    pub fn len(&self) -> Option<u64> {
         *self.end.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

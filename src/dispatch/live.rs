@@ -209,7 +209,7 @@ impl LiveBatch {
     /// How long the outcomes are: asked before a sync, stored behind it.
     pub(super) fn outcomes_bytes(&self) -> u64 {
         // After an error nothing is stored, since the sync fails.
-        self.outcomes.len().unwrap_or(0)
+        self.outcomes.end().unwrap_or(0)
     }
 
     /// What the log says of a row in a window that was not released.

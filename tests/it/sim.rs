@@ -60,6 +60,7 @@ type FaultAt = Box<dyn Fn(u64) -> Fault + Sync + RefUnwindSafe>;
 /// Every operation on a file of a small job, in its turn: the process is killed before it, with the
 /// machine or alone; it fails once, and all of its kind from then on; for want of room, too.
 #[test]
+#[allow(clippy::print_stdout, reason = "who asks with --nocapture reads how much was tried")]
 fn no_operation_on_a_file_loses_or_doubles_anything_where_it_fails() {
     let mut whole = Theatre::new(Plan::small(Fault::None, false));
     whole.plan.lives.clear();
@@ -91,6 +92,7 @@ fn no_operation_on_a_file_loses_or_doubles_anything_where_it_fails() {
 }
 
 /// Plays every case; what does not hold, by case.
+#[allow(clippy::print_stdout, reason = "the process ends here: nobody else would say why")]
 fn play_all(
     cases: u64,
     play: impl Fn(u64) -> Vec<String> + Sync + RefUnwindSafe,

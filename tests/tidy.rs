@@ -125,6 +125,18 @@ fn rules_are_pure() {
 }
 
 #[test]
+fn no_failing_look_is_taken_for_absence() {
+    // `Path::exists` says no where the disk fails: `try_exists`, or open and match `NotFound`.
+    let mut found = Vec::new();
+    for source in sources() {
+        if without_comments(&source.shipped).contains(".exists()") {
+            found.push(format!("{}: exists()", source.path));
+        }
+    }
+    assert_none(&found);
+}
+
+#[test]
 fn functions_fit_on_a_screen() {
     let mut found = Vec::new();
     for source in sources() {

@@ -141,15 +141,15 @@ fn what_policy_rules_out_is_passed_over_and_what_ends_the_row_ends_it() {
 #[test]
 fn a_bounce_that_comes_at_once_begins_the_next_step_and_one_of_an_earlier_step_changes_nothing() {
     let claimed = RowOutcome::untried(0).apply(RowEvent::Claimed, Chain::ONE).unwrap();
-    let bounced = Some(Receipt::Bounced(ReasonCode::DeliveryHardBounce));
-    let event = tried(&claimed, Outcome::Accepted, bounced, false, 0);
+    let bounced = Receipt::Bounced(ReasonCode::DeliveryHardBounce);
+    let event = tried(&claimed, Outcome::Accepted, Some(bounced), false, 0);
     let alone = claimed.clone().apply(event.clone(), Chain::ONE).unwrap();
     assert_eq!((alone.status, alone.is_settled()), (Status::Bounced, true));
     let row = claimed.apply(event, chain(2, 0)).unwrap();
     assert_eq!(brief(&row), ("deferred", 1, "whatsapp", Some(at(0))));
     let row = attempt(row, Outcome::Transient(HINT), chain(2, 0), 1);
     let late = |receipt| RowEvent::Receipt { step: 0, receipt, at: at(2) };
-    let same = row.clone().apply(late(bounced.unwrap()), chain(2, 0)).unwrap();
+    let same = row.clone().apply(late(bounced), chain(2, 0)).unwrap();
     assert_eq!(brief(&same), brief(&row));
     let read = row.apply(late(Receipt::Read), chain(2, 0)).unwrap();
     assert_eq!((read.status, read.step, read.provider.as_str()), (Status::Read, 0, "provider-0"));

@@ -67,7 +67,7 @@ pub(super) fn ballast(top: &Section<'_>) -> u64 {
 fn data_dir(top: &Section<'_>, places: &Places, built_in: PathBuf) -> PathBuf {
     top.value("data_dir", built_in, |item| {
         let path = places.path(item)?;
-        if path.exists() && !path.is_dir() {
+        if path.metadata().is_ok_and(|there| !there.is_dir()) {
             return Err(
                 Complaint::new("is a file").allowed("a folder, or a path with nothing there yet")
             );

@@ -36,7 +36,7 @@ use crate::world::World;
 const ABSENCE_WAIT: Duration = Duration::from_secs(60);
 
 /// How long something that must be recorded waits for room on the disk, before it is tried again.
-const ROOM_WAIT: Duration = Duration::from_secs(1);
+pub(super) const ROOM_WAIT: Duration = Duration::from_secs(1);
 
 /// What the task of a chunk works with.
 #[derive(Debug, Clone)]
@@ -371,7 +371,10 @@ impl ChunkTask {
         };
         let (store, batch) = (self.store.clone(), self.live.record.id);
         match blocking(move || store.claim_window(batch, &window)).await {
-            Err(StoreError::Full) => return Ok(None),
+            Err(StoreError::Full) => {
+                tokio::time::sleep(ROOM_WAIT).await;
+                return Ok(None);
+            }
             claimed => claimed?,
         }
         self.metrics.window_claims.inc();
@@ -424,25 +427,28 @@ impl ChunkTask {
     ) -> Result<ChunkRecord, DispatchError> {
         let latest = self.live.latest(self.number)?;
         self.live.consolidate(self.number, &latest)?;
+        let outcomes_bytes = self.live.outcomes_bytes();
         self.live.sync()?;
-        let chunk = self.live.chunk(before)?;
-        let after = remaining(before, &chunk.rows()?, &latest, waiting, self.world.clock.now());
+        let (chunk, now) = (self.live.chunk(before)?, self.world.clock.now());
+        let rows = chunk.rows()?;
+        let after = remaining(before, &rows, (&latest, outcomes_bytes), waiting, now);
         self.store.release_windows(self.live.record.id, windows, before, &after)?;
         self.live.leave(self.number);
         Ok(after)
     }
 }
 
-/// What is left of a chunk, from the latest word on its rows.
+/// What is left of a chunk, from the latest word on its rows, and how long the outcomes are with it.
 pub(super) fn remaining(
     before: &ChunkRecord,
     rows: &[StoredRow<'_>],
-    latest: &HashMap<u32, RowOutcome>,
+    (latest, outcomes_bytes): (&HashMap<u32, RowOutcome>, u64),
     waiting: &HashMap<u32, Wait>,
     now: Timestamp,
 ) -> ChunkRecord {
     let mut resendable = 0;
-    let mut after = ChunkRecord { open: 0, deferred: 0, due: None, ..before.clone() };
+    let mut after =
+        ChunkRecord { open: 0, deferred: 0, due: None, outcomes_bytes, ..before.clone() };
     for (index, row) in (0..).zip(rows) {
         let outcome = latest.get(&index);
         if row.state != RowState::Accepted {

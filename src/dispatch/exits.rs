@@ -27,7 +27,8 @@ impl Exits {
             Realm::Test => {
                 // The operator's halts are of providers, and this is none of them.
                 let (simulator, paused) = (Channel::simulator(), PausedProviders::default());
-                Exits::Simulator(Arc::new(Provider::new(simulator, paused, ground)))
+                let simulator = Provider::new(simulator, paused, ground).of_one_batch();
+                Exits::Simulator(Arc::new(simulator))
             }
         }
     }

@@ -7,7 +7,7 @@ use super::order::OrderTask;
 use super::station::{Dispatch, Ended};
 use crate::batch::BatchState;
 use crate::model::BatchId;
-use crate::store::{BatchRecord, OrderRecord};
+use crate::store::{BatchRecord, OrderAct, OrderRecord};
 use crate::worker::blocking;
 
 impl Dispatch {
@@ -39,6 +39,10 @@ impl Dispatch {
             return Ok(false);
         }
         entry.ordered = true;
+        if matches!(order.act, OrderAct::Look | OrderAct::Retry) {
+            // Somebody mended something, perhaps: the rows that come now find it out.
+            self.providers.values().for_each(|provider| provider.look_now());
+        }
         let task = OrderTask {
             live: Arc::clone(&entry.live),
             order,

@@ -1,7 +1,7 @@
 //! A batch that has open rows: its files, opened once.
 
 use std::collections::{HashMap, HashSet};
-use std::path::Path;
+use std::path::PathBuf;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Mutex, PoisonError};
 
@@ -19,6 +19,7 @@ pub(super) struct LiveBatch {
     pub(super) head: RowHead,
     rows: LogReader,
     duplicates: Option<LogReader>,
+    duplicates_path: PathBuf,
     outcomes: LogWriter,
     outcome_reader: LogReader,
     log: Mutex<OutcomeLog>,
@@ -34,11 +35,13 @@ type Marks = Vec<RowMark>;
 const GROUPS_MAX: usize = 4;
 
 impl LiveBatch {
-    /// Opens the files; a torn tail of the outcomes is cut off. `windows` are those not released.
+    /// Opens the files; a torn tail of the outcomes is cut off, never anything that was `synced`.
+    /// `windows` are those not released.
     pub(super) fn open(
         spool: &Spool,
         record: BatchRecord,
         windows: &HashSet<u32>,
+        synced: u64,
     ) -> Result<LiveBatch, DispatchError> {
         let folder = spool.batch(record.id);
         let mut rows = LogReader::open(&folder.rows())?;
@@ -47,11 +50,12 @@ impl LiveBatch {
             Some((RowHead::KIND, _)) => RowHead::from_bytes(&body).map_err(SpoolError::from)?,
             _ => return Err(SpoolError::Damaged { path: folder.rows(), offset: 0 }.into()),
         };
-        let log = OutcomeLog::scan(&folder.outcomes(), windows)?;
+        let log = OutcomeLog::scan(&folder.outcomes(), windows, synced)?;
         let outcomes = LogWriter::resume(&folder.outcomes(), log.good_end())?;
         folder.sync()?;
         Ok(LiveBatch {
-            duplicates: open_if_there(&folder.duplicates())?,
+            duplicates_path: folder.duplicates(),
+            duplicates: LogReader::open_if_there(&folder.duplicates())?,
             outcome_reader: LogReader::open(&folder.outcomes())?,
             // Above every number ever used: the log keeps records of windows long released.
             next_window: AtomicU32::new(
@@ -74,7 +78,10 @@ impl LiveBatch {
         let position = Position { offset: chunk.offset, bytes: chunk.bytes };
         let duplicates = match (&self.duplicates, chunk.duplicates) {
             (Some(log), Some((offset, bytes))) => Some((log, Position { offset, bytes })),
-            _ => None,
+            (None, Some(_)) => {
+                return Err(SpoolError::Missing { path: self.duplicates_path.clone() }.into());
+            }
+            (_, None) => None,
         };
         Ok(Chunk::read(&self.rows, position, duplicates)?)
     }
@@ -199,12 +206,14 @@ impl LiveBatch {
         Ok(self.outcomes.sync()?)
     }
 
+    /// How long the outcomes are: asked before a sync, stored behind it.
+    pub(super) fn outcomes_bytes(&self) -> u64 {
+        // After an error nothing is stored, since the sync fails.
+        self.outcomes.end().unwrap_or(0)
+    }
+
     /// What the log says of a row in a window that was not released.
     pub(super) fn with_log<T>(&self, ask: impl FnOnce(&OutcomeLog) -> T) -> T {
         ask(&self.log.lock().unwrap_or_else(PoisonError::into_inner))
     }
-}
-
-fn open_if_there(path: &Path) -> Result<Option<LogReader>, DispatchError> {
-    if path.exists() { Ok(Some(LogReader::open(path)?)) } else { Ok(None) }
 }

@@ -140,11 +140,13 @@ impl OrderTask {
             _ => row.status == Status::Cancelled,
         };
         self.order.changed += latest.values().filter(is_done).count() as u64;
+        let mut outcomes_bytes = before.outcomes_bytes;
         if !changed.is_empty() {
             self.live.append(before.number, 0, &changed)?;
+            outcomes_bytes = self.live.outcomes_bytes();
         }
         self.live.leave(before.number);
-        Ok(remaining(before, &rows, &latest, &HashMap::new(), now))
+        Ok(remaining(before, &rows, (&latest, outcomes_bytes), &HashMap::new(), now))
     }
 }
 

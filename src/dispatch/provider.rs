@@ -37,6 +37,8 @@ pub(super) struct Provider {
     ramps: Option<Arc<Ramps>>,
     trouble: Mutex<Option<Trouble>>,
     paused: PausedProviders,
+    /// One of the configuration's: metrics know it.
+    is_shown: bool,
     ground: Ground,
 }
 
@@ -77,7 +79,12 @@ impl Provider {
         });
         let turnstile = Arc::new(Turnstile::new(&limits, tenants, world));
         let (trouble, ground) = (Mutex::default(), ground.clone());
-        Provider { channel, turnstile, ramps, trouble, paused, ground }
+        Provider { channel, turnstile, ramps, trouble, paused, is_shown: true, ground }
+    }
+
+    /// It serves one batch that is only tried out, and ends with it.
+    pub(super) fn of_one_batch(self) -> Provider {
+        Provider { is_shown: false, ..self }
     }
 
     pub(super) fn settings(&self) -> &ProviderSettings {
@@ -121,6 +128,11 @@ impl Provider {
     pub(super) fn closed_until(&self, now: Timestamp) -> Option<Timestamp> {
         let later = self.turnstile.closed_to()?;
         Some(now.saturating_add(later.wait).unwrap_or(now))
+    }
+
+    /// Somebody has mended something: whether the provider is back is found out now.
+    pub(super) fn look_now(&self) {
+        self.turnstile.look_now();
     }
 
     /// How long nothing goes, as things stand.
@@ -188,12 +200,18 @@ impl Provider {
             }
         }
         if effects.opened.is_some() {
-            self.ground.metrics.providers.closed.of([provider]).set(1);
+            self.show_closed(1);
         }
         if effects.closed {
             tracing::info!(provider, "provider is back");
-            self.ground.metrics.providers.closed.of([provider]).set(0);
+            self.show_closed(0);
             self.set_trouble(None);
+        }
+    }
+
+    fn show_closed(&self, closed: i64) {
+        if self.is_shown {
+            self.ground.metrics.providers.closed.of([self.id()]).set(closed);
         }
     }
 

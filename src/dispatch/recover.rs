@@ -26,7 +26,8 @@ pub(super) fn recover(
 ) -> Result<(Arc<LiveBatch>, u64), DispatchError> {
     let windows = store.windows(record.id)?;
     let numbers: HashSet<u32> = windows.iter().map(|w| w.number).collect();
-    let live = LiveBatch::open(spool, record, &numbers)?;
+    let synced = store.outcomes_bytes(record.id)?;
+    let live = LiveBatch::open(spool, record, &numbers, synced)?;
     let mut by_chunk: BTreeMap<u32, Vec<WindowRecord>> = BTreeMap::new();
     for window in windows {
         by_chunk.entry(window.chunk).or_default().push(window);
@@ -45,9 +46,10 @@ pub(super) fn recover(
                 live.append(number, window.number, &lost)?;
             }
         }
+        let outcomes_bytes = live.outcomes_bytes();
         live.sync()?;
         let (latest, now) = (live.latest(number)?, world.clock.now());
-        let after = remaining(&before, &rows, &latest, &HashMap::new(), now);
+        let after = remaining(&before, &rows, (&latest, outcomes_bytes), &HashMap::new(), now);
         let numbers: Vec<u32> = windows.iter().map(|w| w.number).collect();
         store.release_windows(live.record.id, &numbers, &before, &after)?;
         live.leave(number);
@@ -92,12 +94,14 @@ fn in_doubt(
 
 #[cfg(test)]
 mod tests {
+    use std::path::Path;
+
     use jiff::Timestamp;
 
     use super::*;
     use crate::batch::{BatchState, Chain, Tried, after_attempt};
     use crate::model::{Attempt, BatchId, Outcome, UntilHint};
-    use crate::spool::{ChunkBuilder, LogWriter, OutcomeRecord, RowHead};
+    use crate::spool::{ChunkBuilder, LogWriter, OutcomeRecord, RowHead, SpoolError};
     use crate::store::{ChunkRecord, ControlRecord, Facts, SimulatedDisk};
 
     const AT: Timestamp = Timestamp::UNIX_EPOCH;
@@ -112,12 +116,10 @@ mod tests {
         claimed.apply(RowEvent::Tried(Box::new(tried)), Chain::ONE).unwrap()
     }
 
-    /// A batch of two rows in a claimed window, of whose outcomes these are on the disk. Returns what
-    /// recovery makes of both, in the boot that claimed them or in another.
-    fn recovered(records: &[OutcomeRecord], boot: &str) -> [&'static str; 2] {
-        let folder = tempfile::tempdir().unwrap();
+    /// A batch of two rows in a claimed window, of whose outcomes these are on the disk.
+    fn laid(folder: &Path, records: &[OutcomeRecord]) -> (Store, Spool, BatchRecord) {
         let store = Store::simulated(&SimulatedDisk::default()).unwrap();
-        let spool = Spool::open(folder.path()).unwrap();
+        let spool = Spool::open(folder).unwrap();
         let record = BatchRecord {
             id: BatchId::from_u64(7),
             tenant: "acme".parse().unwrap(),
@@ -156,6 +158,7 @@ mod tests {
             resendable: Some(0),
             urgency: None,
             due: Some(AT),
+            outcomes_bytes: 0,
         };
         store.put_chunks(record.id, &[chunk]).unwrap();
         let (rows, boot_id) = (vec![(0, 1)], "this".to_owned());
@@ -167,9 +170,25 @@ mod tests {
             let (kind, body) = record.encode();
             log.append(kind, &body).unwrap();
         }
+        (store, spool, record)
+    }
+
+    fn recover_at(
+        store: &Store,
+        spool: &Spool,
+        record: BatchRecord,
+        boot: &str,
+    ) -> Result<Arc<LiveBatch>, DispatchError> {
         let exits = Exits::Providers(Arc::default());
         let world = World::seeded(AT, 1);
-        let (live, _) = recover((&store, &spool), record, boot, &exits, &world).unwrap();
+        recover((store, spool), record, boot, &exits, &world).map(|(live, _)| live)
+    }
+
+    /// What recovery makes of both rows, in the boot that claimed them or in another.
+    fn recovered(records: &[OutcomeRecord], boot: &str) -> [&'static str; 2] {
+        let folder = tempfile::tempdir().unwrap();
+        let (store, spool, record) = laid(folder.path(), records);
+        let live = recover_at(&store, &spool, record, boot).unwrap();
         assert!(store.windows(live.record.id).unwrap().is_empty());
         let latest = live.latest(0).unwrap();
         [0, 1].map(|index| latest.get(&index).map_or("untried", |row| row.status.as_str()))
@@ -206,5 +225,41 @@ mod tests {
             assert_eq!(recovered(&records, "this"), this_boot, "{records:?}");
             assert_eq!(recovered(&records, "another"), another, "{records:?}");
         }
+    }
+
+    #[test]
+    fn damage_amid_outcomes_is_an_error_and_nothing_is_cut_off() {
+        let (folder, chunk, window) = (tempfile::tempdir().unwrap(), 0, 1);
+        let taken = |index| RowOutcome { index, ..word(Outcome::Accepted) };
+        let settled = |index| OutcomeRecord::Settled { chunk, window, rows: vec![taken(index)] };
+        let (store, spool, record) = laid(folder.path(), &[settled(0), settled(1)]);
+        drop(recover_at(&store, &spool, record.clone(), "this").unwrap());
+        let path = spool.batch(record.id).outcomes();
+        let whole = std::fs::read(&path).unwrap();
+        assert_eq!(store.outcomes_bytes(record.id).unwrap(), whole.len() as u64);
+        let mut flipped = whole.clone();
+        flipped[20] ^= 1;
+        for bytes in [&flipped, &whole[..whole.len() - 1].to_vec()] {
+            std::fs::write(&path, bytes).unwrap();
+            let damaged = recover_at(&store, &spool, record.clone(), "this");
+            let is_damage =
+                matches!(damaged, Err(DispatchError::Spool(SpoolError::Damaged { .. })));
+            assert!(is_damage && std::fs::read(&path).unwrap() == *bytes);
+        }
+        std::fs::remove_file(&path).unwrap();
+        let gone = recover_at(&store, &spool, record, "this");
+        assert!(matches!(gone, Err(DispatchError::Spool(SpoolError::Missing { .. }))));
+        assert!(!path.exists(), "no empty one in its place");
+    }
+
+    #[test]
+    fn marks_of_duplicates_that_are_gone_are_an_error() {
+        let folder = tempfile::tempdir().unwrap();
+        let (store, spool, record) = laid(folder.path(), &[]);
+        let live = recover_at(&store, &spool, record.clone(), "this").unwrap();
+        let chunk = store.chunk(record.id, 0).unwrap().unwrap();
+        assert!(live.chunk(&chunk).is_ok());
+        let gone = live.chunk(&ChunkRecord { duplicates: Some((0, 9)), ..chunk });
+        assert!(matches!(gone, Err(DispatchError::Spool(SpoolError::Missing { .. }))));
     }
 }

@@ -92,10 +92,9 @@ impl Entry {
         self.paused
     }
 
-    /// The batch is being paused: what is on the wire ends, and nothing else begins before that is stored.
-    pub(super) fn stop_for_pause(&mut self) {
+    /// That it is paused is stored.
+    pub(super) fn pause(&mut self) {
         self.paused = true;
-        self.halt.cancel();
     }
 
     /// The classes of what it may have to send, from the first to the last.

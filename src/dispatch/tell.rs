@@ -53,7 +53,9 @@ impl Dispatch {
         tracing::warn!(%tenant, %batch, file = record.name(), code = provider_code, refusals = count,
             "batch paused: its messages are refused one after the other");
         self.metrics.limit_hits.of(["pause_after_equal_refusals"]).inc();
-        entry.stop_for_pause();
+        // What is on the wire ends, and nothing else begins before the pause is stored. Where there is no
+        // room for that, the next turn tries again.
+        entry.halt.cancel();
         let store = self.store.clone();
         blocking(move || {
             let orders = store.batch(batch)?.map_or(0, |record| record.control.orders);
@@ -70,6 +72,9 @@ impl Dispatch {
             }
         })
         .await?;
+        if let Some(entry) = self.batches.get_mut(&batch) {
+            entry.pause();
+        }
         self.outbox.notify_one();
         Ok(())
     }

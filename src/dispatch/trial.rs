@@ -1,6 +1,7 @@
 //! Messages rendered and not sent: to be looked at.
 
 use std::ops::ControlFlow;
+use std::path::PathBuf;
 
 use super::error::DispatchError;
 use super::message::{Composer, Unrenderable};
@@ -94,6 +95,7 @@ impl Rehearsal {
 struct Rows {
     log: LogReader,
     duplicates: Option<LogReader>,
+    duplicates_path: PathBuf,
     head: RowHead,
 }
 
@@ -105,9 +107,9 @@ impl Rows {
             Some((RowHead::KIND, _)) => RowHead::from_bytes(&body).map_err(SpoolError::from)?,
             _ => return Err(SpoolError::Damaged { path: folder.rows(), offset: 0 }.into()),
         };
-        let path = folder.duplicates();
-        let duplicates = if path.exists() { Some(LogReader::open(&path)?) } else { None };
-        Ok(Rows { log, duplicates, head })
+        let duplicates_path = folder.duplicates();
+        let duplicates = LogReader::open_if_there(&duplicates_path)?;
+        Ok(Rows { log, duplicates, duplicates_path, head })
     }
 
     /// Hands on the accepted rows until `each` has enough.
@@ -136,7 +138,10 @@ impl Rows {
         let position = Position { offset: chunk.offset, bytes: chunk.bytes };
         let marks = match (&self.duplicates, chunk.duplicates) {
             (Some(log), Some((offset, bytes))) => Some((log, Position { offset, bytes })),
-            _ => None,
+            (None, Some(_)) => {
+                return Err(SpoolError::Missing { path: self.duplicates_path.clone() }.into());
+            }
+            (_, None) => None,
         };
         Ok(Chunk::read(&self.log, position, marks)?)
     }

@@ -9,6 +9,8 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll, Waker};
 use std::time::Instant;
 
+use tokio::sync::Notify;
+
 use crate::pacing::{
     Comer, Coming, Decision, Effects, Entry, Gate, Later, Limit, Limits, Standing, TenantRates,
     Word,
@@ -24,14 +26,18 @@ pub(super) struct Turnstile {
     inner: Mutex<Inner>,
     tenants: SharedRates,
     world: Arc<World>,
+    /// The alarm was set to an earlier time.
+    alarm_moved: Notify,
 }
 
 #[derive(Debug)]
 struct Inner {
     gate: Gate,
     waiting: HashMap<u64, Place>,
-    /// The time for which an alarm is set.
+    /// The time for which the alarm is set.
     alarm: Option<Instant>,
+    /// One task waits for it, however often it is set.
+    has_alarm_task: bool,
 }
 
 /// One who stands in line.
@@ -53,8 +59,9 @@ pub(super) struct Pass {
 impl Turnstile {
     pub(super) fn new(limits: &Limits, tenants: SharedRates, world: Arc<World>) -> Turnstile {
         let gate = Gate::new(limits, world.clock.instant().into_std());
-        let inner = Inner { gate, waiting: HashMap::new(), alarm: None };
-        Turnstile { inner: Mutex::new(inner), tenants, world }
+        let inner = Inner { gate, waiting: HashMap::new(), alarm: None, has_alarm_task: false };
+        let alarm_moved = Notify::new();
+        Turnstile { inner: Mutex::new(inner), tenants, world, alarm_moved }
     }
 
     /// Waits for a turn, or hears that it is better to come again later; `stopped` is told what made it
@@ -92,13 +99,18 @@ impl Turnstile {
         self.lock().gate.closed_to(self.now())
     }
 
+    /// Somebody has mended something: a probe is due.
+    pub(super) fn look_now(&self) {
+        self.lock().gate.look_now(self.now());
+    }
+
     pub(super) fn standing(&self) -> Standing {
         self.lock().gate.standing(self.now())
     }
 
     /// Lets go whoever may, and sets the alarm for the others.
     fn advance(self: &Arc<Turnstile>, mut inner: MutexGuard<'_, Inner>) {
-        let Inner { gate, waiting, alarm } = &mut *inner;
+        let Inner { gate, waiting, alarm, has_alarm_task } = &mut *inner;
         let mut woken = Vec::new();
         gate.advance(self.now(), &mut self.rates(), |number, decision| {
             let place = waiting.insert(number, Place::Decided(decision));
@@ -110,7 +122,10 @@ impl Turnstile {
         let wake_at = gate.wake_at().filter(|at| alarm.is_none_or(|set| *at < set));
         if let Some(at) = wake_at {
             *alarm = Some(at);
-            self.set_alarm(at);
+            match std::mem::replace(has_alarm_task, true) {
+                true => self.alarm_moved.notify_one(),
+                false => *has_alarm_task = self.start_alarm(),
+            }
         }
         drop(inner);
         woken.into_iter().for_each(Waker::wake);
@@ -122,20 +137,35 @@ impl Turnstile {
         }
     }
 
+    /// Waits for the alarm as long as one is set; false where nobody can.
     #[allow(clippy::disallowed_methods, reason = "an alarm belongs to nobody who waits")]
-    fn set_alarm(self: &Arc<Turnstile>, at: Instant) {
+    fn start_alarm(self: &Arc<Turnstile>) -> bool {
         // Without a runtime the program is at its end, and nobody waits any more.
-        let Ok(runtime) = tokio::runtime::Handle::try_current() else { return };
+        let Ok(runtime) = tokio::runtime::Handle::try_current() else { return false };
         let turnstile = Arc::clone(self);
         runtime.spawn(async move {
-            tokio::time::sleep_until(at.into()).await;
-            let mut inner = turnstile.lock();
-            // An alarm for an earlier time was set meanwhile, and it sets the next.
-            if inner.alarm == Some(at) {
-                inner.alarm = None;
-                turnstile.advance(inner);
+            while let Some(at) = turnstile.alarm() {
+                tokio::select! {
+                    biased;
+                    () = tokio::time::sleep_until(at.into()) => {}
+                    () = turnstile.alarm_moved.notified() => continue,
+                }
+                let mut inner = turnstile.lock();
+                // It may have been moved at this very moment.
+                if inner.alarm == Some(at) {
+                    inner.alarm = None;
+                    turnstile.advance(inner);
+                }
             }
         });
+        true
+    }
+
+    /// The time for which the alarm is set; with none its task ends.
+    fn alarm(&self) -> Option<Instant> {
+        let mut inner = self.lock();
+        inner.has_alarm_task = inner.alarm.is_some();
+        inner.alarm
     }
 
     fn lock(&self) -> MutexGuard<'_, Inner> {
@@ -188,8 +218,8 @@ impl Drop for Turn<'_> {
         let turnstile = self.turnstile;
         let mut inner = turnstile.lock();
         match inner.waiting.remove(&self.number) {
-            Some(Place::Decided(Ok(_))) => {
-                inner.gate.give_back(&self.comer, turnstile.now(), &mut turnstile.rates());
+            Some(Place::Decided(Ok(entry))) => {
+                inner.gate.give_back(entry, &self.comer, turnstile.now(), &mut turnstile.rates());
                 turnstile.advance(inner);
             }
             Some(Place::Decided(Err(_))) | None => {}
@@ -220,7 +250,9 @@ impl Drop for Pass {
         if !self.is_settled {
             let turnstile = Arc::clone(&self.turnstile);
             let mut inner = turnstile.lock();
-            inner.gate.give_back(&self.comer, turnstile.now(), &mut turnstile.rates());
+            let (now, mut rates) = (turnstile.now(), turnstile.rates());
+            inner.gate.give_back(self.entry, &self.comer, now, &mut rates);
+            drop(rates);
             turnstile.advance_if_needed(inner);
         }
     }
@@ -290,6 +322,26 @@ mod tests {
         }
         let passed = start.elapsed().as_millis();
         assert!((3000..3200).contains(&passed), "{passed} ms");
+    }
+
+    /// Each earlier alarm was set beside the later ones, which slept on.
+    #[tokio::test(start_paused = true)]
+    async fn one_task_waits_for_all_alarms() {
+        let turnstile = turnstile(1, Some("100/s"));
+        let tasks = || tokio::runtime::Handle::current().metrics().num_alive_tasks();
+        let before = tasks();
+        let mut passes = Vec::new();
+        for _ in 0..200 {
+            // Full: the alarm is a minute away. Then the rate: it is moments away.
+            let (first, second) = (pass(&turnstile, marketing(1)), pass(&turnstile, marketing(2)));
+            let (first, second) = tokio::join!(
+                async { first.await.map(|pass| pass.settle(Word::Took).closed) },
+                async { second.await.map(|pass| pass.settle(Word::Took).closed) },
+            );
+            passes.extend([first, second]);
+            assert!(tasks() <= before + 1, "{} tasks", tasks());
+        }
+        assert!(passes.iter().all(Result::is_ok));
     }
 
     #[tokio::test(start_paused = true)]

@@ -254,19 +254,21 @@ impl<'a> Asking<'a> {
     ) -> Result<Result<Option<RowOutcome>, Refusal>, IntakeError> {
         let path = self.desk.spool.batch(record.id).outcomes();
         let found = self.desk.store.chunk_of_row(record.id, record.chunks, row)?;
-        let Some(chunk) = found.filter(|_| path.exists()) else { return Ok(Ok(None)) };
+        let Some(chunk) = found else { return Ok(Ok(None)) };
         if !self.outcomes.contains_key(&record.id) {
             if self.outcome_bytes >= OUTCOMES_MAX_BYTES {
                 let message = "this file names single rows of too many large files";
                 let hint = "name the rows that are left in another control file";
                 return Ok(Err(Refusal::new(ReasonCode::RowTargetState, message, hint)));
             }
-            let log = OutcomeLog::scan(&path, &HashSet::new())?;
+            let synced = self.desk.store.outcomes_bytes(record.id)?;
+            let log = OutcomeLog::scan(&path, &HashSet::new(), synced)?;
+            let Some(reader) = LogReader::open_if_there(&path)? else { return Ok(Ok(None)) };
             self.outcome_bytes += log.good_end();
             if self.outcomes.len() >= OUTCOMES_OPEN_MAX {
                 self.outcomes.clear();
             }
-            self.outcomes.insert(record.id, (log, LogReader::open(&path)?));
+            self.outcomes.insert(record.id, (log, reader));
         }
         let (log, reader) = &self.outcomes[&record.id];
         let index = (row - chunk.first_row) as u32;

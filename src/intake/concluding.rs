@@ -85,7 +85,7 @@ impl Desk {
         if record.facts.kind == Some(Kind::Control) {
             return self.conclude_control(pass, record, laid.original, &vouchers, is_unchanged);
         }
-        let mut reading = read_file(pass, &folder.text())?;
+        let mut reading = read_file(pass, &folder.text()?)?;
         if !is_unchanged()? {
             return Err(IntakeError::StillWritten);
         }

@@ -62,7 +62,7 @@ impl Desk {
     ) -> Result<BatchRecord, IntakeError> {
         let dropped = record.clone();
         let Asked { mut reading, asking, rows } =
-            self.read_control(pass, &dropped, &pass.folder.text())?;
+            self.read_control(pass, &dropped, &pass.folder.text()?)?;
         if !is_unchanged()? {
             return Err(IntakeError::StillWritten);
         }

@@ -112,7 +112,8 @@ fn asked(
     if let Some(manifest) = manifest {
         manifest.announce(&mut settings);
     }
-    let text = File::open(folder.text()).map_err(unreadable)?;
+    let text = folder.text().map_err(|error| Unprepared::Failed(error.into()))?;
+    let text = File::open(text).map_err(unreadable)?;
     let own = own_directive(text, &settings, "profile").map_err(unreadable)?;
     Ok(own.or_else(|| manifest?.directive("profile").map(str::to_owned)))
 }

@@ -126,6 +126,7 @@ impl RowWriter {
             resendable: Some(0),
             due: None,
             urgency: None,
+            outcomes_bytes: 0,
         };
         self.chunks.push(foreseen(chunk, outlook));
         self.outlooks.push(outlook);

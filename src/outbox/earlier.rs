@@ -49,7 +49,7 @@ impl<'a> EarlierRows<'a> {
                 return Ok(format!("accepted before: row {row} of batch {batch}"));
             };
             let outcomes = self.spool.batch(batch).outcomes();
-            let log = OutcomeLog::scan(&outcomes, &HashSet::new())?;
+            let log = OutcomeLog::scan(&outcomes, &HashSet::new(), 0)?;
             let (name, chunks) = (record.name().to_owned(), record.chunks);
             let reader = LogReader::open_if_there(&outcomes)?;
             self.open.insert(batch, EarlierBatch { name, chunks, log, reader, chunk: None });

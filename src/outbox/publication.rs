@@ -241,8 +241,8 @@ impl OpenBatch {
     fn original(&self) -> Result<Option<File>, OutboxError> {
         let ending = self.record.name().rsplit_once('.').map_or("", |(_, ending)| ending);
         let is_packed = PACKED.iter().any(|packed| ending.eq_ignore_ascii_case(packed));
-        if is_packed && !self.folder.unpacked().exists() {
-            if !self.folder.input().exists() {
+        if is_packed && !self.folder.is_unpacked()? {
+            if !self.folder.has_input()? {
                 return Ok(None);
             }
             match self.lay_out() {
@@ -251,7 +251,7 @@ impl OpenBatch {
                 result => result?,
             }
         }
-        match File::open(self.folder.text()) {
+        match File::open(self.folder.text()?) {
             Err(error) if error.kind() == ErrorKind::NotFound => self.archived(self.record.name()),
             result => Ok(Some(result?)),
         }

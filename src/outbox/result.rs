@@ -59,7 +59,8 @@ impl OpenBatch {
         mut each: impl FnMut(&StoredRow<'_>, Option<&RowOutcome>) -> Result<(), OutboxError>,
     ) -> Result<(), OutboxError> {
         let path = self.folder.outcomes();
-        let log = OutcomeLog::scan(&path, &HashSet::new())?;
+        let synced = self.store.outcomes_bytes(self.record.id)?;
+        let log = OutcomeLog::scan(&path, &HashSet::new(), synced)?;
         let reader = LogReader::open_if_there(&path)?;
         rows.each_record(|record| {
             let latest = match &reader {

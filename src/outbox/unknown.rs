@@ -73,8 +73,8 @@ pub fn each_unknown(
     let folder = spool.batch(record.id);
     let rows = BatchRows::open(store, record.id, &folder)?;
     let path = folder.outcomes();
+    let log = OutcomeLog::scan(&path, &Default::default(), store.outcomes_bytes(record.id)?)?;
     let Some(reader) = LogReader::open_if_there(&path)? else { return Ok(()) };
-    let log = OutcomeLog::scan(&path, &Default::default())?;
     let settled = store.settlements(record.id)?;
     let mut go_on = true;
     rows.each_record(|chunk| {

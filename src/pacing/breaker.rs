@@ -21,10 +21,16 @@ struct Open {
     rest: Duration,
     rest_max: Duration,
     next_probe: Instant,
-    /// By then the last probe has told more, as a rule: who waits looks again.
-    looked_again: Instant,
-    /// A probe was promised and did not begin yet.
-    is_promised: bool,
+    /// The latest probe, while it is not answered.
+    probe: Option<Probe>,
+}
+
+/// One message that finds out whether the provider is back.
+#[derive(Debug, Clone, Copy)]
+enum Probe {
+    /// It was promised then, and did not begin yet.
+    Promised(Instant),
+    Began(Instant),
 }
 
 /// Rests of a provider that does not answer, doubled from the first up to the longest: at most a probe a
@@ -33,17 +39,30 @@ const AWAY_REST: (Duration, Duration) = (Duration::from_secs(1), Duration::from_
 /// Rests of a provider that refuses our account: a person must do something about it.
 const ACCOUNT_REST: (Duration, Duration) = (Duration::from_secs(30), Duration::from_secs(15 * 60));
 
-/// How long a probe takes, as a rule: so soon after it succeeded the others follow.
-const PROBE_TIME: Duration = Duration::from_secs(5);
+/// How long a probe takes, as a rule: by then it has told more, or should have begun at least.
+pub(super) const PROBE_TIME: Duration = Duration::from_secs(5);
 
 impl Open {
     /// When who cannot go now comes again.
     fn again(&self, now: Instant) -> Instant {
-        if now < self.looked_again {
-            self.looked_again.min(self.next_probe)
-        } else {
-            self.next_probe
-        }
+        let Some(Probe::Promised(since) | Probe::Began(since)) = self.probe else {
+            return self.next_probe;
+        };
+        // One that is slow is looked after ever more rarely: who waits loses at most as long as it took.
+        let passed = now.saturating_duration_since(since);
+        let look = since + (passed * 2).max(PROBE_TIME);
+        look.min(self.next_probe.max(now))
+    }
+
+    /// A probe may be promised: it is time, or the one that was promised did not begin.
+    fn is_due(&self, now: Instant) -> bool {
+        let is_lost =
+            matches!(self.probe, Some(Probe::Promised(since)) if since + PROBE_TIME <= now);
+        self.next_probe <= now || is_lost
+    }
+
+    fn is_promised(&self) -> bool {
+        matches!(self.probe, Some(Probe::Promised(_)))
     }
 }
 
@@ -58,7 +77,7 @@ impl Breaker {
 
     /// Until when nothing goes, and why; none where it is closed or a probe is due.
     pub(super) fn closed_to_all(&self, now: Instant) -> Option<(Instant, ReasonCode)> {
-        let open = self.open.filter(|open| !open.is_promised && open.next_probe > now)?;
+        let open = self.open.filter(|open| !open.is_promised() && !open.is_due(now))?;
         Some((open.again(now), open.why))
     }
 
@@ -71,25 +90,53 @@ impl Breaker {
     /// that was promised and never began is made up for by the next.
     pub(super) fn promise(&mut self, now: Instant) -> Result<(), (Instant, ReasonCode)> {
         let Some(open) = &mut self.open else { return Ok(()) };
-        if open.next_probe > now {
+        if !open.is_due(now) {
             return Err((open.again(now), open.why));
         }
-        open.is_promised = true;
-        open.next_probe = now + open.rest;
-        open.looked_again = now + PROBE_TIME;
-        open.rest = (open.rest * 2).min(open.rest_max);
+        // Where one is made up for that did not begin, the next stays where it is.
+        if open.next_probe <= now {
+            open.next_probe = now + open.rest;
+            open.rest = (open.rest * 2).min(open.rest_max);
+        }
+        open.probe = Some(Probe::Promised(now));
         Ok(())
     }
 
     /// Lets a message begin: any where it is closed, else the one probe that was promised or is due.
     pub(super) fn admit(&mut self, now: Instant) -> Result<(), (Instant, ReasonCode)> {
-        if self.open.is_some_and(|open| !open.is_promised) {
+        if self.open.is_some_and(|open| !open.is_promised()) {
             self.promise(now)?;
         }
         if let Some(open) = &mut self.open {
-            open.is_promised = false;
+            open.probe = Some(Probe::Began(now));
         }
         Ok(())
+    }
+
+    /// The probe was answered, whatever the answer.
+    pub(super) fn probe_ended(&mut self) {
+        if let Some(open) = &mut self.open {
+            open.probe = None;
+        }
+    }
+
+    /// What was to be the probe did not go: another one goes soon.
+    pub(super) fn probe_lost(&mut self, now: Instant) {
+        if let Some(open) = &mut self.open {
+            open.probe = None;
+            open.next_probe = open.next_probe.min(now + AWAY_REST.0);
+        }
+    }
+
+    /// Somebody has mended something: a probe is due, unless one has just begun.
+    pub(super) fn look_now(&mut self, now: Instant) {
+        if let Some(open) = &mut self.open {
+            let earliest = match open.probe {
+                Some(Probe::Promised(since) | Probe::Began(since)) => since + PROBE_TIME,
+                None => now,
+            };
+            open.next_probe = open.next_probe.min(earliest.max(now));
+        }
     }
 
     /// The provider could not be reached or did not answer; true where that opened it.
@@ -127,7 +174,7 @@ impl Breaker {
     fn open(&mut self, why: ReasonCode, (first, rest_max): (Duration, Duration), now: Instant) {
         let rest = (first * 2).min(rest_max);
         let next_probe = now + first;
-        let open = Open { why, rest, rest_max, next_probe, looked_again: now, is_promised: false };
+        let open = Open { why, rest, rest_max, next_probe, probe: None };
         self.open = Some(open);
     }
 }
@@ -194,14 +241,56 @@ mod tests {
         assert_eq!(breaker.promise(later).unwrap_err().0, later + 2 * SECOND);
         assert_eq!(breaker.admit(later), Ok(()), "the one that was promised");
         assert!(breaker.admit(later).is_err());
-        // The next is promised and never begins: the one after it does.
+        // The next is promised and never begins: another one is, soon.
         assert_eq!(breaker.promise(later + 2 * SECOND), Ok(()));
-        assert_eq!(breaker.promise(later + 6 * SECOND), Ok(()));
+        assert_eq!(breaker.promise(later + 6 * SECOND), Ok(()), "its time has come");
         let asked = breaker.promise(later + 6 * SECOND).unwrap_err().0;
         assert_eq!(asked, later + 11 * SECOND, "the probe may have told more by then");
-        let asked = breaker.promise(later + 12 * SECOND).unwrap_err().0;
-        assert_eq!(asked, later + 14 * SECOND);
-        assert_eq!(breaker.admit(later + 6 * SECOND), Ok(()));
-        assert!(breaker.admit(later + 6 * SECOND).is_err());
+        assert_eq!(breaker.promise(later + 11 * SECOND), Ok(()), "the other one did not begin");
+        assert_eq!(breaker.admit(later + 11 * SECOND), Ok(()));
+        assert!(breaker.admit(later + 11 * SECOND).is_err());
+    }
+
+    #[test]
+    fn a_probe_that_takes_long_keeps_nobody_waiting_much_longer_than_it_took() {
+        let now = Instant::now();
+        let mut breaker = Breaker::new(1);
+        breaker.refused_account(ReasonCode::DeliveryProviderCredentials, now);
+        let start = now + 30 * SECOND;
+        assert_eq!(breaker.admit(start), Ok(()));
+        let again: Vec<u64> = [0, 4, 5, 10, 20]
+            .map(|passed| breaker.promise(start + passed * SECOND).unwrap_err().0)
+            .map(|again| again.duration_since(start).as_secs())
+            .into();
+        assert_eq!(again, [5, 8, 10, 20, 40]);
+        breaker.probe_ended();
+        let again = breaker.promise(start + 20 * SECOND).unwrap_err().0;
+        assert_eq!(again, start + 60 * SECOND, "it was refused: the rest holds");
+    }
+
+    #[test]
+    fn who_has_mended_something_makes_a_probe_due() {
+        let now = Instant::now();
+        let mut breaker = Breaker::new(1);
+        breaker.refused_account(ReasonCode::DeliveryProviderCredentials, now);
+        assert!(breaker.promise(now + SECOND).is_err());
+        breaker.look_now(now + SECOND);
+        assert_eq!(breaker.admit(now + SECOND), Ok(()));
+        // However often it is said: not more than one in five seconds.
+        breaker.look_now(now + 2 * SECOND);
+        assert!(breaker.promise(now + 5 * SECOND).is_err());
+        assert_eq!(breaker.promise(now + 6 * SECOND), Ok(()));
+    }
+
+    #[test]
+    fn a_probe_that_does_not_go_is_made_up_for_at_once() {
+        let now = Instant::now();
+        let mut breaker = Breaker::new(1);
+        breaker.refused_account(ReasonCode::DeliveryProviderCredentials, now);
+        let start = now + 30 * SECOND;
+        assert_eq!(breaker.admit(start), Ok(()));
+        breaker.probe_lost(start);
+        assert!(breaker.promise(start).is_err());
+        assert_eq!(breaker.promise(start + SECOND), Ok(()));
     }
 }

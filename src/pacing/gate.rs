@@ -6,7 +6,7 @@
 use std::collections::{HashMap, VecDeque};
 use std::time::{Duration, Instant};
 
-use super::breaker::Breaker;
+use super::breaker::{Breaker, PROBE_TIME};
 use super::ceiling::Ceiling;
 use super::concurrency::Concurrency;
 use super::line::{Line, Place};
@@ -136,6 +136,8 @@ pub struct Gate {
     ceiling: Ceiling,
     concurrency: Concurrency,
     breaker: Breaker,
+    /// Nothing was taken since a message was refused as if for our account: the next one tells more.
+    is_suspect: bool,
     rest_until: Instant,
     pairs: Pairs,
     line: Line,
@@ -149,6 +151,8 @@ pub struct Gate {
 
 /// Rest after "too fast" without a hint.
 const REST: Duration = Duration::from_secs(1);
+/// First rest of a message that is refused as if for our account, where others are taken.
+const REFUSED_REST: Duration = Duration::from_secs(30);
 /// No hint of a provider makes it rest longer.
 pub const HINT_MAX: Duration = Duration::from_secs(3600);
 /// For a rest up to this long it is waited in line; for a longer one rows go back to where they came from.
@@ -173,6 +177,8 @@ impl Gate {
             ceiling: Ceiling::new(limits.rate, now),
             concurrency: Concurrency::new(limits.concurrency),
             breaker: Breaker::new(limits.failures_max),
+            // Before the first is taken there is nothing that speaks for the account.
+            is_suspect: true,
             rest_until: now,
             pairs: Pairs::new(interval, PAIRS_MAX),
             line: Line::default(),
@@ -268,9 +274,12 @@ impl Gate {
         self.under_way -= 1;
         let is_late = entry.epoch != self.concurrency.epoch();
         let mut effects = Effects::default();
+        if entry.is_probe {
+            self.breaker.probe_ended();
+        }
         match word {
             Word::RefusedAccount(code) => {
-                if !is_late && self.breaker.refused_account(code, now) {
+                if self.refused(comer.pair, code, is_late, now) {
                     effects.opened = Some(code);
                     self.concurrency.start_anew();
                 }
@@ -301,20 +310,48 @@ impl Gate {
                 if word == Word::Took {
                     self.ceiling.took_one(now);
                     self.pairs.took(comer.pair);
+                    self.is_suspect = false;
                 } else {
                     self.pairs.answered(comer.pair);
                 }
                 self.concurrency.went_well(was_full && !is_late);
             }
         }
-        // Whoever began before it was away says nothing of now.
-        effects.closed = (!is_late || word.is_too_fast()) && self.breaker.answered();
+        // Of a provider that is away nobody who began before says anything. Of one that is not, the late
+        // answers count as the late failures do.
+        if !self.breaker.is_open() || !is_late || word.is_too_fast() {
+            effects.closed = self.breaker.answered();
+        }
         effects
     }
 
+    /// A message was refused as if our account were; true where nothing goes for that reason from now on.
+    /// Where others are taken, one alone is refused for its own sake: it rests, and others find out more.
+    fn refused(&mut self, pair: u64, code: ReasonCode, is_late: bool, now: Instant) -> bool {
+        let is_own = self.pairs.refused(pair, REFUSED_REST, now).is_own;
+        let was_suspect = std::mem::replace(&mut self.is_suspect, true);
+        let opened = match is_late || !self.breaker.is_open() && (is_own || !was_suspect) {
+            true => false,
+            false => self.breaker.refused_account(code, now),
+        };
+        if let Some((next_probe, _)) = self.breaker.next_probe() {
+            self.pairs.rest(pair, next_probe + PROBE_TIME);
+        }
+        opened
+    }
+
     /// A message did not begin after all: all that was taken for it is given back.
-    pub fn give_back(&mut self, comer: &Comer, now: Instant, tenants: &mut TenantRates) {
+    pub fn give_back(
+        &mut self,
+        entry: Entry,
+        comer: &Comer,
+        now: Instant,
+        tenants: &mut TenantRates,
+    ) {
         self.under_way -= 1;
+        if entry.is_probe {
+            self.breaker.probe_lost(now);
+        }
         if let Some(bucket) = &mut self.bucket {
             bucket.give_back(comer.place.cost);
         }
@@ -325,11 +362,16 @@ impl Gate {
     /// Whether a row may be made ready now. Where the provider is away, the one that asks first once a
     /// probe is due is promised it.
     pub fn closed_to(&mut self, now: Instant) -> Option<Later> {
-        if let Err((until, code)) = self.breaker.promise(now) {
-            return Some(closed(until, now, Limit::Breaker(code)));
+        if self.rest_until > now + PATIENCE {
+            return Some(closed(self.rest_until, now, Limit::Rest));
         }
-        let is_long = self.rest_until > now + PATIENCE;
-        is_long.then(|| closed(self.rest_until, now, Limit::Rest))
+        let (until, code) = self.breaker.promise(now).err()?;
+        Some(closed(until, now, Limit::Breaker(code)))
+    }
+
+    /// Somebody has mended something: whether the provider is back is found out now.
+    pub fn look_now(&mut self, now: Instant) {
+        self.breaker.look_now(now);
     }
 
     pub fn standing(&self, now: Instant) -> Standing {
@@ -369,6 +411,10 @@ impl Gate {
     /// Nothing stands in everybody's way: is there something in this one's?
     fn try_begin(&mut self, comer: &Comer, now: Instant, tenants: &mut TenantRates) -> Decision {
         if let Err(wait) = self.pairs.may_go(comer.pair, now) {
+            // It may be the one to which the probe was promised.
+            if self.breaker.is_open() {
+                self.breaker.probe_lost(now);
+            }
             return Err(Later { wait, why: Limit::PairRate, elsewhere: false });
         }
         self.breaker

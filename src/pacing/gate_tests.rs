@@ -90,7 +90,8 @@ fn those_beyond_the_limit_stand_in_line_and_the_urgent_go_first() {
     assert_eq!(scene.decided.keys().copied().collect::<Vec<u64>>(), [3]);
     scene.gate.step_out(1);
     let entry = scene.decided[&3].unwrap();
-    scene.gate.give_back(&comer(Category::Authentication, 3, 5), scene.now, &mut scene.tenants);
+    let urgent = comer(Category::Authentication, 3, 5);
+    scene.gate.give_back(entry, &urgent, scene.now, &mut scene.tenants);
     scene.advance();
     assert!(!entry.is_probe);
     assert_eq!(scene.decided.keys().copied().collect::<Vec<u64>>(), [2, 3]);
@@ -214,6 +215,78 @@ fn what_began_before_the_account_was_refused_does_not_open_it_again() {
     assert_eq!(standing.closed, Some((30 * SECOND, credentials)));
 }
 
+/// One number that an account may not write to: it opened the breaker for all, won the probes, and opened
+/// it again each time it was due.
+#[test]
+fn a_row_refused_for_its_own_sake_closes_the_provider_for_nobody_else() {
+    let mut scene = Scene::new(LIMITS);
+    let credentials = ReasonCode::DeliveryProviderCredentials;
+    let word = Word::RefusedAccount(credentials);
+    let other = |scene: &mut Scene, pair: u64, word: Word| {
+        let comer = marketing(1, pair);
+        let entry = scene.go(comer);
+        scene.settle(entry, &comer, word)
+    };
+    let mut rests = Vec::new();
+    for pair in 100..106 {
+        assert!(other(&mut scene, pair, Word::Took).opened.is_none());
+        assert!(other(&mut scene, 7, word).opened.is_none(), "it is its own");
+        let Coming::Later(later) = scene.come(marketing(1, 7)) else { panic!("it must rest") };
+        assert_eq!(scene.gate.standing(scene.now).closed, None);
+        rests.push(later.wait.as_secs());
+        scene.now += later.wait;
+    }
+    assert_eq!(rests, [30, 30, 30, 30, 32, 64]);
+    // Two of them, and nothing taken between: it is the account.
+    assert!(other(&mut scene, 106, Word::Took).opened.is_none());
+    assert!(other(&mut scene, 8, word).opened.is_none());
+    assert_eq!(other(&mut scene, 9, word).opened, Some(credentials));
+}
+
+#[test]
+fn a_refused_row_is_the_last_to_find_out_whether_the_account_is_taken_again() {
+    let mut scene = Scene::new(LIMITS);
+    let (refused, other) = (marketing(1, 7), marketing(1, 8));
+    let entry = scene.go(refused);
+    let credentials = ReasonCode::DeliveryProviderCredentials;
+    scene.settle(entry, &refused, Word::RefusedAccount(credentials));
+    scene.now += 30 * SECOND;
+    assert_eq!(scene.gate.closed_to(scene.now), None, "it asks first, and is promised the probe");
+    assert!(matches!(scene.come(refused), Coming::Later(_)));
+    scene.now += SECOND;
+    assert_eq!(scene.gate.closed_to(scene.now), None);
+    let probe = scene.go(other);
+    assert!(probe.is_probe && scene.settle(probe, &other, Word::Took).closed);
+    scene.now += 4 * SECOND;
+    let entry = scene.go(refused);
+    let effects = scene.settle(entry, &refused, Word::RefusedAccount(credentials));
+    assert_eq!((effects.opened, scene.gate.standing(scene.now).closed), (None, None));
+}
+
+/// A failure makes all others late that are under way: those that fail counted, those that go did not.
+#[test]
+fn a_provider_at_which_most_messages_go_is_not_away() {
+    let mut scene = Scene::new(Limits { failures_max: 2, ..LIMITS });
+    let comers: Vec<Comer> = (0..4).map(|pair| marketing(1, pair)).collect();
+    let entries: Vec<Entry> = comers.iter().map(|comer| scene.go(*comer)).collect();
+    for (at, (entry, comer)) in entries.into_iter().zip(&comers).enumerate() {
+        let word = if at % 2 == 0 { Word::Failed } else { Word::Took };
+        assert_eq!(scene.settle(entry, comer, word).opened, None, "{at}");
+    }
+}
+
+#[test]
+fn a_rest_promises_no_probe() {
+    let mut scene = Scene::new(Limits { failures_max: 1, ..LIMITS });
+    let (first, second) = (scene.go(marketing(1, 1)), scene.go(marketing(1, 2)));
+    scene.settle(first, &marketing(1, 1), Word::TooFast(Some(20 * SECOND)));
+    scene.settle(second, &marketing(1, 2), Word::Failed);
+    scene.now += 2 * SECOND;
+    assert_eq!(scene.gate.closed_to(scene.now).unwrap().why, Limit::Rest);
+    scene.now += 18 * SECOND;
+    assert_eq!(scene.gate.closed_to(scene.now), None, "the probe was not used up");
+}
+
 #[test]
 fn nobody_stands_in_line_for_ever() {
     let mut scene = Scene::new(Limits { concurrency: 1, ..LIMITS });
@@ -269,8 +342,8 @@ fn limits_hold_whatever_happens() {
                     scene.settle(entry, &comer, word);
                 }
                 6 if !under_way.is_empty() => {
-                    let (_, comer) = under_way.pop().unwrap();
-                    scene.gate.give_back(&comer, scene.now, &mut scene.tenants);
+                    let (entry, comer) = under_way.pop().unwrap();
+                    scene.gate.give_back(entry, &comer, scene.now, &mut scene.tenants);
                     scene.advance();
                 }
                 7 if !in_line.is_empty() => {

@@ -87,6 +87,12 @@ impl Pairs {
         Refusal { rest, is_own }
     }
 
+    /// Whatever else holds for the pair, none of it goes before `until`.
+    pub(super) fn rest(&mut self, pair: u64, until: Instant) {
+        let known = self.pair(pair, until);
+        known.free_at = known.free_at.max(until);
+    }
+
     /// The provider took one of the pair.
     pub(super) fn took(&mut self, pair: u64) {
         self.taken += 1;

@@ -182,9 +182,19 @@ impl BatchFolder {
     }
 
     /// The text of the claimed file: what was in it, or the file itself.
-    pub fn text(&self) -> PathBuf {
+    pub fn text(&self) -> Result<PathBuf, SpoolError> {
         let unpacked = self.unpacked();
-        if unpacked.exists() { unpacked } else { self.input() }
+        Ok(if is_there(&unpacked)? { unpacked } else { self.input() })
+    }
+
+    /// True where the claimed file was unpacked.
+    pub fn is_unpacked(&self) -> Result<bool, SpoolError> {
+        is_there(&self.unpacked())
+    }
+
+    /// True as long as the claimed file was not archived.
+    pub fn has_input(&self) -> Result<bool, SpoolError> {
+        is_there(&self.input())
     }
 
     pub fn rows(&self) -> PathBuf {
@@ -230,6 +240,11 @@ impl BatchFolder {
 
 fn no_folder(error: &io::Error) -> bool {
     matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::NotADirectory)
+}
+
+/// That it cannot be looked at does not mean that a file is gone.
+fn is_there(path: &Path) -> Result<bool, SpoolError> {
+    path.try_exists().map_err(SpoolError::io("stat", path))
 }
 
 fn listed(folder: &Path) -> Result<Vec<PathBuf>, SpoolError> {

@@ -23,13 +23,21 @@ pub struct OutcomeLog {
 }
 
 impl OutcomeLog {
-    /// Reads the whole file; start marks and row numbers are kept only for `windows`.
-    pub fn scan(path: &Path, windows: &HashSet<u32>) -> Result<OutcomeLog, SpoolError> {
+    /// Reads the whole file; start marks and row numbers are kept only for `windows`. What does not reach
+    /// to `synced`, where the store knows that an fdatasync succeeded, has no torn tail: it is damaged.
+    pub fn scan(
+        path: &Path,
+        windows: &HashSet<u32>,
+        synced: u64,
+    ) -> Result<OutcomeLog, SpoolError> {
         let mut log = OutcomeLog::default();
-        if !path.exists() {
-            return Ok(log);
-        }
-        let mut reader = LogReader::open(path)?;
+        let Some(mut reader) = LogReader::open_if_there(path)? else {
+            // Before a window is claimed there is a file.
+            return match windows.is_empty() && synced == 0 {
+                true => Ok(log),
+                false => Err(SpoolError::Missing { path: path.to_owned() }),
+            };
+        };
         let mut body = Vec::new();
         while let Some((kind, position)) = reader.next(&mut body)? {
             let (chunk, window) = OutcomeRecord::about(&body)?;
@@ -45,7 +53,10 @@ impl OutcomeLog {
             }
         }
         log.good_end = reader.good_end();
-        Ok(log)
+        match log.good_end < synced {
+            true => Err(SpoolError::Damaged { path: path.to_owned(), offset: log.good_end }),
+            false => Ok(log),
+        }
     }
 
     /// What a record says about a window that was not released. The order counts: a mark behind an
@@ -127,7 +138,10 @@ impl OutcomeLog {
 
 #[cfg(test)]
 mod tests {
+    use std::io;
+
     use super::*;
+    use crate::faults::{self, FileAct};
     use crate::model::Status;
     use crate::spool::LogWriter;
 
@@ -157,7 +171,7 @@ mod tests {
         write(&log, &started(9, 0));
         write(&log, &settled(3, 9, vec![outcome(0, Status::Sent)]));
         let windows = HashSet::from([9]);
-        let scanned = OutcomeLog::scan(&path, &windows).unwrap();
+        let scanned = OutcomeLog::scan(&path, &windows, 0).unwrap();
         assert_eq!(scanned.last_window(), 9, "also of windows that nobody asks about");
         assert_eq!(scanned.started(9, 0), None, "it was answered");
         assert_eq!(scanned.started(7, 0), None, "nobody asked");
@@ -166,7 +180,7 @@ mod tests {
         assert_eq!(scanned.latest(&reader, 0).unwrap()[&0].status, Status::Deferred);
         let whole = OutcomeRecord::Whole { chunk: 0, rows: vec![outcome(0, Status::Failed)] };
         write(&log, &whole);
-        let scanned = OutcomeLog::scan(&path, &windows).unwrap();
+        let scanned = OutcomeLog::scan(&path, &windows, 0).unwrap();
         let reader = LogReader::open(&path).unwrap();
         assert_eq!(scanned.group_count(0), 1);
         assert_eq!(scanned.latest(&reader, 0).unwrap()[&0].status, Status::Failed);
@@ -193,12 +207,54 @@ mod tests {
             (settled, None, true),
         ] {
             write(&log, &record);
-            let scanned = OutcomeLog::scan(&path, &windows).unwrap();
+            let scanned = OutcomeLog::scan(&path, &windows, 0).unwrap();
             assert_eq!(scanned.started(4, 1), mark, "{record:?}");
             assert_eq!(scanned.is_settled(4, 1), is_settled, "{record:?}");
         }
-        let scanned = OutcomeLog::scan(&path, &windows).unwrap();
+        let scanned = OutcomeLog::scan(&path, &windows, 0).unwrap();
         let reader = LogReader::open(&path).unwrap();
         assert_eq!(scanned.latest(&reader, 0).unwrap()[&1].status, Status::Deferred);
+    }
+
+    #[test]
+    fn only_a_file_that_nothing_rests_on_may_be_gone() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("outcomes");
+        let none = HashSet::new();
+        assert_eq!(OutcomeLog::scan(&path, &none, 0).unwrap().good_end(), 0);
+        let windows = HashSet::from([1]);
+        for (windows, synced) in [(&windows, 0), (&none, 1)] {
+            let gone = OutcomeLog::scan(&path, windows, synced);
+            assert!(matches!(gone, Err(SpoolError::Missing { .. })), "{gone:?}");
+        }
+        LogWriter::create(&path).unwrap();
+        let failing = faults::arrange(|act| match act {
+            FileAct::Open(_) => {
+                Err(io::Error::from_raw_os_error(rustix::io::Errno::IO.raw_os_error()))
+            }
+            _ => Ok(()),
+        });
+        let unread = OutcomeLog::scan(&path, &none, 0);
+        drop(failing);
+        assert!(matches!(unread, Err(SpoolError::Io { act: "open", .. })), "{unread:?}");
+    }
+
+    #[test]
+    fn what_was_synced_is_no_torn_tail() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("outcomes");
+        let log = LogWriter::create(&path).unwrap();
+        let rows = vec![outcome(0, Status::Sent)];
+        let first =
+            write(&log, &OutcomeRecord::Settled { chunk: 0, window: 1, rows: rows.clone() });
+        let second = write(&log, &OutcomeRecord::Settled { chunk: 1, window: 2, rows });
+        let synced = log.end().unwrap();
+        let mut bytes = std::fs::read(&path).unwrap();
+        bytes[first.offset as usize + 12] ^= 1;
+        std::fs::write(&path, bytes).unwrap();
+        let scan = |synced| OutcomeLog::scan(&path, &HashSet::new(), synced);
+        assert!(second.offset > 0 && scan(0).unwrap().good_end() == 0);
+        let damaged = scan(synced);
+        assert!(matches!(damaged, Err(SpoolError::Damaged { offset: 0, .. })), "{damaged:?}");
     }
 }

@@ -33,7 +33,7 @@ impl BatchFolder {
         &self,
         make: impl FnOnce(File, &mut dyn Write) -> Result<T, E>,
     ) -> Result<T, E> {
-        let (text, path) = (self.text(), self.unpacked());
+        let (text, path) = (self.text()?, self.unpacked());
         let input = File::open(&text).map_err(SpoolError::io("open", &text))?;
         // An open file outlives its name.
         self.remove_unpacked()?;

@@ -104,6 +104,17 @@ impl Store {
         Ok(Expect::Value(Space::Chunks, key, stored))
     }
 
+    /// Up to where a batch's outcomes are known to be on the disk.
+    pub fn outcomes_bytes(&self, batch: BatchId) -> Result<u64, StoreError> {
+        let (mut most, mut from) = (0, 0);
+        loop {
+            let page = self.chunks(batch, from, 500)?;
+            let Some(last) = page.last() else { return Ok(most) };
+            from = last.number + 1;
+            most = page.iter().fold(most, |most, chunk| most.max(chunk.outcomes_bytes));
+        }
+    }
+
     /// Windows that were claimed and not released: after a start, what a crash left.
     pub fn windows(&self, batch: BatchId) -> Result<Vec<WindowRecord>, StoreError> {
         let prefix = keys::batch(batch);

@@ -44,6 +44,7 @@ pub(super) fn chunk(number: u32, due: Option<Timestamp>) -> ChunkRecord {
         resendable: Some(0),
         due,
         urgency: None,
+        outcomes_bytes: 0,
     }
 }
 

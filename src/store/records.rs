@@ -361,6 +361,9 @@ pub struct ChunkRecord {
     /// How urgent its most urgent row is; see `Urgency`. None where an earlier version wrote the chunk.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub urgency: Option<u8>,
+    /// How long the outcomes file was, synced, when this was stored: what is shorter now is damaged.
+    #[serde(default)]
+    pub outcomes_bytes: u64,
 }
 
 /// Rows claimed for sending: durable before the first byte of any of them leaves.

@@ -200,11 +200,11 @@ fn self_signed(settings: &FtpSettings, data_dir: &Path) -> io::Result<(PathBuf, 
         certificate = %certificate.display(),
         "no certificate_file for FTP: partners see a self-signed certificate"
     );
-    if certificate.exists() && key.exists() {
+    if certificate.try_exists()? && key.try_exists()? {
         return Ok((certificate, key));
     }
     for left in [&certificate, &key] {
-        if left.exists() {
+        if left.try_exists()? {
             std::fs::remove_file(left)?;
         }
     }

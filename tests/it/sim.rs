@@ -55,9 +55,12 @@ fn whatever_happens_nothing_is_lost_and_nothing_is_sent_twice() {
     assert!(failed.is_empty(), "{} of {seeds} seeds fail:\n{report}", failed.len());
 }
 
+type FaultAt = Box<dyn Fn(u64) -> Fault + Sync + RefUnwindSafe>;
+
 /// Every operation on a file of a small job, in its turn: the process is killed before it, with the
 /// machine or alone; it fails once, and all of its kind from then on; for want of room, too.
 #[test]
+#[allow(clippy::print_stdout, reason = "who asks with --nocapture reads how much was tried")]
 fn no_operation_on_a_file_loses_or_doubles_anything_where_it_fails() {
     let mut whole = Theatre::new(Plan::small(Fault::None, false));
     whole.plan.lives.clear();
@@ -65,7 +68,7 @@ fn no_operation_on_a_file_loses_or_doubles_anything_where_it_fails() {
     let acts = whole.acts();
     assert!(acts > 80, "the small job has {acts} operations");
     let fails = |for_good, error| move |nth| Fault::Fails { nth, for_good, error };
-    let faults: [(&str, Box<dyn Fn(u64) -> Fault + Sync + RefUnwindSafe>, bool); 6] = [
+    let faults: [(&str, FaultAt, bool); 6] = [
         ("is never reached", Box::new(Fault::Kill), false),
         ("is never reached, and the power goes", Box::new(Fault::Kill), true),
         ("fails", Box::new(fails(false, Errno::Io)), false),
@@ -85,10 +88,11 @@ fn no_operation_on_a_file_loses_or_doubles_anything_where_it_fails() {
         writeln!(report, "operation {nth} {what}: {first}").unwrap();
     }
     assert!(failed.is_empty(), "{} of {cases}:\n{report}", failed.len());
-    eprintln!("{cases} faults at {acts} operations: nothing lost, nothing doubled");
+    println!("{cases} faults at {acts} operations: nothing lost, nothing doubled");
 }
 
 /// Plays every case; what does not hold, by case.
+#[allow(clippy::print_stdout, reason = "the process ends here: nobody else would say why")]
 fn play_all(
     cases: u64,
     play: impl Fn(u64) -> Vec<String> + Sync + RefUnwindSafe,
@@ -122,7 +126,7 @@ fn play_all(
             let hangs = under_way.iter().find(|(_, since)| since.elapsed() > SEED_TIME_MAX);
             if let Some((seed, _)) = hangs {
                 // Its thread cannot be ended: the process must.
-                eprintln!("it hangs: SEED={seed} cargo test --test it sim");
+                println!("it hangs: SEED={seed} cargo test --test it sim");
                 std::process::exit(1);
             }
         }

@@ -4,7 +4,8 @@ use std::collections::BTreeMap;
 
 use crate::stage::{End, Stage, files_below};
 
-const PATIENCE: std::time::Duration = std::time::Duration::from_secs(3600);
+/// Samples go to numbers all over the world: somewhere it is night.
+const PATIENCE: std::time::Duration = std::time::Duration::from_secs(24 * 3600);
 
 /// Profiles of every shape, so that each has a sample of its own.
 const RICH: &str = r#"

@@ -69,10 +69,10 @@ fn a_pause_holds_over_a_restart_until_it_is_resumed() {
     assert_eq!(column(&stage, "a.csv.summary.csv", "submitted"), ["3"]);
 }
 
-/// What the third row waits for, the file says itself; the fourth has ten minutes, being what it is.
+/// Of the third row the file says itself when it ends; the others have ten minutes, being what they are.
 const SHORT_LIVED: &str = "row_id,phone,text,category,expires_at\n\
-    r1,01701234501,One,,\nr2,01701234502,Two,,\n\
-    r3,01701234503,Three,,2026-11-23 10:05\nr4,01701234504,Four,authentication,\n";
+    r1,01701234501,One,authentication,\nr2,01701234502,Two,authentication,\n\
+    r3,01701234503,Three,authentication,2026-11-23 10:05\nr4,01701234504,Four,authentication,\n";
 
 /// Pauses the file while its second message is on the wire, until the others have run out of time.
 async fn expire_while_paused(life: &Life<'_>) {

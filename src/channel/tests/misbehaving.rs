@@ -155,10 +155,9 @@ async fn http_outcome(steps: &[Step], read_body: bool) -> (&'static str, usize) 
     (attempt.outcome.as_str(), sink.count())
 }
 
-#[tokio::test]
-async fn whatever_an_http_provider_does_the_message_leaves_once_and_has_its_outcome() {
-    let chunked = "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n";
-    let rows: Vec<(&str, Vec<Step>, &str)> = vec![
+/// What an HTTP provider does, and the outcome of it: when it answers, and how.
+fn http_manners() -> Vec<(&'static str, Vec<Step>, &'static str)> {
+    vec![
         ("closes after the request", vec![], "unknown"),
         ("resets after the request", vec![Reset], "unknown"),
         ("answers late, but in time", vec![Wait(LIMIT / 3), Say(OK)], "accepted"),
@@ -187,6 +186,13 @@ async fn whatever_an_http_provider_does_the_message_leaves_once_and_has_its_outc
             vec![Say("HTTP/1.1 200 OK\r\nContent-Length: 17\r\n\r\n{\"status\":\"fail\"}")],
             "permanent_message",
         ),
+    ]
+}
+
+/// The same of answers that are not what they should be.
+fn http_answers() -> Vec<(&'static str, Vec<Step>, &'static str)> {
+    let chunked = "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n";
+    vec![
         (
             "a body shorter than said",
             vec![Say("HTTP/1.1 200 OK\r\nContent-Length: 99\r\n\r\n{\"status\":\"ok\"}")],
@@ -234,7 +240,12 @@ async fn whatever_an_http_provider_does_the_message_leaves_once_and_has_its_outc
             vec![Say("HTTP/1.1 999 What\r\nContent-Length: 0\r\n\r\n")],
             "unknown",
         ),
-    ];
+    ]
+}
+
+#[tokio::test]
+async fn whatever_an_http_provider_does_the_message_leaves_once_and_has_its_outcome() {
+    let rows = http_manners().into_iter().chain(http_answers());
     for (name, steps, want) in rows {
         let (outcome, times) = http_outcome(&steps, true).await;
         assert_eq!((outcome, times), (want, 1), "{name}");
@@ -402,9 +413,11 @@ async fn read_until(stream: &mut TcpStream, rest: &mut String, end: &str) -> Opt
     }
 }
 
-#[tokio::test]
-async fn whatever_a_mail_server_does_the_message_leaves_once_and_has_its_outcome() {
-    let rows: Vec<(&str, At, Vec<Step>, &str, usize)> = vec![
+type MailRow = (&'static str, At, Vec<Step>, &'static str, usize);
+
+/// What a mail server does after the final dot, the outcome of it, and how many messages it has then.
+fn after_the_dot() -> Vec<MailRow> {
+    vec![
         ("closes after the dot", At::Dot, vec![Wait(MOMENT)], "unknown", 1),
         ("resets after the dot", At::Dot, vec![Reset], "unknown", 1),
         ("late, but in time", At::Dot, vec![Wait(LIMIT / 3), Say("250 ok\r\n")], "accepted", 1),
@@ -454,6 +467,12 @@ async fn whatever_a_mail_server_does_the_message_leaves_once_and_has_its_outcome
             "accepted",
             1,
         ),
+    ]
+}
+
+/// The same before the dot.
+fn before_the_dot() -> Vec<MailRow> {
+    vec![
         ("421 to DATA", At::Data, vec![Say("421 4.3.2 closing\r\n"), Wait(MOMENT)], "transient", 0),
         ("closes at DATA", At::Data, vec![], "transient", 0),
         ("resets at DATA", At::Data, vec![Reset], "transient", 0),
@@ -483,7 +502,12 @@ async fn whatever_a_mail_server_does_the_message_leaves_once_and_has_its_outcome
             0,
         ),
         ("closes at once", At::Greeting, vec![], "transient", 0),
-    ];
+    ]
+}
+
+#[tokio::test]
+async fn whatever_a_mail_server_does_the_message_leaves_once_and_has_its_outcome() {
+    let rows = after_the_dot().into_iter().chain(before_the_dot());
     for (name, at, steps, want, times) in rows {
         let (address, sink) = mail_sink(at, steps).await;
         let channel = smtp(smtp_settings(address));

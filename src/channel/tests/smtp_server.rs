@@ -165,12 +165,7 @@ async fn conversation(
                 return Some(stream.into_inner());
             }
             "AUTH" => {
-                for challenge in &script.challenges {
-                    stream.write_all(format!("334 {challenge}\r\n").as_bytes()).await.ok()?;
-                    let mut answer = String::new();
-                    stream.read_line(&mut answer).await.ok()?;
-                    seen.commands.lock().unwrap().push(answer.trim_end().to_owned());
-                }
+                challenge(&mut stream, script, seen).await?;
                 script.auth
             }
             "MAIL" => {
@@ -206,6 +201,20 @@ async fn conversation(
             }
         }
     }
+}
+
+async fn challenge(
+    stream: &mut BufReader<Box<dyn Stream>>,
+    script: &Script,
+    seen: &Seen,
+) -> Option<()> {
+    for challenge in &script.challenges {
+        stream.write_all(format!("334 {challenge}\r\n").as_bytes()).await.ok()?;
+        let mut answer = String::new();
+        stream.read_line(&mut answer).await.ok()?;
+        seen.commands.lock().unwrap().push(answer.trim_end().to_owned());
+    }
+    Some(())
 }
 
 async fn perform(stream: &mut BufReader<Box<dyn Stream>>, act: Act, seen: &Seen) -> Option<()> {

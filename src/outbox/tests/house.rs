@@ -143,6 +143,7 @@ impl House {
                 resendable: Some(0),
                 due: Some(record.claimed_at),
                 urgency: None,
+                outcomes_bytes: 0,
             });
         }
         record.chunks = chunks.len() as u32;

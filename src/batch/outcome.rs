@@ -169,6 +169,12 @@ impl RowOutcome {
             && self.code == Some(ReasonCode::DeliveryOutcomeUnknown)
     }
 
+    /// The only provider that may be given the row, where it may have it already: another would deliver
+    /// the copy. After a loss of the machine nobody knows who that was.
+    pub fn bound_to(&self) -> Option<&str> {
+        (self.is_in_doubt() && !self.provider.is_empty()).then_some(self.provider.as_str())
+    }
+
     /// Attempts made on the step that the row is on.
     pub fn attempts_on_step(&self) -> u32 {
         self.attempts - self.attempts_before
@@ -391,7 +397,9 @@ impl RowOutcome {
         }
         // One that may have gone out stays in doubt until an attempt or a receipt says more.
         let (attempts, code) = (self.attempts, Some(ReasonCode::DeliveryOutcomeUnknown));
-        RowOutcome { attempts, attempts_before: attempts.saturating_sub(1), code, ..anew }
+        // Whoever may have it already can tell the copy; of another step it is another message.
+        let provider = if self.step == 0 { self.provider } else { String::new() };
+        RowOutcome { attempts, attempts_before: attempts.saturating_sub(1), code, provider, ..anew }
     }
 
     fn has_next(&self, chain: Chain) -> bool {

@@ -6,6 +6,7 @@ use jiff::Timestamp;
 use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
 
+use super::chunk::ROOM_WAIT;
 use super::error::DispatchError;
 use super::live::LiveBatch;
 use super::provider::{Pass, Provider};
@@ -188,8 +189,13 @@ impl Sending {
         row.message.attempt = row.standing.attempts_on_step() + 1;
         match self.live.mark_started(self.chunk, self.window, row.standing.index, provider.id()) {
             Err(error) if error.is_for_room() => {
-                // What cannot be recorded is not begun.
+                // What cannot be recorded is not begun. The chunk is due again at once: without a wait it
+                // would be claimed and released in a circle.
                 ready.release();
+                tokio::select! {
+                    () = self.stopping.cancelled() => {}
+                    () = tokio::time::sleep(ROOM_WAIT) => {}
+                }
                 return Ok(Reply::Stopped);
             }
             marked => marked?,

@@ -35,7 +35,7 @@ use crate::world::World;
 const ABSENCE_WAIT: Duration = Duration::from_secs(60);
 
 /// How long something that must be recorded waits for room on the disk, before it is tried again.
-const ROOM_WAIT: Duration = Duration::from_secs(1);
+pub(super) const ROOM_WAIT: Duration = Duration::from_secs(1);
 
 /// What the task of a chunk works with.
 #[derive(Debug, Clone)]
@@ -274,6 +274,9 @@ impl ChunkTask {
             _ => None,
         };
         let mut providers = self.exits.on(channel, &self.route);
+        if let Some(only) = standing.bound_to() {
+            providers.retain(|provider| provider.id() == only);
+        }
         let is_served = !providers.is_empty();
         providers.retain(|provider| !provider.is_paused());
         // Where the configuration changed since the row was accepted, the row waits for its
@@ -329,7 +332,10 @@ impl ChunkTask {
         };
         let (store, batch) = (self.store.clone(), self.live.record.id);
         match blocking(move || store.claim_window(batch, &window)).await {
-            Err(StoreError::Full) => return Ok(None),
+            Err(StoreError::Full) => {
+                tokio::time::sleep(ROOM_WAIT).await;
+                return Ok(None);
+            }
             claimed => claimed?,
         }
         self.metrics.window_claims.inc();

@@ -43,11 +43,14 @@ impl Exits {
         }
     }
 
-    /// True where a message to this provider is sent again that may have left.
-    pub(super) fn resends_unknown(&self, provider: &str) -> bool {
-        match self {
-            Exits::Simulator(simulator) => simulator.resends_unknown(),
-            Exits::Providers(all) => all.get(provider).is_some_and(|p| p.resends_unknown()),
-        }
+    /// True where a message to this provider is sent again that may have left, and was tried so often.
+    pub(super) fn resends_unknown(&self, provider: &str, attempts: u32) -> bool {
+        let provider = match self {
+            Exits::Simulator(simulator) => Some(simulator),
+            Exits::Providers(all) => all.get(provider),
+        };
+        provider.is_some_and(|provider| {
+            provider.resends_unknown() && attempts < provider.settings().retry.attempts_max
+        })
     }
 }

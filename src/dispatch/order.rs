@@ -177,7 +177,7 @@ fn asked(
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::batch::Chain;
+    use crate::batch::{Chain, RowMark};
 
     const AT: Timestamp = Timestamp::UNIX_EPOCH;
 
@@ -240,5 +240,21 @@ mod tests {
         let (status, code) = (Status::Expired, ReasonCode::PolicyExpired);
         let expired = anew.apply(RowEvent::Ended { status, code, at: AT }, Chain::ONE).unwrap();
         assert_eq!((expired.status, expired.code), (Status::Unknown, unknown.code));
+    }
+
+    #[test]
+    fn what_is_declared_failed_is_in_no_doubt_when_it_begins_anew_and_both_words_may_be_stored() {
+        let unknown = row(Status::Unknown, 2, Some(ReasonCode::DeliveryOutcomeUnknown));
+        let found = |status| {
+            let event = RowEvent::Declared { status, at: AT };
+            unknown.clone().apply(event, Chain::ONE).unwrap()
+        };
+        assert_eq!(after(OrderAct::Resend, found(Status::Delivered)), None);
+        let failed = found(Status::Failed);
+        let anew = after(OrderAct::Resend, failed.clone()).unwrap();
+        assert!(!anew.is_settled() && !anew.is_in_doubt());
+        let [before, said, begun] = [&unknown, &failed, &anew].map(RowMark::of);
+        assert!(said.may_follow(before) && begun.may_follow(said));
+        assert!(!begun.may_follow(before), "the word between must not be left out");
     }
 }

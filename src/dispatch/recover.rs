@@ -82,7 +82,9 @@ fn in_doubt(
         let Some(row) = rows.get(index as usize) else { continue };
         let chain = row.chain(standing.step);
         let channel = row.on_step(standing.step).channel.unwrap_or(ChannelKind::Email);
-        let again = started.as_ref().is_some_and(|id| exits.resends_unknown(id));
+        // The one that was lost is an attempt: a row that ends the process each time is not sent for ever.
+        let attempts = standing.attempts_on_step() + 1;
+        let again = started.as_ref().is_some_and(|id| exits.resends_unknown(id, attempts));
         let provider = started.unwrap_or_default();
         let event = RowEvent::Lost { channel, provider, again, at: now };
         lost.push(standing.apply(RowEvent::Claimed, chain)?.apply(event, chain)?);

@@ -67,8 +67,16 @@ impl AnswerTree {
         let folder = RelPath::of(folder);
         self.root.create_folders(&folder)?;
         let hidden = folder.join(hidden(name).as_bytes());
-        let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::TRUNC;
-        let file = self.root.open_file(&hidden, flags, ANSWER_MODE)?;
+        let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL;
+        let file = match self.root.open_file(&hidden, flags, ANSWER_MODE) {
+            // What an earlier try left is not written over: of a file whose sync failed once no later sync
+            // says anything.
+            Err(error) if error.kind() == ErrorKind::AlreadyExists => {
+                found(self.root.remove_file(&hidden))?;
+                self.root.open_file(&hidden, flags, ANSWER_MODE)?
+            }
+            opened => opened?,
+        };
         let mut out = BufWriter::with_capacity(BUFFER_BYTES, WatchedFile(file));
         if let Err(error) = fill(&mut out) {
             // The cause counts; what a failed removal leaves is written anew the next time.

@@ -19,24 +19,24 @@ const SLOW: &str = "provider.sim.delay = \"10s\"\nprovider.sim.concurrency = 1\n
 const ROWS: &str = "row_id,phone,text,expires_at\nr1,01701234501,One,\nr2,01701234502,Two,\n\
     r3,01701234503,Three,\nr4,01701234504,Four,2026-11-23T09:10:00Z\n";
 
-fn put(life: &Life<'_>, name: &str, text: &str) {
+pub(crate) fn put(life: &Life<'_>, name: &str, text: &str) {
     life.drop_files(&BTreeMap::from([(name.to_owned(), text.as_bytes().to_vec())]), true);
 }
 
 /// What the daemon answers to a command; a refusal as its sentence.
-async fn tell(stage: &Stage, path: &str) -> Result<Value, String> {
+pub(crate) async fn tell(stage: &Stage, path: &str) -> Result<Value, String> {
     let (data_dir, path) = (stage.folder.path().join("data"), path.to_owned());
     let told = tokio::task::spawn_blocking(move || admin::tell(&data_dir, &path));
     told.await.unwrap().map_err(|error| error.to_string())
 }
 
-async fn ask(stage: &Stage, path: &str) -> Value {
+pub(crate) async fn ask(stage: &Stage, path: &str) -> Value {
     let (data_dir, path) = (stage.folder.path().join("data"), path.to_owned());
     tokio::task::spawn_blocking(move || admin::ask(&data_dir, &path)).await.unwrap().unwrap()
 }
 
 /// A column of an answer.
-fn column(stage: &Stage, answer: &str, name: &str) -> Vec<String> {
+pub(crate) fn column(stage: &Stage, answer: &str, name: &str) -> Vec<String> {
     let answers = files_below(&stage.tenant("outbox/messages"));
     let mut reader = csv::Reader::from_reader(answers[answer].as_slice());
     let at = reader.headers().unwrap().iter().position(|header| header == name).unwrap();
@@ -49,7 +49,7 @@ fn notices(stage: &Stage) -> String {
     notices.map(|(_, bytes)| String::from_utf8_lossy(bytes).into_owned()).collect()
 }
 
-async fn wait(seconds: u64) {
+pub(crate) async fn wait(seconds: u64) {
     tokio::time::sleep(Duration::from_secs(seconds)).await;
 }
 
@@ -352,4 +352,31 @@ fn all_rows_of_a_batch_are_settled_together_and_then_there_is_nothing_to_resend(
     let seen: Vec<_> =
         receipts(&stage).iter().map(|line| (line["seq"].clone(), line["status"].clone())).collect();
     assert_eq!(seen, [("1".to_owned(), "sent".to_owned()), ("2".to_owned(), "sent".to_owned())]);
+}
+
+/// Both words on the row are stored, the one found out and the new beginning, and each may follow the last.
+#[test]
+fn an_unknown_row_that_did_not_arrive_begins_anew_without_doubt() {
+    let stage = Stage::new("");
+    let now = stage.live(START.parse().unwrap(), async |life| {
+        put(&life, "messages/a.csv", "phone,text\n01701230108,One\n01702230108,Two\n");
+        assert_eq!(life.rest(PATIENCE).await, End::Rest);
+        let list = ask(&stage, "/unknown").await;
+        let batch = list["rows"][0]["batch_id"].as_str().unwrap().to_owned();
+        let settle = format!("/unknown/{batch}/settle?row=1&as=failed");
+        assert_eq!(tell(&stage, &settle).await.unwrap()["rows"], 1);
+        tell(&stage, &format!("/batches/{batch}/resend")).await.unwrap();
+        assert_eq!(life.rest(PATIENCE).await, End::Rest);
+        let now = life.world.clock.now();
+        life.stop().await;
+        now
+    });
+    assert_eq!(stage.log.sent().len(), 4);
+    assert_eq!(column(&stage, "a.csv.result.csv", "status"), ["unknown", "unknown"]);
+    // What is still in doubt keeps its attempt; what certainly failed has a life of its own.
+    assert_eq!(column(&stage, "a.csv.result.csv", "attempts"), ["1", "2"]);
+    stage.live(now, async |life| {
+        assert_eq!(life.rest(PATIENCE).await, End::Rest, "the log is read again");
+        life.stop().await;
+    });
 }

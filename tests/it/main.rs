@@ -11,6 +11,7 @@ mod codes;
 mod crashes;
 mod demo;
 mod doors;
+mod doubt;
 mod halts;
 mod holds;
 mod hostile;

@@ -169,6 +169,11 @@ impl Disk {
         arrange(move |act| state.borrow_mut().before(act))
     }
 
+    /// The next start finds a store that works.
+    pub(crate) fn mend(&self) {
+        self.0.borrow().store.mend();
+    }
+
     /// Rung when the process is dead.
     pub(crate) fn died(&self) -> Rc<Notify> {
         Rc::clone(&self.0.borrow().died)

@@ -286,7 +286,15 @@ impl<'t> Court<'t> {
         found
     }
 
+    /// Times then do not say what came first.
+    fn is_clock_set_back(&self) -> bool {
+        self.theatre.plan.lives.iter().any(|life| life.pause.is_negative())
+    }
+
     fn suspended_at(&self, sheet: &Sheet, sent: &Sent) -> Option<String> {
+        if self.is_clock_set_back() {
+            return None;
+        }
         let mut reloads = self.theatre.done.iter().filter_map(|(at, act)| match act {
             Act::Reload(tenant) if *at <= sent.at => Some((*at, *tenant)),
             _ => None,
@@ -298,6 +306,9 @@ impl<'t> Court<'t> {
 
     /// Paused or cancelled, by what markers were answered.
     fn halted_at(&self, sheet: &Sheet, sent: &Sent, resent: bool) -> Option<String> {
+        if self.is_clock_set_back() {
+            return None;
+        }
         // Of a name that was dropped again it is not told here which file was meant.
         let same = self.sheets.iter().filter(|s| s.tenant == sheet.tenant && s.path == sheet.path);
         if same.count() > 1 {
@@ -410,7 +421,10 @@ fn sent(theatre: &Theatre) -> HashMap<String, Vec<Sent>> {
                 fate: Fate::InFlight,
             }),
             "simulator answers" => {
-                let death = theatre.deaths.iter().find(|death| death.lines > number);
+                let mut deaths = theatre.deaths.iter().skip_while(|death| death.lines <= number);
+                let death = deaths.next();
+                // A process that dies before it has recovered leaves the window to a later power cut.
+                let is_cut_later = deaths.take(2).any(|death| death.power_cut);
                 let Some(sent) = messages.last_mut() else { continue };
                 let same_life = death.is_none_or(|death| {
                     let before = theatre.deaths.iter().rev().find(|d| d.lines <= number);
@@ -418,6 +432,7 @@ fn sent(theatre: &Theatre) -> HashMap<String, Vec<Sent>> {
                     before.is_none_or(|before| before.lines <= sent.line)
                         && death.at > line.at
                         && !death.power_cut
+                        && !is_cut_later
                         && !death.no_room
                 });
                 if same_life {

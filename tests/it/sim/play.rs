@@ -132,6 +132,7 @@ impl Theatre {
         let (disk, mut done) = (self.disk.clone(), Vec::new());
         let config_with = |tenant| self.plan.config_with(tenant);
         // The start itself is not disturbed: a process that cannot begin is the operator's to see.
+        self.disk.mend();
         let mut arranged = None;
         let result = self.stage.live(now, async |mut life: Life<'_>| {
             arranged = Some(disk.begin(plan.fault));

@@ -154,7 +154,7 @@ impl LiveBatch {
     }
 
     /// Refuses words that must never stand behind those that are there: nothing of them is stored, and
-    /// the station stops.
+    /// the batch is set aside.
     fn check(&self, chunk: u32, rows: &[RowOutcome]) -> Result<(), DispatchError> {
         let is_known = |marks: &HashMap<u32, Marks>| marks.contains_key(&chunk);
         if !is_known(&self.marks.lock().unwrap_or_else(PoisonError::into_inner)) {
@@ -209,7 +209,7 @@ impl LiveBatch {
     /// How long the outcomes are: asked before a sync, stored behind it.
     pub(super) fn outcomes_bytes(&self) -> u64 {
         // After an error nothing is stored, since the sync fails.
-        self.outcomes.len().unwrap_or(0)
+        self.outcomes.end().unwrap_or(0)
     }
 
     /// What the log says of a row in a window that was not released.

@@ -138,12 +138,12 @@ impl LogWriter {
     /// share one fdatasync.
     pub fn sync(&self) -> Result<(), SpoolError> {
         let broken = || SpoolError::Broken { path: self.path.clone() };
-        let wanted = self.len().ok_or_else(broken)?;
+        let wanted = self.end().ok_or_else(broken)?;
         let mut synced = self.synced.lock().unwrap_or_else(PoisonError::into_inner);
         if synced.ok_or_else(broken)? >= wanted {
             return Ok(());
         }
-        let end = self.len().ok_or_else(broken)?;
+        let end = self.end().ok_or_else(broken)?;
         let allowed = faults::before(FileAct::Sync(self.file.as_fd()));
         if let Err(source) = allowed.and_then(|()| self.file.sync_data()) {
             *synced = None;
@@ -158,7 +158,7 @@ impl LogWriter {
     }
 
     /// Bytes that were appended; `None` after an error.
-    pub fn len(&self) -> Option<u64> {
+    pub fn end(&self) -> Option<u64> {
         *self.end.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

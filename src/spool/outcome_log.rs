@@ -248,7 +248,7 @@ mod tests {
         let first =
             write(&log, &OutcomeRecord::Settled { chunk: 0, window: 1, rows: rows.clone() });
         let second = write(&log, &OutcomeRecord::Settled { chunk: 1, window: 2, rows });
-        let synced = log.len().unwrap();
+        let synced = log.end().unwrap();
         let mut bytes = std::fs::read(&path).unwrap();
         bytes[first.offset as usize + 12] ^= 1;
         std::fs::write(&path, bytes).unwrap();

@@ -6,6 +6,7 @@
 //! attempt whose outcome is unknown unless the operator chose so.
 //! Start reading at `station.rs`, then `chunk.rs`.
 
+mod aside;
 mod attempt;
 mod chunk;
 mod error;

@@ -159,17 +159,42 @@ listen = "127.0.0.1:0"
         std::fs::write(&path, CONFIG).unwrap();
         let config = crate::config::load(&path).unwrap();
         std::fs::create_dir(&config.data_dir).unwrap();
-        // A running batch without its rows: dispatch cannot go on.
+        let world = Arc::new(World::real());
+        let mut app = App::start(config, world, Options::default()).await.unwrap();
+        let failing = app.tasks.spawn(async { Err("the disk failed".into()) });
+        app.running.insert(failing.id(), "dispatch");
+        let run = app.run(CancellationToken::new(), || None);
+        let ended = tokio::time::timeout(Duration::from_secs(60), run).await;
+        let error = ended.expect("the other stations are stopped").unwrap_err();
+        assert_eq!(error.to_string(), "dispatch stopped");
+    }
+
+    #[tokio::test(flavor = "multi_thread")]
+    async fn a_batch_that_cannot_be_read_is_set_aside_and_its_tenant_told() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("dropchute.toml");
+        std::fs::write(&path, CONFIG).unwrap();
+        let config = crate::config::load(&path).unwrap();
+        std::fs::create_dir(&config.data_dir).unwrap();
+        // A running batch without its rows.
         let store = Store::open(&config.data_dir.join("store")).unwrap();
         let record = store.open_batch(batch()).unwrap();
         store.conclude(record, BatchEvent::FileAccepted, &Acceptance::default()).unwrap();
         drop(store);
         let world = Arc::new(World::real());
-        let app = App::start(config, world, Options::default()).await.unwrap();
-        let run = app.run(CancellationToken::new(), || None);
-        let ended = tokio::time::timeout(Duration::from_secs(60), run).await;
-        let error = ended.expect("the other stations are stopped").unwrap_err();
-        assert_eq!(error.to_string(), "dispatch stopped");
+        let mut app = App::start(config, world, Options::default()).await.unwrap();
+        let (store, batch) = (app.store.clone(), batch());
+        let what = format!("aside {}", batch.id);
+        let aside = tokio::time::timeout(Duration::from_secs(30), async {
+            while !store.is_noted(&batch.tenant, &what, "").unwrap() {
+                tokio::task::yield_now().await;
+            }
+        });
+        tokio::select! {
+            aside = aside => aside.expect("the tenant is told"),
+            error = app.ended() => panic!("{error:?}"),
+        }
+        app.stop().await.unwrap();
     }
 
     #[tokio::test(flavor = "multi_thread")]

@@ -185,6 +185,7 @@ impl Sights {
             "bans": self.guard.bans(),
             "batches_open": open(Realm::Real),
             "tests_open": open(Realm::Test),
+            "batches_aside": self.metrics.batches_aside.get(),
             "tenants_suspended": suspended,
             "providers_paused": paused,
             "providers": self.providers.all().into_iter().map(provider).collect::<Vec<_>>(),

@@ -26,7 +26,7 @@ pub(super) fn status(global: &Global) -> Result<(), Failure> {
     let mut rows =
         vec![("ready", if reasons.is_empty() { "yes".to_owned() } else { reasons.join("; ") })];
     let keys = ["version", "pid", "started_at", "uptime_s", "disk_room", "sessions", "uploads"];
-    for key in keys.into_iter().chain(["batches_open", "tests_open"]) {
+    for key in keys.into_iter().chain(["batches_open", "tests_open", "batches_aside"]) {
         rows.push((key, text_of(&answer[key])));
     }
     for key in ["tenants_suspended", "providers_paused"] {

@@ -1,4 +1,4 @@
-//! What stops the station: without spool or store nothing may be sent.
+//! What stops the station, or one batch: without spool or store nothing may be sent.
 
 use crate::batch::{IllegalRowMove, RowMark};
 use crate::channel::ChannelError;
@@ -12,6 +12,20 @@ impl DispatchError {
             self,
             DispatchError::Store(StoreError::Full) | DispatchError::Spool(SpoolError::Full { .. })
         )
+    }
+
+    /// What is wrong is one batch's alone: others can be sent.
+    pub(super) fn is_of_one_batch(&self) -> bool {
+        match self {
+            DispatchError::Spool(error) => error.is_of_reading(),
+            DispatchError::ChunkMissing { .. }
+            | DispatchError::IllegalMove(_)
+            | DispatchError::IllegalWord { .. }
+            | DispatchError::Panicked => true,
+            DispatchError::Store(_) | DispatchError::Provider { .. } | DispatchError::TaskLost => {
+                false
+            }
+        }
     }
 }
 
@@ -30,6 +44,9 @@ pub enum DispatchError {
     /// Nothing of it was stored.
     #[error("row {index} of chunk {chunk} of batch {batch}: {after:?} must not follow {before:?}")]
     IllegalWord { batch: String, chunk: u32, index: u32, before: Box<RowMark>, after: Box<RowMark> },
+    /// A fault of this program.
+    #[error("a batch's task panicked")]
+    Panicked,
     #[error("a chunk's task ended early")]
     TaskLost,
 }

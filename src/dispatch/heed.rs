@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use super::aside::caught;
 use super::error::DispatchError;
 use super::order::OrderTask;
 use super::station::{Dispatch, Ended};
@@ -56,7 +57,7 @@ impl Dispatch {
     }
 
     fn spawn_order(&mut self, batch: BatchId, task: OrderTask) {
-        self.tasks.spawn(async move { Ended::Order(batch, task.run().await) });
+        self.tasks.spawn(async move { Ended::Order(batch, caught(task.run()).await) });
     }
 
     /// A batch that was opened again has no timer yet that would make it known.

@@ -154,7 +154,7 @@ impl LiveBatch {
     }
 
     /// Refuses words that must never stand behind those that are there: nothing of them is stored, and
-    /// the station stops.
+    /// the batch is set aside.
     fn check(&self, chunk: u32, rows: &[RowOutcome]) -> Result<(), DispatchError> {
         let is_known = |marks: &HashMap<u32, Marks>| marks.contains_key(&chunk);
         if !is_known(&self.marks.lock().unwrap_or_else(PoisonError::into_inner)) {

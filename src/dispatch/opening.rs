@@ -2,9 +2,12 @@
 //!
 //! What a crash left in one batch may take long to read; the others are sent meanwhile.
 
-use std::collections::{BTreeSet, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
 
+use tokio::time::Instant;
+
+use super::aside::caught;
 use super::error::DispatchError;
 use super::exits::Exits;
 use super::live::LiveBatch;
@@ -26,12 +29,16 @@ pub(super) struct Opening {
     /// Found and not begun, oldest first.
     waiting: VecDeque<BatchRecord>,
     /// Under way.
-    running: BTreeSet<BatchId>,
+    pub(super) running: BTreeSet<BatchId>,
+    /// Cannot be worked on; with when that is tried again.
+    pub(super) aside: BTreeMap<BatchId, Instant>,
 }
 
 impl Opening {
     fn holds(&self, batch: BatchId) -> bool {
-        self.running.contains(&batch) || self.waiting.iter().any(|record| record.id == batch)
+        self.running.contains(&batch)
+            || self.aside.contains_key(&batch)
+            || self.waiting.iter().any(|record| record.id == batch)
     }
 }
 
@@ -49,9 +56,11 @@ impl Dispatch {
     /// Finds running batches that are not open yet. The first time every one is looked at, since a
     /// batch whose last row was settled just before a crash has no timer any more.
     pub(super) async fn discover(&mut self) -> Result<(), DispatchError> {
+        self.try_aside().await?;
         let (store, first) = (self.store.clone(), !self.opening.recovered);
         let mut known: BTreeSet<BatchId> = self.batches.keys().copied().collect();
         known.extend(self.opening.running.iter());
+        known.extend(self.opening.aside.keys());
         known.extend(self.opening.waiting.iter().map(|record| record.id));
         let running = blocking(move || {
             let mut found = Vec::new();
@@ -98,7 +107,7 @@ impl Dispatch {
                     let (live, unknown) = recover((&store, &spool), record, &boot, &exits, &world)?;
                     Ok(Opened { live, exits, urgencies, unknown })
                 });
-                Ended::Opened(id, opened.await)
+                Ended::Opened(id, caught(opened).await)
             });
         }
     }

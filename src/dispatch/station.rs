@@ -13,6 +13,7 @@ use tokio::task::{JoinError, JoinSet};
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
+use super::aside::caught;
 use super::chunk::ChunkTask;
 use super::error::DispatchError;
 use super::exits::{Exits, Providers};
@@ -251,7 +252,9 @@ impl Dispatch {
         }
         let any = !self.ended.is_empty();
         for ended in std::mem::take(&mut self.ended) {
-            let (batch, chunk, after) = match ended.map_err(|_| DispatchError::TaskLost)? {
+            let ended = ended.map_err(|_| DispatchError::TaskLost)?;
+            let Some(ended) = self.spare(ended).await? else { continue };
+            let (batch, chunk, after) = match ended {
                 Ended::Chunk(batch, chunk, result) => (batch, chunk, result?),
                 Ended::Opened(batch, result) => {
                     self.opened(batch, result).await?;
@@ -275,6 +278,7 @@ impl Dispatch {
                 self.close_if_done(batch).await?;
             }
         }
+        self.leave_aside();
         Ok(any)
     }
 
@@ -301,15 +305,21 @@ impl Dispatch {
         }
         if let Some(record) = closed {
             tracing::info!(tenant = %record.tenant, %batch, file = record.name(), "batch done");
-            self.batches.remove(&batch);
-            for (_, batches) in &mut self.rota {
-                batches.retain(|b| *b != batch);
-            }
-            self.rota.retain(|(_, batches)| !batches.is_empty());
-            self.count_open();
+            self.forget(batch);
             self.outbox.notify_one();
         }
         Ok(())
+    }
+
+    /// Closes the files of a batch of which nothing is under way.
+    pub(super) fn forget(&mut self, batch: BatchId) {
+        self.batches.remove(&batch);
+        self.lingering.remove(&batch);
+        for (_, batches) in &mut self.rota {
+            batches.retain(|b| *b != batch);
+        }
+        self.rota.retain(|(_, batches)| !batches.is_empty());
+        self.count_open();
     }
 
     /// Begins what can be begun.
@@ -403,7 +413,7 @@ impl Dispatch {
                 reopened_at: entry.reopened_at,
                 nudge: Arc::clone(&self.nudge),
             };
-            self.tasks.spawn(async move { Ended::Chunk(batch, number, task.run().await) });
+            self.tasks.spawn(async move { Ended::Chunk(batch, number, caught(task.run()).await) });
             return Ok(true);
         }
         Ok(false)

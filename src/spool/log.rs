@@ -39,6 +39,16 @@ impl SpoolError {
         let path = path.to_owned();
         move |source| SpoolError::Io { act, path, source }
     }
+
+    /// The file is not there, or not as it was written: others may be.
+    pub fn is_of_reading(&self) -> bool {
+        match self {
+            SpoolError::Io { act, .. } => matches!(*act, "open" | "stat" | "seek" | "read"),
+            SpoolError::Missing { .. } | SpoolError::Damaged { .. } => true,
+            SpoolError::Undecodable(_) => true,
+            SpoolError::Full { .. } | SpoolError::Broken { .. } => false,
+        }
+    }
 }
 
 fn is_full(error: &io::Error) -> bool {

@@ -14,6 +14,7 @@ pub struct Metrics {
     pub files_answered: CounterBy<2>,
     pub rows: CounterBy<2>,
     pub batches_open: GaugeBy<1>,
+    pub batches_aside: Gauge,
     pub attempts: CounterBy<2>,
     pub rows_settled: CounterBy<2>,
     pub window_claims: Counter,
@@ -58,6 +59,10 @@ impl Metrics {
                 "batches_open",
                 ["test"],
                 "Batches with rows that are not settled.",
+            ),
+            batches_aside: desk.gauge(
+                "batches_aside",
+                "Batches that cannot be worked on, because of a damaged file or a fault.",
             ),
             attempts: desk.counter_by(
                 "attempts",

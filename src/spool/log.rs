@@ -14,6 +14,7 @@ use std::sync::{Mutex, PoisonError};
 use rustix::fs::Advice;
 
 use super::bytes::Undecodable;
+use super::folder::remove_file;
 use crate::faults::{self, FileAct};
 
 /// Why bulk data could not be written or read.
@@ -85,10 +86,15 @@ pub struct LogWriter {
 }
 
 impl LogWriter {
-    /// A new, empty file; one that stands there from an earlier, unfinished try is emptied.
+    /// A new, empty file in place of one from an earlier, unfinished try. That one is not written over: of
+    /// a file whose sync failed once no later sync says anything.
     pub fn create(path: &Path) -> Result<LogWriter, SpoolError> {
-        let file = open(OpenOptions::new().write(true).create(true).truncate(true), path)
-            .map_err(SpoolError::io("create", path))?;
+        let anew = || open(OpenOptions::new().write(true).create_new(true), path);
+        let made = anew().or_else(|error| match error.kind() {
+            io::ErrorKind::AlreadyExists => remove_file(path).and_then(|()| anew()),
+            _ => Err(error),
+        });
+        let file = made.map_err(SpoolError::io("create", path))?;
         Ok(LogWriter::of(path, file, 0))
     }
 

@@ -39,7 +39,6 @@ const QUIET_LIFE: Duration = Duration::from_secs(120);
 
 #[test]
 fn whatever_happens_nothing_is_lost_and_nothing_is_sent_twice() {
-    let number = |name| std::env::var(name).ok().and_then(|text| text.parse::<u64>().ok());
     if let Some(seed) = number("SEED") {
         let (story, problems) = play(seed);
         assert!(problems.is_empty(), "{story}\n{}", problems.join("\n"));
@@ -76,6 +75,12 @@ fn no_operation_on_a_file_loses_or_doubles_anything_where_it_fails() {
         ("fails for good", Box::new(fails(true, Errno::Io)), false),
         ("has no room for good", Box::new(fails(true, Errno::NoSpace)), true),
     ];
+    if let Some(case) = number("CASE") {
+        let (nth, (_, fault, power_cut)) = (case / 6 + 1, &faults[case as usize % 6]);
+        let (story, problems) = play_plan(Plan::small(fault(nth), *power_cut), case);
+        assert!(problems.is_empty(), "{story}\n{}", problems.join("\n"));
+        return;
+    }
     let cases = acts * faults.len() as u64;
     let failed = play_all(cases, |case| {
         let (nth, (_, fault, power_cut)) = (case / 6 + 1, &faults[case as usize % 6]);
@@ -85,10 +90,15 @@ fn no_operation_on_a_file_loses_or_doubles_anything_where_it_fails() {
     for (case, problems) in &failed {
         let (nth, (what, _, _)) = (case / 6 + 1, &faults[*case as usize % 6]);
         let first = problems.first().map_or("", |problem| &problem[..problem.len().min(300)]);
-        writeln!(report, "operation {nth} {what}: {first}").unwrap();
+        writeln!(report, "CASE={case} cargo test --test it sim: operation {nth} {what}: {first}")
+            .unwrap();
     }
     assert!(failed.is_empty(), "{} of {cases}:\n{report}", failed.len());
     println!("{cases} faults at {acts} operations: nothing lost, nothing doubled");
+}
+
+fn number(name: &str) -> Option<u64> {
+    std::env::var(name).ok().and_then(|text| text.parse().ok())
 }
 
 /// Plays every case; what does not hold, by case.

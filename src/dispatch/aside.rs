@@ -45,7 +45,7 @@ impl Dispatch {
                 (batch, error)
             }
             Ended::Opened(batch, Err(error)) if error.is_of_one_batch() => {
-                self.opening.running.remove(&batch);
+                self.opening.ended(batch);
                 (batch, error)
             }
             ended => return Ok(Some(ended)),

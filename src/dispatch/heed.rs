@@ -29,7 +29,10 @@ impl Dispatch {
         order: OrderRecord,
     ) -> Result<bool, DispatchError> {
         let Some(entry) = self.batches.get_mut(&batch) else {
-            return self.open_for(batch, order).await;
+            return match self.opening.holds(batch) {
+                true => Ok(false),
+                false => self.open_for(batch, order).await,
+            };
         };
         if entry.ordered {
             return Ok(false);

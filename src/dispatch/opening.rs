@@ -26,19 +26,49 @@ const OPENING_MAX: usize = 4;
 pub(super) struct Opening {
     /// The running batches of an earlier process were found.
     recovered: bool,
-    /// Found and not begun, oldest first.
-    waiting: VecDeque<BatchRecord>,
-    /// Under way.
-    pub(super) running: BTreeSet<BatchId>,
+    /// Found and not begun, oldest first: those that are new or urgent, then what an earlier process left.
+    ahead: VecDeque<BatchRecord>,
+    behind: VecDeque<BatchRecord>,
+    /// So many are under way.
+    running: usize,
+    /// All of these.
+    ids: BTreeSet<BatchId>,
     /// Cannot be worked on; with when that is tried again.
     pub(super) aside: BTreeMap<BatchId, Instant>,
 }
 
 impl Opening {
-    fn holds(&self, batch: BatchId) -> bool {
-        self.running.contains(&batch)
-            || self.aside.contains_key(&batch)
-            || self.waiting.iter().any(|record| record.id == batch)
+    /// It is under way, or will be.
+    pub(super) fn holds(&self, batch: BatchId) -> bool {
+        self.ids.contains(&batch) || self.aside.contains_key(&batch)
+    }
+
+    fn add(&mut self, record: BatchRecord) {
+        if self.holds(record.id) {
+            return;
+        }
+        self.ids.insert(record.id);
+        let urgencies = record.facts.urgencies;
+        let first = urgencies.and_then(|(first, _)| Urgency::from_u8(first));
+        match self.recovered || first.is_some_and(|urgency| urgency.class() == 0) {
+            true => self.ahead.push_back(record),
+            false => self.behind.push_back(record),
+        }
+    }
+
+    /// The next one, where there is room for it.
+    fn next(&mut self) -> Option<BatchRecord> {
+        if self.running >= OPENING_MAX {
+            return None;
+        }
+        let record = self.ahead.pop_front().or_else(|| self.behind.pop_front())?;
+        self.running += 1;
+        Some(record)
+    }
+
+    pub(super) fn ended(&mut self, batch: BatchId) {
+        self.running -= 1;
+        self.ids.remove(&batch);
     }
 }
 
@@ -59,9 +89,8 @@ impl Dispatch {
         self.try_aside().await?;
         let (store, first) = (self.store.clone(), !self.opening.recovered);
         let mut known: BTreeSet<BatchId> = self.batches.keys().copied().collect();
-        known.extend(self.opening.running.iter());
+        known.extend(self.opening.ids.iter());
         known.extend(self.opening.aside.keys());
-        known.extend(self.opening.waiting.iter().map(|record| record.id));
         let running = blocking(move || {
             let mut found = Vec::new();
             if first {
@@ -79,25 +108,21 @@ impl Dispatch {
             Ok::<_, StoreError>(found)
         })
         .await?;
+        running.into_iter().for_each(|record| self.opening.add(record));
         self.opening.recovered = true;
-        self.opening.waiting.extend(running);
         self.open_waiting();
         Ok(())
     }
 
     /// Opens a batch, unless that is under way.
     pub(super) fn open(&mut self, record: BatchRecord) {
-        if !self.opening.holds(record.id) {
-            self.opening.waiting.push_back(record);
-            self.open_waiting();
-        }
+        self.opening.add(record);
+        self.open_waiting();
     }
 
     fn open_waiting(&mut self) {
-        while self.opening.running.len() < OPENING_MAX {
-            let Some(record) = self.opening.waiting.pop_front() else { break };
+        while let Some(record) = self.opening.next() {
             let id = record.id;
-            self.opening.running.insert(id);
             let exits = Exits::of(&record, &self.providers, &self.ground);
             let (store, spool) = (self.store.clone(), self.spool.clone());
             let (boot, world) = (self.settings.boot_id.clone(), Arc::clone(&self.world));
@@ -118,7 +143,7 @@ impl Dispatch {
         id: BatchId,
         result: Result<Opened, DispatchError>,
     ) -> Result<(), DispatchError> {
-        self.opening.running.remove(&id);
+        self.opening.ended(id);
         let Opened { live, exits, urgencies, unknown } = match result {
             Err(error) if error.is_for_room() => {
                 // As if the process had just begun: it is found again when there is.
@@ -140,6 +165,8 @@ impl Dispatch {
             None => self.rota.push_front((lane, VecDeque::from([id]))),
         }
         self.count_open();
+        // Not only at the next turn, which may be long in coming while thousands wait.
+        self.open_waiting();
         self.close_if_done(id).await
     }
 }
@@ -157,4 +184,50 @@ fn urgencies(store: &Store, record: &BatchRecord) -> Result<Vec<u8>, StoreError>
         all.extend(page.iter().map(|chunk| chunk.urgency.unwrap_or(Urgency::USUAL.as_u8())));
     }
     Ok(all)
+}
+
+#[cfg(test)]
+mod tests {
+    use jiff::Timestamp;
+
+    use super::*;
+    use crate::model::Category;
+    use crate::store::{ControlRecord, Facts};
+
+    fn record(id: u64, category: Category) -> BatchRecord {
+        let urgency = Urgency::new(category, 5).as_u8();
+        let facts = Facts { urgencies: Some((urgency, urgency)), ..Facts::default() };
+        BatchRecord {
+            id: BatchId::from_u64(id),
+            tenant: "acme".parse().unwrap(),
+            path: "inbox/a.csv".to_owned(),
+            state: BatchState::Running,
+            account: String::new(),
+            proof: None,
+            received_at: Timestamp::UNIX_EPOCH,
+            claimed_at: Timestamp::UNIX_EPOCH,
+            validated_at: None,
+            closed_at: None,
+            facts,
+            chunks: 1,
+            hold: None,
+            control: ControlRecord::default(),
+        }
+    }
+
+    #[test]
+    fn new_and_urgent_batches_are_opened_before_those_an_earlier_process_left() {
+        let mut opening = Opening::default();
+        (1..=8).for_each(|id| opening.add(record(id, Category::Marketing)));
+        opening.add(record(9, Category::Authentication));
+        opening.recovered = true;
+        opening.add(record(10, Category::Marketing));
+        opening.add(record(10, Category::Marketing));
+        let next = |opening: &mut Opening| opening.next().map(|record| record.id.as_u64());
+        let opened: Vec<u64> = std::iter::from_fn(|| next(&mut opening)).collect();
+        assert_eq!(opened, [9, 10, 1, 2], "no more at a time than there is room for");
+        opening.ended(BatchId::from_u64(9));
+        assert!(!opening.holds(BatchId::from_u64(9)) && opening.holds(BatchId::from_u64(8)));
+        assert_eq!(next(&mut opening), Some(3));
+    }
 }

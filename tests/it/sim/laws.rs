@@ -245,7 +245,12 @@ impl<'t> Court<'t> {
             found.push("sent to somebody else".to_owned());
         }
         let counted = cells["attempts"].parse::<u64>().unwrap_or(0);
-        let most = if sheet.is_test { TEST_ATTEMPTS_MAX } else { ATTEMPTS_MAX };
+        // Each provider has its own, and an SMS has two.
+        let most = match cells["channel"].as_str() {
+            _ if sheet.is_test => TEST_ATTEMPTS_MAX,
+            "sms" => 2 * ATTEMPTS_MAX,
+            _ => ATTEMPTS_MAX,
+        };
         if counted > most + lost_attempts(sent) {
             found.push(format!("{counted} attempts"));
         }

@@ -147,7 +147,7 @@ impl Sending {
             };
             self.note(&row, &provider, &attempt);
             let is_over = !attempt.outcome.is_certainly_not_accepted();
-            let next = self.next_step(&row, &provider, &attempt, (is_probe, providers.len() == 0));
+            let next = self.next_step(&row, &provider, &attempt, is_probe);
             if let NextStep::Retry { counts, .. } = next {
                 (is_refused, counted) = (true, counted | counts);
             }
@@ -178,16 +178,12 @@ impl Sending {
         row: &Outbound,
         provider: &Arc<Provider>,
         attempt: &Attempt,
-        (is_probe, is_last): (bool, bool),
+        is_probe: bool,
     ) -> NextStep {
         let is_free = is_probe && attempt.outcome.is_certainly_not_accepted();
         let used = row.standing.attempts_on_step() + u32::from(!is_free);
         let in_doubt = row.standing.is_in_doubt() || attempt.outcome == Outcome::Unknown;
-        let most = match (in_doubt, is_last) {
-            (true, _) => attempts_max(provider),
-            (false, true) => row.tries.attempts_max,
-            (false, false) => u32::MAX,
-        };
+        let most = if in_doubt { attempts_max(provider) } else { row.tries.attempts_max };
         match after_attempt(attempt, used, most, provider.resends_unknown()) {
             NextStep::Retry { code, counts, hint } => {
                 NextStep::Retry { code, counts: counts && !is_free, hint }

@@ -438,7 +438,7 @@ fn sent(theatre: &Theatre) -> HashMap<String, Vec<Sent>> {
                         && death.at > line.at
                         && !death.power_cut
                         && !is_cut_later
-                        && !death.no_room
+                        && !death.disk_failed
                 });
                 if same_life {
                     sent.fate = Fate::Heard;

@@ -6,7 +6,7 @@ use std::time::Duration;
 use jiff::{SignedDuration, Timestamp};
 use tokio::time::Instant;
 
-use super::disk::{Disk, Errno, Fault};
+use super::disk::{Disk, Fault};
 use super::plan::{Act, LifePlan, Plan, START, Step};
 use crate::stage::{Life, Stage};
 
@@ -18,7 +18,7 @@ const PATIENCE: Duration = Duration::from_secs(4 * 3600);
 pub(crate) struct Death {
     pub(crate) at: Timestamp,
     /// Without room on the disk it heard answers that it could not write down.
-    pub(crate) no_room: bool,
+    pub(crate) disk_failed: bool,
     /// Lines of the log up to then.
     pub(crate) lines: usize,
     pub(crate) power_cut: bool,
@@ -70,7 +70,7 @@ impl Theatre {
                 at: until,
                 lines: self.stage.log.lines().len(),
                 power_cut: life.power_cut,
-                no_room: matches!(life.fault, Fault::Fails { error: Errno::NoSpace, .. }),
+                disk_failed: matches!(life.fault, Fault::Fails { .. }),
             });
             if life.power_cut {
                 self.disk.cut_power(&self.data(), seed ^ number as u64);

@@ -207,10 +207,12 @@ listen = "127.0.0.1:0"
         };
         let config = read(CONFIG);
         std::fs::create_dir(&config.data_dir).unwrap();
+        let store = Store::open(&config.data_dir.join("store")).unwrap();
+        let record = store.open_batch(batch()).unwrap();
+        store.conclude(record, BatchEvent::FileAccepted, &Acceptance::default()).unwrap();
+        drop(store);
         let world = Arc::new(World::real());
         let mut app = App::start(config, world, Options::default()).await.unwrap();
-        let record = app.store.open_batch(batch()).unwrap();
-        app.store.conclude(record, BatchEvent::FileAccepted, &Acceptance::default()).unwrap();
         let without = read(&CONFIG.replace("tenant.acme", "tenant.other"));
         let refused = app.reload(without).unwrap_err().to_string();
         assert_eq!(

@@ -119,8 +119,8 @@ impl Sending {
     ) -> Result<Option<RowOutcome>, DispatchError> {
         let (mut is_refused, mut counted) = (false, false);
         let mut rest: Option<(Timestamp, ReasonCode)> = None;
-        let mut providers = std::mem::take(&mut row.providers).into_iter();
-        while let Some(provider) = providers.next() {
+        let providers = std::mem::take(&mut row.providers);
+        for provider in providers {
             if provider.is_paused() {
                 continue;
             }

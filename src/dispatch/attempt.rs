@@ -171,8 +171,8 @@ impl Sending {
     }
 
     /// What the attempt leads to. That a probe fails is the provider's fault, and uses up no attempt of the
-    /// row. Attempts are used up when all providers had theirs, and none is left to be asked in this round; of
-    /// a row that one of them may have, when that one had its own.
+    /// row. Attempts are used up when the row had as many as all its providers allow together; of a row that one of
+    /// them may have, when that one had its own.
     fn next_step(
         &self,
         row: &Outbound,

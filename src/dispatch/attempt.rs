@@ -232,6 +232,10 @@ impl Sending {
             ready.release();
             return Ok(Reply::Stopped);
         }
+        if let Some(later) = pass.closed_meanwhile() {
+            ready.release();
+            return Ok(Reply::Later(later));
+        }
         row.message.attempt = row.standing.attempts_on_step() + 1;
         match self.live.mark_started(self.chunk, self.window, row.standing.index, provider.id()) {
             Err(error) if error.is_for_room() => {

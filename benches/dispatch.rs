@@ -244,25 +244,25 @@ async fn bare(house: &House, messages: u64, tasks: usize) -> Run {
 fn message(row: u64, date: jiff::Timestamp) -> OutgoingMessage {
     OutgoingMessage {
         message_id: format!("01k0000000000-{row}-email@acme.example"),
-        tenant: "acme".to_owned(),
-        batch: "01k0000000000".to_owned(),
+        tenant: "acme".into(),
+        batch: "01k0000000000".into(),
         row,
         channel: ChannelKind::Email,
         category: Category::Transactional,
         to: format!("{row:08}.lastname@example-company.com"),
-        sender: "Acme <news@acme.example>".to_owned(),
-        reply_to: String::new(),
+        sender: "Acme <news@acme.example>".into(),
+        reply_to: "".into(),
         subject: "Your invoice, Maximilian".to_owned(),
         text: format!(
             "Dear Maximilian Mustermann,\nInvoice number {row:08} for your recent order of goods\n\
              Kind regards\nAcme"
         ),
         html: String::new(),
-        template: "invoice".to_owned(),
-        lang: "en".to_owned(),
-        campaign: String::new(),
+        template: "invoice".into(),
+        lang: "en".into(),
+        campaign: "".into(),
         variables: [("first_name", "Maximilian"), ("last_name", "Mustermann"), ("text", "Invoice")]
-            .map(|(name, value)| (name.to_owned(), value.to_owned()))
+            .map(|(name, value)| (name.into(), value.to_owned()))
             .into_iter()
             .collect(),
         date,

@@ -11,4 +11,4 @@ mod registry;
 
 pub use log::{LogFormat, TelemetryError, init};
 pub use metrics::{DoorMetrics, Metrics, ProviderMetrics};
-pub use registry::{CounterBy, GaugeBy, MetricRow};
+pub use registry::{Counter, CounterBy, GaugeBy, MetricRow};

@@ -1,5 +1,7 @@
 //! Small things all kinds of answers share.
 
+use std::borrow::Cow;
+
 use crate::codes::ReasonCode;
 use crate::model::{Attempt, Outcome, UntilHint};
 
@@ -12,12 +14,12 @@ pub(super) fn transient() -> Outcome {
 }
 
 /// Not connected, or lost before anything could have been taken.
-pub(super) fn lost(detail: impl Into<String>) -> Attempt {
+pub(super) fn lost(detail: impl Into<Cow<'static, str>>) -> Attempt {
     Attempt::new(transient(), Some(ReasonCode::DeliveryNetwork), detail)
 }
 
 /// Handed over, and no answer to trust.
-pub(super) fn unknown(detail: impl Into<String>) -> Attempt {
+pub(super) fn unknown(detail: impl Into<Cow<'static, str>>) -> Attempt {
     Attempt::new(Outcome::Unknown, Some(ReasonCode::DeliveryOutcomeUnknown), detail)
 }
 
@@ -32,8 +34,12 @@ pub(super) fn clean_id(text: &str) -> String {
 }
 
 fn cut(text: &str, bytes_max: usize) -> String {
+    let text = text.trim();
+    if text.len() <= bytes_max && !text.contains(char::is_control) {
+        return text.to_owned();
+    }
     let mut clean = String::new();
-    for c in text.trim().chars().filter(|c| !c.is_control()) {
+    for c in text.chars().filter(|c| !c.is_control()) {
         if clean.len() + c.len_utf8() > bytes_max {
             break;
         }

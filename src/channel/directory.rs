@@ -79,24 +79,24 @@ fn json(message: &OutgoingMessage) -> Vec<u8> {
     let variables: serde_json::Map<String, serde_json::Value> = message
         .variables
         .iter()
-        .map(|(name, value)| (name.clone(), value.as_str().into()))
+        .map(|(name, value)| (name.to_string(), value.as_str().into()))
         .collect();
     let value = serde_json::json!({
         "message_id": message.message_id,
-        "tenant": message.tenant,
-        "batch": message.batch,
+        "tenant": *message.tenant,
+        "batch": *message.batch,
         "row": message.row,
         "channel": message.channel.as_str(),
         "category": message.category.as_str(),
         "to": message.to,
-        "sender": message.sender,
-        "reply_to": message.reply_to,
+        "sender": *message.sender,
+        "reply_to": *message.reply_to,
         "subject": message.subject,
         "text": message.text,
         "html": message.html,
-        "template": message.template,
-        "lang": message.lang,
-        "campaign": message.campaign,
+        "template": *message.template,
+        "lang": *message.lang,
+        "campaign": *message.campaign,
         "variables": variables,
         "date": message.date.to_string(),
         "attempt": message.attempt,

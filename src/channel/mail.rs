@@ -58,7 +58,7 @@ pub(super) fn compose(message: &OutgoingMessage) -> Result<Email, Attempt> {
     Ok(Email { from, to, bytes })
 }
 
-fn mailbox(text: &str, problem: &str) -> Result<Mailbox, Attempt> {
+fn mailbox(text: &str, problem: &'static str) -> Result<Mailbox, Attempt> {
     if text.contains(char::is_control) {
         return Err(refused(problem));
     }
@@ -105,7 +105,7 @@ fn boundary(id: &str) -> String {
     format!("=_{}", hex::encode(&Sha256::digest(id.as_bytes())[..18]))
 }
 
-fn refused(problem: &str) -> Attempt {
+fn refused(problem: &'static str) -> Attempt {
     Attempt::new(Outcome::PermanentMessage, Some(ReasonCode::DeliveryRefused), problem)
 }
 
@@ -122,7 +122,7 @@ mod tests {
     fn an_email_has_stable_headers_and_both_bodies() {
         let both = OutgoingMessage {
             html: "<p>Grüße</p>".to_owned(),
-            reply_to: "Help <help@acme.example>".to_owned(),
+            reply_to: "Help <help@acme.example>".into(),
             ..message()
         };
         let email = text(&both);
@@ -154,7 +154,7 @@ mod tests {
             "a@b, c <news@acme.example>",
             "x <eve@example.com> <news@acme.example>",
         ] {
-            let message = OutgoingMessage { sender: sender.to_owned(), ..message() };
+            let message = OutgoingMessage { sender: sender.into(), ..message() };
             let composed = compose(&message).unwrap();
             assert_eq!(composed.from.to_string(), "news@acme.example", "{sender}");
             let email = String::from_utf8(composed.bytes).unwrap();
@@ -186,8 +186,8 @@ mod tests {
         assert!(!email.contains("\r\nBcc"), "{email}");
         for message in [
             OutgoingMessage { to: format!("ann@example.com{evil}"), ..message() },
-            OutgoingMessage { sender: format!("{evil} <a@example.com>"), ..message() },
-            OutgoingMessage { reply_to: format!("a@example.com{evil}"), ..message() },
+            OutgoingMessage { sender: format!("{evil} <a@example.com>").into(), ..message() },
+            OutgoingMessage { reply_to: format!("a@example.com{evil}").into(), ..message() },
             OutgoingMessage { message_id: format!("a@b>{evil}"), ..message() },
         ] {
             assert!(compose(&message).is_err(), "{message:?}");

@@ -71,7 +71,7 @@ impl Simulator {
         tracing::debug!(
             channel = message.channel.as_str(),
             to = message.to,
-            sender = message.sender,
+            sender = &*message.sender,
             subject = message.subject,
             text = message.text,
             html = message.html,

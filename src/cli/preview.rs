@@ -81,7 +81,7 @@ fn in_json(preview: &Preview) -> Value {
             "priority": priority,
             "channel": message.channel.as_str(),
             "to": message.to,
-            "sender": message.sender,
+            "sender": *message.sender,
             "subject": message.subject,
             "text": message.text,
             "html": message.html,

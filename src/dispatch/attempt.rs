@@ -18,7 +18,6 @@ use crate::batch::{
 use crate::codes::ReasonCode;
 use crate::model::{Attempt, Outcome, OutgoingMessage, Urgency};
 use crate::pacing::{Later, Limit};
-use crate::telemetry::Metrics;
 use crate::world::World;
 
 /// Rows are due on a grid of at most this part of their wait.
@@ -90,7 +89,6 @@ pub(super) struct Sending {
     pub(super) chunk: u32,
     pub(super) window: u32,
     pub(super) world: Arc<World>,
-    pub(super) metrics: Arc<Metrics>,
     /// Cancelled: no new attempt begins.
     pub(super) stopping: CancellationToken,
     /// Wakes the station where the batch is stuck.
@@ -115,7 +113,7 @@ impl Sending {
     /// turn was too long; the row is as it was.
     pub(super) async fn send(
         &self,
-        mut row: Outbound,
+        mut row: Box<Outbound>,
     ) -> Result<Option<RowOutcome>, DispatchError> {
         let (mut is_refused, mut counted) = (false, false);
         let mut rest: Option<(Timestamp, ReasonCode)> = None;
@@ -164,10 +162,9 @@ impl Sending {
     }
 
     fn note(&self, row: &Outbound, provider: &Provider, attempt: &Attempt) {
-        self.metrics.attempts.of([provider.id(), attempt.outcome.as_str()]).inc();
         tracing::debug!(batch = %self.live.record.id, row = row.message.row, provider = provider.id(),
             outcome = attempt.outcome.as_str(), provider_code = attempt.provider_code,
-            detail = attempt.detail, "attempt");
+            detail = &*attempt.detail, "attempt");
     }
 
     /// What the attempt leads to. That a probe fails is the provider's fault, and uses up no attempt of the
@@ -291,10 +288,6 @@ impl Sending {
             at: now,
             due,
         })))?;
-        if row.standing.is_settled() {
-            let test = self.live.record.realm().yes_no();
-            self.metrics.rows_settled.of([row.standing.status.as_str(), test]).inc();
-        }
         Ok(())
     }
 
@@ -324,7 +317,7 @@ impl Sending {
     /// not tried.
     fn wait(
         &self,
-        mut row: Outbound,
+        mut row: Box<Outbound>,
         is_refused: bool,
         rest: Option<(Timestamp, ReasonCode)>,
     ) -> Result<Option<RowOutcome>, DispatchError> {

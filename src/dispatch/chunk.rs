@@ -1,7 +1,7 @@
 //! One chunk, from its timer to its release: decide, claim, send, settle.
 
 use std::borrow::Cow;
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -14,7 +14,7 @@ use tokio_util::sync::CancellationToken;
 use super::attempt::{Outbound, Sending, Tries};
 use super::error::DispatchError;
 use super::exits::Exits;
-use super::live::LiveBatch;
+use super::live::{LiveBatch, Words};
 use super::message::{Composer, Unrenderable};
 use super::provider::Provider;
 use super::question::{calendar, question};
@@ -65,12 +65,14 @@ pub(super) struct ChunkTask {
 /// What is to be done with a chunk's open rows.
 #[derive(Debug, Default)]
 struct Plan {
+    /// Positions of the rows that are to be sent, or were.
+    accepted: Vec<u32>,
     /// What became of rows without an attempt: they are final, or on a further step of their chain.
     noted: Vec<RowOutcome>,
     /// Some of these are not final: what is sent next rests on it.
     moved_on: bool,
     /// May be sent now.
-    outbound: Vec<Outbound>,
+    outbound: Vec<Box<Outbound>>,
     /// Not due yet, by position in the chunk.
     waiting: HashMap<u32, Wait>,
 }
@@ -119,7 +121,7 @@ impl ChunkTask {
         plan.outbound.sort_by_key(|row| row.urgency);
         let mut outbound = std::mem::take(&mut plan.outbound).into_iter();
         let groups = std::iter::from_fn(|| {
-            let rows: Vec<Outbound> = outbound.by_ref().take(self.window_rows).collect();
+            let rows: Vec<Box<Outbound>> = outbound.by_ref().take(self.window_rows).collect();
             (!rows.is_empty() && self.may_claim()).then_some(rows)
         });
         // The next window is claimed while the last rows of the one before are still under way.
@@ -136,10 +138,14 @@ impl ChunkTask {
             return Err(fault);
         }
         let task = Arc::new(self);
-        let left = Arc::new((before, windows, plan.waiting));
+        let left = Arc::new((before, windows, plan.accepted, plan.waiting));
         loop {
             let (releasing, left) = (Arc::clone(&task), Arc::clone(&left));
-            let released = blocking(move || releasing.release(&left.0, &left.1, &left.2)).await;
+            let released = blocking(move || {
+                let (before, windows, accepted, waiting) = &*left;
+                releasing.release(before, windows, (accepted, waiting))
+            })
+            .await;
             match released {
                 Err(error) if error.is_for_room() => task.wait_for_room().await,
                 result => return result,
@@ -170,7 +176,19 @@ impl ChunkTask {
             }
             self.wait_for_room().await;
         }
+        self.count_settled(rows);
         Ok(())
+    }
+
+    fn count_settled(&self, rows: &[RowOutcome]) {
+        let mut settled: BTreeMap<Status, u64> = BTreeMap::new();
+        for row in rows.iter().filter(|row| row.is_settled()) {
+            *settled.entry(row.status).or_default() += 1;
+        }
+        let test = self.live.record.realm().yes_no();
+        for (status, rows) in settled {
+            self.metrics.rows_settled.of([status.as_str(), test]).inc_by(rows);
+        }
     }
 
     async fn wait_for_room(&self) {
@@ -190,10 +208,10 @@ impl ChunkTask {
         let (now, mut plan) = (self.world.clock.now(), Plan::default());
         let mut composer = Composer::new(&self.live.record, &self.live.head, &self.route);
         let calendar = calendar(&self.route);
-        for (index, row) in (0..).zip(chunk.rows()?) {
-            if row.state != RowState::Accepted {
-                continue;
-            }
+        let rows = chunk.rows()?;
+        let accepted = accepted(&rows);
+        for index in accepted.iter().copied() {
+            let row = &rows[index as usize];
             let standing = latest.remove(&index).unwrap_or_else(|| RowOutcome::untried(index));
             if standing.is_settled() {
                 continue;
@@ -204,8 +222,9 @@ impl ChunkTask {
                 plan.waiting.insert(index, wait(due));
                 continue;
             }
-            self.plan_row(&row, standing, &mut composer, &calendar, &mut plan)?;
+            self.plan_row(row, standing, &mut composer, &calendar, &mut plan)?;
         }
+        plan.accepted = accepted;
         Ok((record, plan))
     }
 
@@ -258,7 +277,7 @@ impl ChunkTask {
                         tries,
                     } = *going;
                     let standing = standing.clone();
-                    plan.outbound.push(Outbound {
+                    plan.outbound.push(Box::new(Outbound {
                         standing,
                         chain,
                         message,
@@ -268,7 +287,7 @@ impl ChunkTask {
                         allowed_until,
                         providers,
                         tries,
-                    });
+                    }));
                 }
             }
             if step != begun_on {
@@ -277,8 +296,6 @@ impl ChunkTask {
             }
             return Ok(());
         }
-        let test = self.live.record.realm().yes_no();
-        self.metrics.rows_settled.of([standing.status.as_str(), test]).inc();
         plan.noted.push(standing);
         Ok(())
     }
@@ -374,7 +391,7 @@ impl ChunkTask {
 
     /// Claims a window durably, sends its rows, and syncs their outcomes. `None` where there was no room for
     /// the claim.
-    async fn window(&self, rows: Vec<Outbound>) -> Result<Option<u32>, DispatchError> {
+    async fn window(&self, rows: Vec<Box<Outbound>>) -> Result<Option<u32>, DispatchError> {
         let number = self.live.next_window();
         let mut positions: Vec<u32> = rows.iter().map(|row| row.standing.index).collect();
         positions.sort_unstable();
@@ -399,7 +416,6 @@ impl ChunkTask {
             chunk: self.number,
             window: number,
             world: Arc::clone(&self.world),
-            metrics: Arc::clone(&self.metrics),
             stopping: self.stopping.clone(),
             nudge: Arc::clone(&self.nudge),
         };
@@ -438,47 +454,48 @@ impl ChunkTask {
         &self,
         before: &ChunkRecord,
         windows: &[u32],
-        waiting: &HashMap<u32, Wait>,
+        (accepted, waiting): (&[u32], &HashMap<u32, Wait>),
     ) -> Result<ChunkRecord, DispatchError> {
-        let latest = self.live.latest(self.number)?;
-        self.live.consolidate(self.number, &latest)?;
+        self.live.consolidate(self.number)?;
         let outcomes_bytes = self.live.outcomes_bytes();
         self.live.sync()?;
-        let (chunk, now) = (self.live.chunk(before)?, self.world.clock.now());
-        let rows = chunk.rows()?;
-        let after = remaining(before, &rows, (&latest, outcomes_bytes), waiting, now);
+        let (words, now) = (self.live.last_words(self.number), self.world.clock.now());
+        let after = remaining(before, accepted, (&words, outcomes_bytes), waiting, now);
         self.store.release_windows(self.live.record.id, windows, before, &after)?;
         self.live.leave(self.number);
         Ok(after)
     }
 }
 
-/// What is left of a chunk, from the latest word on its rows, and how long the outcomes are with it.
+/// Positions of the rows that are to be sent, or were.
+pub(super) fn accepted(rows: &[StoredRow<'_>]) -> Vec<u32> {
+    let accepted = (0..).zip(rows).filter(|(_, row)| row.state == RowState::Accepted);
+    accepted.map(|(index, _)| index).collect()
+}
+
+/// What is left of a chunk, from the last words on its accepted rows, and how long the outcomes are with it.
 pub(super) fn remaining(
     before: &ChunkRecord,
-    rows: &[StoredRow<'_>],
-    (latest, outcomes_bytes): (&HashMap<u32, RowOutcome>, u64),
+    accepted: &[u32],
+    (words, outcomes_bytes): (&Words, u64),
     waiting: &HashMap<u32, Wait>,
     now: Timestamp,
 ) -> ChunkRecord {
     let mut resendable = 0;
     let mut after =
         ChunkRecord { open: 0, deferred: 0, due: None, outcomes_bytes, ..before.clone() };
-    for (index, row) in (0..).zip(rows) {
-        let outcome = latest.get(&index);
-        if row.state != RowState::Accepted {
+    for index in accepted {
+        let word = words.get(*index as usize);
+        resendable += u32::from(word.is_some_and(|word| word.is_resendable));
+        if word.is_some_and(|word| word.is_settled) {
             continue;
         }
-        resendable += u32::from(outcome.is_some_and(RowOutcome::is_resendable));
-        if outcome.is_some_and(RowOutcome::is_settled) {
-            continue;
-        }
-        let known = outcome.and_then(|outcome| match outcome.receipt_until {
+        let known = word.and_then(|word| match word.receipt_until {
             Some(until) => Some(Wait::Receipt(until)),
-            None => outcome.deferred_until.map(Wait::Deferred),
+            None => word.deferred_until.map(Wait::Deferred),
         });
         // Planned waiting is the newer word; rows that were never reached are due at once.
-        let (due, is_deferred) = match waiting.get(&index).copied().or(known) {
+        let (due, is_deferred) = match waiting.get(index).copied().or(known) {
             Some(Wait::Deferred(until)) => (until, until > now),
             Some(Wait::Paused(until) | Wait::Receipt(until)) => (until, false),
             None => (now, false),

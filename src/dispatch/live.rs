@@ -3,7 +3,9 @@
 use std::collections::{HashMap, HashSet};
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicU32, Ordering};
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
+use jiff::Timestamp;
 
 use super::error::DispatchError;
 use crate::batch::{RowMark, RowOutcome};
@@ -24,12 +26,51 @@ pub(super) struct LiveBatch {
     outcome_reader: LogReader,
     log: Mutex<OutcomeLog>,
     /// The last words on the rows of the chunks that are being worked on.
-    marks: Mutex<HashMap<u32, Marks>>,
+    words: Mutex<HashMap<u32, Words>>,
     next_window: AtomicU32,
 }
 
 /// By position in the chunk; those behind the end are untried.
-type Marks = Vec<RowMark>;
+pub(super) type Words = Vec<LastWord>;
+
+/// What is remembered of the last word on a row while its chunk is worked on.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct LastWord {
+    mark: RowMark,
+    pub(super) is_settled: bool,
+    pub(super) is_resendable: bool,
+    pub(super) deferred_until: Option<Timestamp>,
+    pub(super) receipt_until: Option<Timestamp>,
+}
+
+impl LastWord {
+    const UNTRIED: LastWord = LastWord {
+        mark: RowMark::UNTRIED,
+        is_settled: false,
+        is_resendable: false,
+        deferred_until: None,
+        receipt_until: None,
+    };
+
+    fn of(row: &RowOutcome) -> LastWord {
+        LastWord {
+            mark: RowMark::of(row),
+            is_settled: row.is_settled(),
+            is_resendable: row.is_resendable(),
+            deferred_until: row.deferred_until,
+            receipt_until: row.receipt_until,
+        }
+    }
+}
+
+/// The place of a row's last word.
+fn place(words: &mut Words, index: u32) -> &mut LastWord {
+    let at = index as usize;
+    if at >= words.len() {
+        words.resize(at + 1, LastWord::UNTRIED);
+    }
+    &mut words[at]
+}
 
 /// A chunk has more groups of outcomes than this: they are consolidated when it is released.
 const GROUPS_MAX: usize = 4;
@@ -66,7 +107,7 @@ impl LiveBatch {
             rows,
             outcomes,
             log: Mutex::new(log),
-            marks: Mutex::default(),
+            words: Mutex::default(),
         })
     }
 
@@ -92,21 +133,26 @@ impl LiveBatch {
         let log = self.log.lock().unwrap_or_else(PoisonError::into_inner);
         let latest = log.latest(&self.outcome_reader, chunk)?;
         drop(log);
-        let mut marks = Marks::new();
+        let mut words = Words::new();
         for (index, row) in &latest {
-            let at = *index as usize;
-            if at >= marks.len() {
-                marks.resize(at + 1, RowMark::UNTRIED);
-            }
-            marks[at] = RowMark::of(row);
+            *place(&mut words, *index) = LastWord::of(row);
         }
-        self.marks.lock().unwrap_or_else(PoisonError::into_inner).insert(chunk, marks);
+        self.words().insert(chunk, words);
         Ok(latest)
+    }
+
+    /// The last words on the rows of a chunk that is being worked on.
+    pub(super) fn last_words(&self, chunk: u32) -> Words {
+        self.words().get(&chunk).cloned().unwrap_or_default()
+    }
+
+    fn words(&self) -> MutexGuard<'_, HashMap<u32, Words>> {
+        self.words.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// A chunk is not worked on any more.
     pub(super) fn leave(&self, chunk: u32) {
-        self.marks.lock().unwrap_or_else(PoisonError::into_inner).remove(&chunk);
+        self.words().remove(&chunk);
     }
 
     /// Marks an attempt as begun. The mark is in the kernel's hands on return: it survives a crash of
@@ -118,9 +164,8 @@ impl LiveBatch {
         index: u32,
         provider: &str,
     ) -> Result<(), DispatchError> {
-        let provider = provider.to_owned();
-        let (kind, body) = OutcomeRecord::Started { chunk, window, index, provider }.encode();
-        self.outcomes.append(kind, &body)?;
+        let body = OutcomeRecord::mark(chunk, window, index, provider);
+        self.outcomes.append(OutcomeRecord::STARTED, &body)?;
         Ok(())
     }
 
@@ -156,21 +201,17 @@ impl LiveBatch {
     /// Refuses words that must never stand behind those that are there: nothing of them is stored, and
     /// the batch is set aside.
     fn check(&self, chunk: u32, rows: &[RowOutcome]) -> Result<(), DispatchError> {
-        let is_known = |marks: &HashMap<u32, Marks>| marks.contains_key(&chunk);
-        if !is_known(&self.marks.lock().unwrap_or_else(PoisonError::into_inner)) {
+        let is_known = self.words().contains_key(&chunk);
+        if !is_known {
             self.latest(chunk)?;
         }
-        let mut marks = self.marks.lock().unwrap_or_else(PoisonError::into_inner);
-        let marks = marks.entry(chunk).or_default();
+        let mut words = self.words();
+        let words = words.entry(chunk).or_default();
         for row in rows {
-            let at = row.index as usize;
-            if at >= marks.len() {
-                marks.resize(at + 1, RowMark::UNTRIED);
-            }
-            let mark = RowMark::of(row);
-            if !mark.may_follow(marks[at]) {
+            let (before, after) = (place(words, row.index), LastWord::of(row));
+            if !after.mark.may_follow(before.mark) {
                 let batch = self.record.id.to_string();
-                let (before, after) = (Box::new(marks[at]), Box::new(mark));
+                let (before, after) = (Box::new(before.mark), Box::new(after.mark));
                 return Err(DispatchError::IllegalWord {
                     batch,
                     chunk,
@@ -179,22 +220,18 @@ impl LiveBatch {
                     after,
                 });
             }
-            marks[at] = mark;
+            *before = after;
         }
         Ok(())
     }
 
     /// Writes what is known of a chunk's rows in one place, where it lies in many.
-    pub(super) fn consolidate(
-        &self,
-        chunk: u32,
-        latest: &HashMap<u32, RowOutcome>,
-    ) -> Result<(), DispatchError> {
+    pub(super) fn consolidate(&self, chunk: u32) -> Result<(), DispatchError> {
         let groups = self.log.lock().unwrap_or_else(PoisonError::into_inner).group_count(chunk);
         if groups <= GROUPS_MAX {
             return Ok(());
         }
-        let mut rows: Vec<RowOutcome> = latest.values().cloned().collect();
+        let mut rows: Vec<RowOutcome> = self.latest(chunk)?.into_values().collect();
         rows.sort_unstable_by_key(|row| row.index);
         let (kind, body) = OutcomeRecord::Whole { chunk, rows }.encode();
         let position = self.outcomes.append(kind, &body)?;

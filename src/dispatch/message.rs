@@ -1,6 +1,7 @@
 //! A stored row becomes a finished message.
 
 use std::collections::HashMap;
+use std::sync::Arc;
 
 use super::settings::Route;
 use crate::codes::ReasonCode;
@@ -19,7 +20,29 @@ pub(super) struct Composer<'a> {
     record: &'a BatchRecord,
     head: &'a RowHead,
     route: &'a Route,
+    tenant: Arc<str>,
+    batch: Arc<str>,
+    /// Names of the template variables, in the order of the rows' values.
+    variables: Vec<Arc<str>>,
+    shared: Shared,
     inline: HashMap<(String, String, String), Option<Template>>,
+}
+
+/// Texts of the row before, which most rows have too: one copy serves them all.
+#[derive(Debug, Default)]
+struct Shared {
+    sender: Arc<str>,
+    reply_to: Arc<str>,
+    template: Arc<str>,
+    lang: Arc<str>,
+    campaign: Arc<str>,
+}
+
+fn share(before: &mut Arc<str>, text: &str) -> Arc<str> {
+    if **before != *text {
+        *before = text.into();
+    }
+    Arc::clone(before)
 }
 
 impl<'a> Composer<'a> {
@@ -28,7 +51,16 @@ impl<'a> Composer<'a> {
         head: &'a RowHead,
         route: &'a Route,
     ) -> Composer<'a> {
-        Composer { record, head, route, inline: HashMap::new() }
+        Composer {
+            record,
+            head,
+            route,
+            tenant: record.tenant.as_str().into(),
+            batch: record.id.to_string().into(),
+            variables: head.variables.iter().map(|name| name.as_str().into()).collect(),
+            shared: Shared::default(),
+            inline: HashMap::new(),
+        }
     }
 
     /// The message of an accepted row as it stands on a step of its chain. The sender is as intake
@@ -41,25 +73,28 @@ impl<'a> Composer<'a> {
     ) -> Result<OutgoingMessage, Unrenderable> {
         let rendered = self.render(row, channel)?;
         let record = self.record;
-        let names = &self.head.variables;
-        let variables = names.iter().zip(&row.variables).filter(|(_, value)| !value.is_empty());
+        let variables = self.variables.iter().zip(&row.variables);
+        let variables = variables.filter(|(_, value)| !value.is_empty());
+        let shared = &mut self.shared;
         Ok(OutgoingMessage {
             message_id: message_id_for((record.id, row.row, step), channel, row.sender),
-            tenant: record.tenant.to_string(),
-            batch: record.id.to_string(),
+            tenant: Arc::clone(&self.tenant),
+            batch: Arc::clone(&self.batch),
             row: row.row,
             channel,
             category: row.category.unwrap_or(Category::Marketing),
             to: row.to.to_owned(),
-            sender: row.sender.to_owned(),
-            reply_to: row.reply_to.to_owned(),
+            sender: share(&mut shared.sender, row.sender),
+            reply_to: share(&mut shared.reply_to, row.reply_to),
             subject: rendered.subject,
             text: rendered.text,
             html: rendered.html,
-            template: row.template.to_owned(),
-            lang: row.lang.to_owned(),
-            campaign: row.campaign.to_owned(),
-            variables: variables.map(|(name, value)| (name.clone(), (*value).to_owned())).collect(),
+            template: share(&mut shared.template, row.template),
+            lang: share(&mut shared.lang, row.lang),
+            campaign: share(&mut shared.campaign, row.campaign),
+            variables: variables
+                .map(|(name, value)| (Arc::clone(name), (*value).to_owned()))
+                .collect(),
             date: record.validated_at.unwrap_or(record.claimed_at),
             attempt,
         })

@@ -9,7 +9,7 @@ use std::sync::Arc;
 use jiff::Timestamp;
 use tokio_util::sync::CancellationToken;
 
-use super::chunk::remaining;
+use super::chunk::{accepted, remaining};
 use super::error::DispatchError;
 use super::live::LiveBatch;
 use crate::batch::{RowEvent, RowOutcome};
@@ -145,8 +145,9 @@ impl OrderTask {
             self.live.append(before.number, 0, &changed)?;
             outcomes_bytes = self.live.outcomes_bytes();
         }
+        let words = self.live.last_words(before.number);
         self.live.leave(before.number);
-        Ok(remaining(before, &rows, (&latest, outcomes_bytes), &HashMap::new(), now))
+        Ok(remaining(before, &accepted(&rows), (&words, outcomes_bytes), &HashMap::new(), now))
     }
 }
 

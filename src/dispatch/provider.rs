@@ -1,5 +1,6 @@
 //! A provider as dispatch sees it: its channel, its turnstile, and what answers make of it.
 
+use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -15,7 +16,7 @@ use crate::codes::ReasonCode;
 use crate::model::{Attempt, Outcome, UntilHint};
 use crate::pacing::{Comer, Effects, Later, Limit, Limits, Standing, Word};
 use crate::store::Store;
-use crate::telemetry::Metrics;
+use crate::telemetry::{Counter, Metrics};
 use crate::world::World;
 
 /// What all providers stand on.
@@ -36,6 +37,8 @@ pub(super) struct Provider {
     turnstile: Arc<Turnstile>,
     ramps: Option<Arc<Ramps>>,
     trouble: Mutex<Option<Trouble>>,
+    /// How its attempts ended, by the outcome's name.
+    attempts: Mutex<BTreeMap<&'static str, Counter>>,
     paused: PausedProviders,
     /// One of the configuration's: metrics know it.
     is_shown: bool,
@@ -83,8 +86,16 @@ impl Provider {
             Arc::new(Ramps::new(&settings.id, warm_up, store, world))
         });
         let turnstile = Arc::new(Turnstile::new(&limits, tenants, world));
-        let (trouble, ground) = (Mutex::default(), ground.clone());
-        Provider { channel, turnstile, ramps, trouble, paused, is_shown: true, ground }
+        Provider {
+            channel,
+            turnstile,
+            ramps,
+            trouble: Mutex::default(),
+            attempts: Mutex::default(),
+            paused,
+            is_shown: true,
+            ground: ground.clone(),
+        }
     }
 
     /// It serves one batch that is only tried out, and ends with it.
@@ -128,6 +139,12 @@ impl Provider {
         Ok(Ok(Pass { inner, share }))
     }
 
+    fn count_attempt(&self, outcome: &'static str) {
+        let mut attempts = self.attempts.lock().unwrap_or_else(PoisonError::into_inner);
+        let counter = || self.ground.metrics.attempts.of([self.id(), outcome]);
+        attempts.entry(outcome).or_insert_with(counter).inc();
+    }
+
     fn count(&self, limit: Limit) {
         self.ground.metrics.limit_hits.of([limit.as_str()]).inc();
     }
@@ -160,6 +177,7 @@ impl Provider {
     /// Draws the consequences of an attempt for the provider itself. One that was throttled waits as long as
     /// the turnstile says, so that it does not go first again.
     pub(super) fn settle(&self, pass: Pass, attempt: &mut Attempt) {
+        self.count_attempt(attempt.outcome.as_str());
         let Pass { inner, share } = pass;
         let has_left = !attempt.outcome.is_certainly_not_accepted();
         share.into_iter().for_each(|mut share| share.is_used = has_left);
@@ -194,7 +212,7 @@ impl Provider {
             None => {}
             Some(ReasonCode::DeliveryNetwork) => tracing::warn!(
                 provider,
-                detail = attempt.detail,
+                detail = &*attempt.detail,
                 "provider is away; its rows stay queued, and it is tried now and then"
             ),
             Some(code) => {
@@ -202,7 +220,7 @@ impl Provider {
                     provider,
                     rest_s = self.rest().map_or(0, |rest| rest.as_secs()),
                     code = attempt.provider_code,
-                    detail = attempt.detail,
+                    detail = &*attempt.detail,
                     "provider refuses our account; its rows stay queued"
                 );
                 self.set_trouble(Some(Trouble { since: self.ground.world.clock.now(), code }));

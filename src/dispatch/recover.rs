@@ -6,7 +6,7 @@
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::sync::Arc;
 
-use super::chunk::remaining;
+use super::chunk::{accepted, remaining};
 use super::error::DispatchError;
 use super::exits::Exits;
 use super::live::LiveBatch;
@@ -48,8 +48,9 @@ pub(super) fn recover(
         }
         let outcomes_bytes = live.outcomes_bytes();
         live.sync()?;
-        let (latest, now) = (live.latest(number)?, world.clock.now());
-        let after = remaining(&before, &rows, (&latest, outcomes_bytes), &HashMap::new(), now);
+        let (words, now) = (live.last_words(number), world.clock.now());
+        let rest = (&words, outcomes_bytes);
+        let after = remaining(&before, &accepted(&rows), rest, &HashMap::new(), now);
         let numbers: Vec<u32> = windows.iter().map(|w| w.number).collect();
         store.release_windows(live.record.id, &numbers, &before, &after)?;
         live.leave(number);

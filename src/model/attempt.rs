@@ -1,5 +1,6 @@
 //! One call to a provider and what it means.
 
+use std::borrow::Cow;
 use std::time::Duration;
 
 use crate::codes::ReasonCode;
@@ -71,7 +72,7 @@ pub struct Attempt {
     /// The provider's own code (`550 5.1.1`, `21211`, `http:500`), at most 64 bytes, no controls.
     pub provider_code: String,
     /// One sentence for the operator's log; may quote the provider, never holds a secret.
-    pub detail: String,
+    pub detail: Cow<'static, str>,
     /// True where a server answered 250 after the dot: status `sent` instead of `submitted`.
     pub left_provider: bool,
     /// What is known at once of a message that was accepted.
@@ -87,7 +88,11 @@ pub enum Receipt {
 }
 
 impl Attempt {
-    pub fn new(outcome: Outcome, code: Option<ReasonCode>, detail: impl Into<String>) -> Attempt {
+    pub fn new(
+        outcome: Outcome,
+        code: Option<ReasonCode>,
+        detail: impl Into<Cow<'static, str>>,
+    ) -> Attempt {
         Attempt {
             outcome,
             code,

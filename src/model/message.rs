@@ -1,14 +1,17 @@
 //! The finished message that a channel hands to a provider.
 
+use std::sync::Arc;
+
 use super::{BatchId, Category, ChannelKind};
 
-/// One rendered message to one recipient. Everything in it is final text; nothing is a template.
+/// One rendered message to one recipient. Everything in it is final text; nothing is a template. What the
+/// rows of a file tend to have in common is shared by their messages.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct OutgoingMessage {
     /// Stable per row over all attempts; for email `<batch>-<row>@<sender's domain>`.
     pub message_id: String,
-    pub tenant: String,
-    pub batch: String,
+    pub tenant: Arc<str>,
+    pub batch: Arc<str>,
     /// 1-based data row of the input file.
     pub row: u64,
     pub channel: ChannelKind,
@@ -16,16 +19,16 @@ pub struct OutgoingMessage {
     /// E.164 with `+`, an email address, a chat id: exactly one recipient.
     pub to: String,
     /// Email: a mailbox as configured (`Acme <news@acme.example>`); sms: sender id or number.
-    pub sender: String,
-    pub reply_to: String,
+    pub sender: Arc<str>,
+    pub reply_to: Arc<str>,
     pub subject: String,
     pub text: String,
     pub html: String,
-    pub template: String,
-    pub lang: String,
-    pub campaign: String,
+    pub template: Arc<str>,
+    pub lang: Arc<str>,
+    pub campaign: Arc<str>,
     /// The row's variables by normalised name, for HTTP body templates.
-    pub variables: Vec<(String, String)>,
+    pub variables: Vec<(Arc<str>, String)>,
     /// When the row was accepted; the stable `Date` of an email.
     pub date: jiff::Timestamp,
     /// 1 for the first attempt.
@@ -44,12 +47,13 @@ pub fn message_id_for(
     if step > 0 {
         id = format!("{id}.{}", u16::from(step) + 1);
     }
-    if channel != ChannelKind::Email {
-        return id;
+    if channel == ChannelKind::Email {
+        let domain = sender.rsplit_once('@').map_or("", |(_, domain)| domain);
+        let domain = domain.trim_end_matches(|c: char| c == '>' || c.is_whitespace());
+        id.push('@');
+        id.push_str(if domain.is_empty() { "dropchute.invalid" } else { domain });
     }
-    let domain = sender.rsplit_once('@').map_or("", |(_, domain)| domain);
-    let domain = domain.trim_end_matches(|c: char| c == '>' || c.is_whitespace());
-    format!("{id}@{}", if domain.is_empty() { "dropchute.invalid" } else { domain })
+    id
 }
 
 #[cfg(test)]

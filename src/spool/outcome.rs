@@ -136,12 +136,7 @@ impl OutcomeRecord {
     pub fn encode(&self) -> (u8, Vec<u8>) {
         match self {
             OutcomeRecord::Started { chunk, window, index, provider } => {
-                let mut out = Vec::new();
-                for value in [chunk, window, index] {
-                    put_u64(&mut out, u64::from(*value));
-                }
-                put_text(&mut out, provider);
-                (OutcomeRecord::STARTED, out)
+                (OutcomeRecord::STARTED, OutcomeRecord::mark(*chunk, *window, *index, provider))
             }
             OutcomeRecord::Settled { chunk, window, rows } => {
                 (OutcomeRecord::SETTLED, OutcomeRecord::group(*chunk, *window, rows))
@@ -153,6 +148,16 @@ impl OutcomeRecord {
                 (OutcomeRecord::WHOLE, OutcomeRecord::group(*chunk, 0, rows))
             }
         }
+    }
+
+    /// The body of a start mark.
+    pub fn mark(chunk: u32, window: u32, index: u32, provider: &str) -> Vec<u8> {
+        let mut out = Vec::with_capacity(16 + provider.len());
+        for value in [chunk, window, index] {
+            put_u64(&mut out, u64::from(value));
+        }
+        put_text(&mut out, provider);
+        out
     }
 
     /// The body of a record that holds rows.

@@ -227,7 +227,7 @@ fn values(message: &OutgoingMessage) -> BTreeMap<String, Value> {
     let mut values: BTreeMap<String, Value> = message
         .variables
         .iter()
-        .map(|(name, value)| (name.clone(), Value::from(value.as_str())))
+        .map(|(name, value)| (name.to_string(), Value::from(value.as_str())))
         .collect();
     values.extend(own.map(|(name, value)| (name.to_owned(), Value::from(value))));
     values.insert("row".to_owned(), Value::from(message.row));
@@ -241,20 +241,20 @@ fn probe() -> OutgoingMessage {
     let text = || PROBE.to_owned();
     OutgoingMessage {
         message_id: text(),
-        tenant: text(),
-        batch: text(),
+        tenant: PROBE.into(),
+        batch: PROBE.into(),
         row: 1,
         channel: ChannelKind::Sms,
         category: Category::Transactional,
         to: text(),
-        sender: text(),
-        reply_to: text(),
+        sender: PROBE.into(),
+        reply_to: PROBE.into(),
         subject: text(),
         text: text(),
         html: text(),
-        template: text(),
-        lang: text(),
-        campaign: text(),
+        template: PROBE.into(),
+        lang: PROBE.into(),
+        campaign: PROBE.into(),
         variables: Vec::new(),
         date: jiff::Timestamp::UNIX_EPOCH,
         attempt: 1,

@@ -122,7 +122,7 @@ fn content_code(reply: Reply<'_>) -> ReasonCode {
 }
 
 /// Our side of the account does not fit the server's: nobody's messages can go.
-pub(super) fn account(detail: &str) -> Attempt {
+pub(super) fn account(detail: &'static str) -> Attempt {
     Attempt::new(Outcome::Account, Some(ReasonCode::DeliveryProviderCredentials), detail)
 }
 

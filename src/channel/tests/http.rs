@@ -146,7 +146,7 @@ async fn values_stay_in_their_places() {
     let nasty = "\"}, {\n\\ 😀 &to=+1 <x> {{ to }}";
     let message = OutgoingMessage {
         text: nasty.to_owned(),
-        variables: vec![("first_name".to_owned(), nasty.to_owned())],
+        variables: vec![("first_name".into(), nasty.to_owned())],
         to: "+49 1/2?&=#".to_owned(),
         ..message()
     };

@@ -52,7 +52,7 @@ pub use identify::known_as;
 pub use name_pattern::NamePattern;
 pub use settings::{
     ControlRights, Expected, MinProof, ProfileSettings, RowIdScope, SentinelPattern, Settings,
-    TenantSettings, Tenants,
+    SmsTexts, TenantSettings, Tenants,
 };
 pub use station::{Intake, Nudges};
 pub use trial::{Trial, try_out};

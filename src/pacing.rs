@@ -13,7 +13,6 @@ mod gate;
 mod gate_tests;
 mod line;
 mod pairs;
-mod parts;
 mod retry;
 mod tenant_rates;
 mod turns;
@@ -25,7 +24,6 @@ pub use gate::{
     Comer, Coming, Decision, Effects, Entry, Gate, HINT_MAX, Later, Limit, Limits, Standing,
 };
 pub use line::Place;
-pub use parts::sms_parts;
 pub use retry::RetrySchedule;
 pub use tenant_rates::TenantRates;
 pub use warm_up::{PerDay, WarmUp};

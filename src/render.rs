@@ -9,8 +9,10 @@ mod engine;
 mod inline;
 mod name;
 mod scan;
+mod sms;
 mod template;
 
+pub use sms::{SmsLanguage, SmsRules};
 pub use template::{
     RenderError, Rendered, Template, TemplateError, TemplateSource, needs_rendering,
 };

@@ -1,6 +1,7 @@
 //! What each station needs of the configuration, in the station's own settings.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use super::load::Config;
 use super::profile::Profile;
@@ -9,8 +10,8 @@ use super::template::ConfiguredTemplate;
 use super::tenant::{Tenant, TenantSettings};
 use crate::batch::Guards;
 use crate::dispatch::{Route, RouteTemplate};
-use crate::intake;
-use crate::model::{Kind, TenantId};
+use crate::intake::{self, SmsTexts};
+use crate::model::{ChannelKind, Kind, TenantId};
 use crate::records::{Limits, ReadSettings, TemplateNeeds};
 use crate::render::Template;
 use crate::report::{Answer, AnswerPattern};
@@ -72,6 +73,10 @@ impl Config {
             channels: served.map(|(channel, _)| *channel).collect(),
             senders: settings.senders.clone(),
             templates: settings.templates.iter().map(needs).collect(),
+            sms: SmsTexts {
+                rules: settings.sms.clone(),
+                templates: settings.templates.iter().map(sms_template).collect(),
+            },
             account_kinds,
             account_rights,
             four_eyes: settings.four_eyes,
@@ -159,6 +164,7 @@ fn route(settings: &TenantSettings) -> Route {
         channels: settings.channels.clone(),
         senders: settings.senders.clone(),
         templates: settings.templates.iter().map(route_template).collect(),
+        sms: settings.sms.clone(),
     }
 }
 
@@ -178,6 +184,10 @@ fn route_template(template: &ConfiguredTemplate) -> RouteTemplate {
         lang: template.lang.clone(),
         template: compiled(template),
     }
+}
+
+fn sms_template(template: &ConfiguredTemplate) -> Option<Arc<Template>> {
+    (template.channel == ChannelKind::Sms).then(|| Arc::new(compiled(template)))
 }
 
 fn compiled(template: &ConfiguredTemplate) -> Template {

@@ -17,6 +17,7 @@ use crate::model::{Category, ChannelKind, MaxAge, TenantId};
 use crate::pacing::Rate;
 use crate::policy::{Consent, MARKETING_WINDOW, Window};
 use crate::records::Limits;
+use crate::render::{SmsLanguage, SmsRules};
 
 /// One partner organisation.
 #[derive(Debug, Clone)]
@@ -73,6 +74,7 @@ pub struct TenantSettings {
     /// Providers in order of failover.
     pub channels: BTreeMap<ChannelKind, Vec<String>>,
     pub templates: Vec<ConfiguredTemplate>,
+    pub sms: SmsRules,
     /// In the order of the file, the tenant's own before those of `[defaults]`: the first match holds.
     pub profiles: Vec<Profile>,
 }
@@ -111,6 +113,7 @@ impl Default for TenantSettings {
             senders: BTreeMap::new(),
             channels: BTreeMap::new(),
             templates: Vec::new(),
+            sms: SmsRules::default(),
             profiles: Vec::new(),
         }
     }
@@ -185,6 +188,7 @@ impl TenantSettings {
                 known_providers(item, known.providers)
             }),
             templates: template::read_all(section, &outer.templates),
+            sms: sms(section, &outer.sms),
             profiles: Profile::read_all(section, &rules, known.limits),
             rules,
         }
@@ -232,6 +236,22 @@ fn not_yet(section: &Section<'_>) {
     section.not_yet("out_sentinel", Some("none"));
     section.not_yet("phone_check", Some("valid"));
     section.not_yet("receipt_window", Some("72h"));
+}
+
+fn sms(section: &Section<'_>, outer: &SmsRules) -> SmsRules {
+    SmsRules {
+        plain: section.value("sms_plain", outer.plain, value::switch),
+        languages: section.value("sms_languages", outer.languages.clone(), value::list(language)),
+        parts_max: section.value("sms_parts_max", outer.parts_max, value::number(1, 255)),
+    }
+}
+
+fn language(item: &Item<'_>) -> Result<SmsLanguage, Complaint> {
+    let known: Vec<_> = SmsLanguage::codes().collect();
+    let allowed = format!("two letters of {}", known.join(", "));
+    let code = value::str_of(item, &allowed)?;
+    SmsLanguage::parse(code)
+        .ok_or_else(|| Complaint::new("has no SMS alphabet of its own").allowed(allowed))
 }
 
 fn max_age(section: &Section<'_>, outer: MaxAge) -> MaxAge {

@@ -24,7 +24,6 @@ use crate::batch::{RowEvent, RowOutcome};
 use crate::codes::ReasonCode;
 use crate::disk::{Disk, Room};
 use crate::model::{ChannelKind, OutgoingMessage, Status, Urgency};
-use crate::pacing::sms_parts;
 use crate::policy::{Calendar, Hours, Verdict, decide};
 use crate::spool::{RowState, StoredRow};
 use crate::store::{ChunkRecord, Store, StoreError, WindowRecord};
@@ -344,7 +343,7 @@ impl ChunkTask {
         match composer.compose((row, standing.step), channel, standing.attempts_on_step() + 1) {
             Ok(message) => Planned::Goes(Box::new(Going {
                 urgency: Urgency::new(message.category, row.priority),
-                cost: cost(&message),
+                cost: composer.cost(&message),
                 message,
                 expires_at,
                 allowed_until: closes_at.map_or(expires_at, |at| at.min(expires_at)),
@@ -506,14 +505,6 @@ pub(super) fn remaining(
     }
     after.resendable = Some(resendable);
     after
-}
-
-/// What a message counts for at limits.
-fn cost(message: &OutgoingMessage) -> u32 {
-    match message.channel {
-        ChannelKind::Sms => sms_parts(&message.text),
-        _ => 1,
-    }
 }
 
 fn all_closed(providers: &[Arc<Provider>], now: Timestamp) -> Option<Timestamp> {

@@ -71,7 +71,10 @@ impl<'a> Composer<'a> {
         channel: ChannelKind,
         attempt: u32,
     ) -> Result<OutgoingMessage, Unrenderable> {
-        let rendered = self.render(row, channel)?;
+        let mut rendered = self.render(row, channel)?;
+        if channel == ChannelKind::Sms {
+            self.route.sms.finish(&mut rendered.text);
+        }
         let record = self.record;
         let variables = self.variables.iter().zip(&row.variables);
         let variables = variables.filter(|(_, value)| !value.is_empty());
@@ -98,6 +101,14 @@ impl<'a> Composer<'a> {
             date: record.validated_at.unwrap_or(record.claimed_at),
             attempt,
         })
+    }
+
+    /// What a message counts for at limits.
+    pub(super) fn cost(&self, message: &OutgoingMessage) -> u32 {
+        match message.channel {
+            ChannelKind::Sms => self.route.sms.parts(&message.text),
+            _ => 1,
+        }
     }
 
     /// The template's parts, each replaced by the row's own where it gives one.

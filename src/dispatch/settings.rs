@@ -9,7 +9,7 @@ use crate::disk::Disk;
 use crate::model::{ChannelKind, TenantId};
 use crate::pacing::Rate;
 use crate::policy::Consent;
-use crate::render::Template;
+use crate::render::{SmsRules, Template};
 
 /// Settings of the station.
 #[derive(Debug, Clone)]
@@ -92,6 +92,7 @@ pub struct Route {
     /// Senders the tenant may use, by channel.
     pub senders: BTreeMap<ChannelKind, Vec<String>>,
     pub templates: Vec<RouteTemplate>,
+    pub sms: SmsRules,
 }
 
 /// A template as it is sent.
@@ -157,6 +158,7 @@ mod tests {
             channels: BTreeMap::new(),
             senders: senders.into_iter().collect(),
             templates: Vec::new(),
+            sms: SmsRules::default(),
         };
         for (channel, sender, expected) in [
             (ChannelKind::Email, "Acme <news@acme.example>", true),

@@ -100,6 +100,7 @@ impl Desk {
             rows_duplicate: counts.duplicate,
             rows_suppressed: outlook.suppressed,
             rows_deferred: outlook.deferred,
+            parts_estimated: outlook.parts,
             first_send_at: outlook.first_send_at,
             urgencies: reading.writer.urgencies(),
             problems: reading.writer.problem_lines() + duplicate,

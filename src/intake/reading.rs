@@ -165,7 +165,9 @@ struct Rows<'a> {
     row_ids: IdSorter,
     messages: IdSorter,
     dedupe: Option<Dedupe>,
-    body: BodyCheck,
+    body: BodyCheck<'a>,
+    /// Of the row's SMS.
+    parts: u16,
     calendar: Calendar,
     /// The country of the last row that was asked for it, and the place it stands for.
     place: (String, String),
@@ -182,7 +184,8 @@ impl<'p> Rows<'p> {
             row_ids: IdSorter::new(scratch.with_extension("ids")),
             messages: IdSorter::new(scratch.with_extension("messages")),
             dedupe: pass.profile.dedupe,
-            body: BodyCheck::default(),
+            body: BodyCheck::new(&pass.tenant.sms),
+            parts: 0,
             calendar: calendar(pass.tenant),
             place: Default::default(),
         })
@@ -219,7 +222,8 @@ impl Rows<'_> {
                     Step::Bad(error) => errors.push(error),
                     Step::Row => {
                         checker.check(record, &mut message, &mut errors);
-                        self.body.check(&message, checker.layout(), record, &mut errors);
+                        let layout = checker.layout();
+                        self.parts = self.body.check(&message, layout, record, &mut errors);
                     }
                 }
                 Ok(self.row(&checker, record, &message, &errors)?)
@@ -320,7 +324,7 @@ impl Rows<'_> {
             receipt_within_s: message.receipt_within_s,
             fallback: message.further.iter().map(further).collect(),
             sender_refused: false,
-            parts: 0,
+            parts: self.parts,
             x,
             variables,
         };

@@ -16,6 +16,7 @@ use crate::disk::Disk;
 use crate::model::{Category, ChannelKind, Kind, MaxAge, Proof, TenantId};
 use crate::policy::{Consent, Window};
 use crate::records::{Dedupe, ReadSettings, TemplateNeeds, TenantContext};
+use crate::render::{SmsRules, Template};
 use crate::report::AnswerPattern;
 
 /// Settings of the station.
@@ -79,6 +80,7 @@ pub struct TenantSettings {
     /// Senders by channel, the default first.
     pub senders: BTreeMap<ChannelKind, Vec<String>>,
     pub templates: Vec<TemplateNeeds>,
+    pub sms: SmsTexts,
     /// Kinds each account may drop.
     pub account_kinds: BTreeMap<String, Vec<Kind>>,
     /// What each account may ask for.
@@ -127,6 +129,14 @@ impl TenantSettings {
             now,
         }
     }
+}
+
+/// What the texts of SMS are made of.
+#[derive(Debug, Clone, Default)]
+pub struct SmsTexts {
+    pub rules: SmsRules,
+    /// Beside each of the tenant's templates; none where it is for another channel.
+    pub templates: Vec<Option<Arc<Template>>>,
 }
 
 /// What an account may ask for beside dropping files.

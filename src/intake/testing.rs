@@ -9,7 +9,7 @@ use std::time::Duration;
 use jiff::Timestamp;
 use jiff::tz::TimeZone;
 
-use super::settings::{MinProof, ProfileSettings, RowIdScope, TenantSettings};
+use super::settings::{MinProof, ProfileSettings, RowIdScope, SmsTexts, TenantSettings};
 #[cfg(test)]
 use crate::batch::BatchState;
 use crate::batch::{Guards, SequenceRule, Thresholds};
@@ -39,6 +39,7 @@ pub(super) fn tenant(id: &str) -> TenantSettings {
         channels: vec![ChannelKind::Email, ChannelKind::Sms],
         senders: BTreeMap::from([(ChannelKind::Email, email)]),
         templates: Vec::new(),
+        sms: SmsTexts::default(),
         account_kinds: BTreeMap::new(),
         account_rights: BTreeMap::new(),
         four_eyes: false,

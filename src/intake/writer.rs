@@ -19,6 +19,8 @@ pub(super) struct Outlook {
     pub(super) accepted: u64,
     pub(super) suppressed: u64,
     pub(super) deferred: u64,
+    /// Of the SMS among those that are to be sent.
+    pub(super) parts: u64,
     /// Of rows that are to be sent.
     pub(super) first_send_at: Option<Timestamp>,
     /// When dispatch has to look at the first of them, whatever becomes of it.
@@ -40,6 +42,7 @@ impl Outlook {
             accepted: 1,
             suppressed: suppressed.into(),
             deferred: deferred.into(),
+            parts: if is_sent { row.parts.into() } else { 0 },
             first_send_at: is_sent.then_some(due),
             due: Some(due),
             urgency: Some(urgency(row)),
@@ -51,6 +54,7 @@ impl Outlook {
         self.accepted += other.accepted;
         self.suppressed += other.suppressed;
         self.deferred += other.deferred;
+        self.parts += other.parts;
         self.first_send_at = first(self.first_send_at, other.first_send_at);
         self.due = first(self.due, other.due);
         self.urgency = self.urgency.into_iter().chain(other.urgency).min();

@@ -9,7 +9,7 @@ use super::publication::OpenBatch;
 use super::rows::BatchRows;
 use crate::batch::RowOutcome;
 use crate::codes::ReasonCode;
-use crate::model::{Kind, Status, message_id_for};
+use crate::model::{ChannelKind, Kind, Status, message_id_for};
 use crate::report::{RenderedFile, ResultFile, ResultLine, Summary};
 use crate::spool::{LogReader, OutcomeLog, RowState, StoredRow};
 use crate::store::{BatchRecord, Tally};
@@ -157,6 +157,7 @@ fn reached(outcome: &RowOutcome) -> bool {
 /// Parts that a provider took, and may charge for; 0 where it took none.
 fn parts_of(row: &StoredRow<'_>, status: Status) -> u64 {
     match status {
+        _ if row.channel != Some(ChannelKind::Sms) => 0,
         Status::Submitted | Status::Sent | Status::Delivered | Status::Read | Status::Bounced => {
             u64::from(row.parts)
         }

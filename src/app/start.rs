@@ -41,13 +41,18 @@ pub struct Options {
     pub rescan: Duration,
     /// Tells this boot of the machine from any other; none where the machine is to be asked.
     pub boot_id: Option<String>,
+    /// So many files the process may have open.
+    pub files_max: usize,
 }
 
 impl Default for Options {
     fn default() -> Options {
-        Options { watch: true, rescan: Duration::from_secs(15), boot_id: None }
+        Options { watch: true, rescan: Duration::from_secs(15), boot_id: None, files_max: 65_536 }
     }
 }
+
+/// One part in so many of the files that may be open is dispatch's: half of all are the doors'.
+const DISPATCH_SHARE: usize = 4;
 
 /// How a task ended.
 pub(super) type TaskResult = Result<(), Box<dyn std::error::Error + Send + Sync>>;
@@ -270,6 +275,7 @@ impl App {
             dispatch::Settings {
                 disk: disk.clone(),
                 paused,
+                files_max: options.files_max / DISPATCH_SHARE,
                 ..dispatch::Settings::new(routes, wiring::boot_id(&self.config, options, world))
             },
             self.config.providers.clone(),

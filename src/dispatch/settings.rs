@@ -22,6 +22,8 @@ pub struct Settings {
     pub boot_id: String,
     /// While it is below its floor no row is claimed.
     pub disk: Disk,
+    /// Files of batches that may be open: half of them for what is under way, half for what is idle.
+    pub files_max: usize,
 }
 
 impl Settings {
@@ -32,6 +34,7 @@ impl Settings {
             window_rows: 256,
             boot_id,
             disk: Disk::boundless(),
+            files_max: 16_384,
         }
     }
 }

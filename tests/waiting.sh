@@ -9,17 +9,20 @@ set -euo pipefail
 . "$(dirname "$0")/lib.sh"
 FILES=${1:-5000}
 FILES_MAX=256
-# From the drop of a file with one password to its result: most of it is the wait for a quiet file and the answer.
+# From the end of an upload with one password to its result.
 RESULT_MS=2000
-need curl=curl python3=python3-minimal
+need curl=curl sftp=openssh-client python3=python3-minimal
 find_program
+free_port; SFTP_PORT=$FREE_PORT
 free_port; ADMIN_PORT=$FREE_PORT
+ssh-keygen -q -t ed25519 -N '' -f "$WORK/id_ed25519"
+KEY=$(cut -d' ' -f1,2 "$WORK/id_ed25519.pub")
 cat >"$WORK/dropchute.toml" <<CONF
 format = 1
 data_dir = "data"
 disk_reserve = "0%"
 [sftp]
-listen = []
+listen = ["127.0.0.1:$SFTP_PORT"]
 [ftp]
 listen = []
 [admin]
@@ -34,9 +37,15 @@ kind = "simulator"
 [tenant.acme]
 sender.email = ["Acme <news@acme.example>"]
 channel.email = ["dry"]
+[tenant.acme.account.acme]
+ssh_keys = ["$KEY"]
+protocols = ["sftp"]
 [tenant.bank]
 sender.email = ["Bank <code@bank.example>"]
 channel.email = ["dry"]
+[tenant.bank.account.bank]
+ssh_keys = ["$KEY"]
+protocols = ["sftp"]
 CONF
 dropchute check >/dev/null || { cat "$WORK/cli.log" >&2; fail "check refuses the configuration"; }
 TOMORROW=$(date -u -d tomorrow +%Y-%m-%dT%H:%M:%SZ)
@@ -47,10 +56,11 @@ limited_serve() {
     SERVE_PID=$!
     eventually 30 "the daemon is ready" curl -fsS -m 2 "http://127.0.0.1:$ADMIN_PORT/readyz"
 }
-# drop TENANT NAME CATEGORY [SEND_AT]: a file with one row.
-drop() {
-    printf 'row_id,email,subject,text,category,send_at\n%s,%s@one.example,Hi,Hello,%s,%s\n' "$2" "$2" "$3" "${4:-}" >"$WORK/file"
-    mv "$WORK/file" "$TREE/$1/inbox/messages_$2.csv"
+mkdir "$WORK/files"
+# write NAME CATEGORY [SEND_AT]: a file with one row.
+write() {
+    printf 'row_id,email,subject,text,category,send_at\n%s,%s@one.example,Hi,Hello,%s,%s\n' "$1" "$1" "$2" "${3:-}" \
+        >"$WORK/files/messages_$1.csv"
 }
 answers() { find "$TREE/$1/outbox" -name "$2" | wc -l; }
 waits() { [ "$(dropchute --json status | sed -n 's/.*"batches_open": \([0-9]*\).*/\1/p')" -eq "$1" ]; }
@@ -63,8 +73,9 @@ holds_few_files() {
 # sent_soon TENANT NAME CATEGORY WHAT
 sent_soon() {
     local from ms
+    write "$2" "$3"
+    sftp_with_key "$1" "put $WORK/files/messages_$2.csv /inbox/messages_$2.csv" >/dev/null
     from=$(now_ms)
-    drop "$1" "$2" "$3"
     until [ "$(answers "$1" "messages_$2.csv.result.csv")" -gt 0 ]; do
         [ $(($(now_ms) - from)) -le 20000 ] || fail "$4: no result"
         sleep 0.05
@@ -76,7 +87,8 @@ sent_soon() {
 
 limited_serve
 say "--- $FILES files wait for tomorrow"
-for ((n = 1; n <= FILES; n++)); do drop acme "$n" transactional "$TOMORROW"; done
+for ((n = 1; n <= FILES; n++)); do write "$n" transactional "$TOMORROW"; done
+sftp_with_key acme "put $WORK/files/* /inbox/" >/dev/null
 all_wait() { waits "$FILES" && [ "$(answers acme '*.ack.csv')" -eq "$FILES" ]; }
 eventually 900 "all files are accepted" all_wait
 holds_few_files "while they wait"

@@ -29,9 +29,7 @@ pub(super) fn serve(global: &Global) -> Result<(), Failure> {
     }
     let runtime = runtime()?;
     let result = runtime.block_on(async {
-        let app = App::start(config, Arc::new(World::real()), options)
-            .await
-            .context("start")?;
+        let app = App::start(config, Arc::new(World::real()), options).await.context("start")?;
         app.run(CancellationToken::new(), || reread(global)).await.context("run")
     });
     // A file that is still being read is read anew at the next start; nobody waits for it.

@@ -37,7 +37,7 @@ impl Dispatch {
                 (batch, error)
             }
             Ended::Order(batch, Err(error)) if error.is_of_one_batch() => {
-                self.leave_order(batch, Order::Waits);
+                self.leave_order(batch, Order::Waits { to_look: false });
                 (batch, error)
             }
             Ended::Opened(batch, Err(error)) if error.is_of_one_batch() => {

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
 
 use jiff::Timestamp;
 use tokio_util::sync::CancellationToken;
@@ -9,6 +10,7 @@ use tokio_util::sync::CancellationToken;
 use super::exits::Exits;
 use super::live::LiveBatch;
 use super::rota::Place;
+use super::slots::Seat;
 use super::timers::Timers;
 use super::traffic::Traffic;
 use crate::model::{Lane, Urgency};
@@ -32,17 +34,30 @@ pub(super) struct Entry {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Order {
     None,
-    /// What is under way ends first.
-    Waits,
+    /// What is under way ends first. After a halt every batch is to look again: whoever asks for more goes
+    /// first.
+    Waits {
+        to_look: bool,
+    },
     InLine,
     Followed,
 }
 
 pub(super) enum Files {
     Closed,
-    /// In a slot of this class.
-    Opening(usize),
+    /// In a place of this class.
+    Opening(usize, Seat),
     Open(Box<Open>),
+}
+
+/// A chunk that has a task.
+#[derive(Debug)]
+pub(super) struct Active {
+    pub(super) class: usize,
+    /// How it was let in; none where it needs no place any more.
+    pub(super) seat: Option<Seat>,
+    /// It only waits for what is on the wire.
+    pub(super) is_tired: Arc<AtomicBool>,
 }
 
 /// What is known of a batch while its files are open.
@@ -51,8 +66,8 @@ pub(super) struct Open {
     pub(super) exits: Exits,
     pub(super) traffic: Arc<Traffic>,
     pub(super) timers: Timers,
-    /// Chunks that have a task, with their class.
-    pub(super) active: BTreeMap<u32, usize>,
+    /// Chunks that have a task.
+    pub(super) active: BTreeMap<u32, Active>,
     /// Cancelled: no new attempt of the batch begins.
     pub(super) halt: CancellationToken,
     paused: bool,
@@ -73,14 +88,14 @@ impl Entry {
     pub(super) fn open(&self) -> Option<&Open> {
         match &self.files {
             Files::Open(open) => Some(open),
-            Files::Closed | Files::Opening(_) => None,
+            Files::Closed | Files::Opening(..) => None,
         }
     }
 
     pub(super) fn open_mut(&mut self) -> Option<&mut Open> {
         match &mut self.files {
             Files::Open(open) => Some(open),
-            Files::Closed | Files::Opening(_) => None,
+            Files::Closed | Files::Opening(..) => None,
         }
     }
 
@@ -88,7 +103,7 @@ impl Entry {
     pub(super) fn is_idle(&self) -> bool {
         let is_still = match &self.files {
             Files::Closed => true,
-            Files::Opening(_) => false,
+            Files::Opening(..) => false,
             Files::Open(open) => open.active.is_empty(),
         };
         is_still && self.order != Order::Followed
@@ -106,7 +121,7 @@ impl Entry {
             return nothing;
         }
         match &mut self.files {
-            Files::Opening(_) => nothing,
+            Files::Opening(..) => nothing,
             Files::Closed => match self.due {
                 Some(due) if due <= now => (std::array::from_fn(|class| class == self.class), None),
                 due => (nothing.0, due),

@@ -23,29 +23,26 @@ impl Dispatch {
         if entry.order != Order::None {
             return;
         }
-        entry.order = Order::Waits;
+        entry.order = Order::Waits { to_look: act == OrderAct::Look };
         if matches!(act, OrderAct::Look | OrderAct::Retry) {
             // Somebody mended something, perhaps: the rows that come now find it out.
             self.providers.values().for_each(|provider| provider.look_now());
         }
         self.seat(batch);
-        // When a halt ends every batch is to look again. Who asks for one alone does not wait for all these.
-        let is_in_line = self.orders.back() == Some(&batch);
-        if act != OrderAct::Look && is_in_line {
-            self.orders.rotate_right(1);
-        }
     }
 
     /// Follows orders, as many at a time as there may be; true where one was begun.
     pub(super) fn follow_orders(&mut self) -> bool {
         let mut any = false;
         while self.following < FOLLOWED_MAX
-            && let Some(batch) = self.orders.pop_front()
+            && let Some(batch) = self.orders.pop_front().or_else(|| self.looks.pop_front())
         {
             let Some(entry) = self.batches.get_mut(&batch) else { continue };
             let is_aside = self.aside.contains_key(&batch);
             if entry.order != Order::InLine || is_aside {
-                entry.order = if is_aside { Order::Waits } else { entry.order };
+                if is_aside {
+                    entry.order = Order::Waits { to_look: false };
+                }
                 continue;
             }
             entry.order = Order::Followed;
@@ -80,7 +77,7 @@ impl Dispatch {
         followed: Option<Followed>,
     ) -> Result<(), DispatchError> {
         let Some(Followed { record, timers }) = followed else {
-            self.leave_order(batch, Order::Waits);
+            self.leave_order(batch, Order::Waits { to_look: false });
             self.seat(batch);
             return Ok(());
         };

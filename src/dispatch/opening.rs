@@ -14,6 +14,7 @@ use super::exits::{Exits, Providers};
 use super::live::LiveBatch;
 use super::provider::Ground;
 use super::recover::recover;
+use super::slots::Seat;
 use super::station::{Dispatch, Ended, LINGER};
 use super::timers::{Timers, first_urgency};
 use crate::batch::BatchState;
@@ -171,11 +172,11 @@ impl Dispatch {
         Ok(())
     }
 
-    /// Begins to open a batch; it holds a slot of its lane meanwhile.
-    pub(super) fn begin_to_open(&mut self, batch: BatchId, class: usize) {
+    /// Begins to open a batch; it holds a place of its lane meanwhile.
+    pub(super) fn begin_to_open(&mut self, batch: BatchId, class: usize, seat: Seat) {
         let Some(entry) = self.batches.get_mut(&batch) else { return };
-        entry.files = Files::Opening(class);
-        self.slots.take(&entry.lane, class);
+        entry.files = Files::Opening(class, seat);
+        self.slots.take(&entry.lane, class, seat);
         self.openings[class] += 1;
         let opener = self.opener();
         self.tasks.spawn(async move {
@@ -194,11 +195,11 @@ impl Dispatch {
         }
     }
 
-    /// A batch was opened, or could not be: its slot is free again, and it has its turn first.
+    /// A batch was opened, or could not be: its place is free again, and it has its turn first.
     pub(super) fn leave_opening(&mut self, batch: BatchId) {
         let Some(entry) = self.batches.get_mut(&batch) else { return };
-        if let Files::Opening(class) = entry.files {
-            self.slots.give_back(&entry.lane, class);
+        if let Files::Opening(class, seat) = entry.files {
+            self.slots.give_back(&entry.lane, class, seat);
             self.openings[class] -= 1;
             (entry.files, entry.is_new) = (Files::Closed, true);
         }
@@ -253,9 +254,12 @@ impl Dispatch {
         };
         let (is_new, lane) = (entry.is_new, &entry.lane);
         self.rota.seat((batch, lane), &mut entry.place, due, is_new, alarm);
-        if entry.order == Order::Waits && entry.is_idle() && !is_aside {
+        if let Order::Waits { to_look } = entry.order
+            && entry.is_idle()
+            && !is_aside
+        {
             entry.order = Order::InLine;
-            self.orders.push_back(batch);
+            if to_look { &mut self.looks } else { &mut self.orders }.push_back(batch);
         }
         let may_close = entry.is_idle() && due.iter().all(|due| !due);
         if let Files::Open(open) = &mut entry.files {

@@ -106,6 +106,21 @@ pub struct RouteTemplate {
 }
 
 impl Route {
+    /// Of a tenant that is not configured any more: nothing of its goes out.
+    pub(super) fn nowhere() -> Route {
+        Route {
+            timezone: TimeZone::UTC,
+            consent: Consent::Required,
+            suspended: true,
+            weight: 1,
+            rate: None,
+            pause_after_equal_refusals: 0,
+            channels: BTreeMap::new(),
+            senders: BTreeMap::new(),
+            templates: Vec::new(),
+        }
+    }
+
     /// The template of this name for a channel: in the row's language, else in none, else any.
     pub(super) fn template(
         &self,

@@ -14,12 +14,24 @@ struct Bounds {
 
 const BOUNDS: Bounds = Bounds { at_once: 64, per_tenant: 8, per_batch: 3 };
 
+/// Of each class so many chunks may go beside those that have a slot.
+const GUESTS_MAX: usize = 32;
+
 /// What is under way, by class: in the whole house, and of each lane.
 #[derive(Debug)]
 pub(super) struct Slots {
     bounds: Bounds,
     house: [usize; Urgency::CLASSES],
+    guests: [usize; Urgency::CLASSES],
     lanes: BTreeMap<Lane, [usize; Urgency::CLASSES]>,
+}
+
+/// How a chunk was let in.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Seat {
+    Slot,
+    /// All slots are taken, and nothing of its class and lane is under way: a small part of it may go.
+    Guest,
 }
 
 impl Slots {
@@ -30,18 +42,19 @@ impl Slots {
     }
 
     fn new(bounds: Bounds) -> Slots {
-        Slots { bounds, house: [0; Urgency::CLASSES], lanes: BTreeMap::new() }
+        let none = [0; Urgency::CLASSES];
+        Slots { bounds, house: none, guests: none, lanes: BTreeMap::new() }
     }
 
     /// Something of the lane begins.
-    pub(super) fn take(&mut self, lane: &Lane, class: usize) {
-        self.house[class] += 1;
+    pub(super) fn take(&mut self, lane: &Lane, class: usize, seat: Seat) {
+        self.of(seat)[class] += 1;
         self.lanes.entry(lane.clone()).or_default()[class] += 1;
     }
 
     /// It ended.
-    pub(super) fn give_back(&mut self, lane: &Lane, class: usize) {
-        self.house[class] -= 1;
+    pub(super) fn give_back(&mut self, lane: &Lane, class: usize, seat: Seat) {
+        self.of(seat)[class] -= 1;
         let of_lane = self.lanes.get_mut(lane).expect("what ends has begun");
         of_lane[class] -= 1;
         if of_lane.iter().all(|busy| *busy == 0) {
@@ -49,19 +62,31 @@ impl Slots {
         }
     }
 
+    fn of(&mut self, seat: Seat) -> &mut [usize; Urgency::CLASSES] {
+        match seat {
+            Seat::Slot => &mut self.house,
+            Seat::Guest => &mut self.guests,
+        }
+    }
+
     /// Whether a chunk of a class may begin, of a batch that has so many under way. The first of each class
     /// of a lane needs no slot, so that nobody waits for others to end; beyond that advertising leaves a
     /// quarter to the rest.
-    pub(super) fn admit(&self, lane: &Lane, class: usize, of_batch: usize) -> bool {
-        let Some(busy) = self.lanes.get(lane).filter(|busy| busy[class] > 0) else { return true };
+    pub(super) fn admit(&self, lane: &Lane, class: usize, of_batch: usize) -> Option<Seat> {
+        let busy = self.lanes.get(lane).copied().unwrap_or_default();
         let Bounds { at_once, per_tenant, per_batch } = self.bounds;
         let (in_house, in_lane): (usize, usize) = (self.house.iter().sum(), busy.iter().sum());
-        if in_house >= at_once || in_lane >= per_tenant || of_batch >= per_batch {
-            return false;
-        }
         let share = |all: usize| (all - all / 4).max(1);
-        class != Urgency::MARKETING
-            || (self.house[class] < share(at_once) && busy[class] < share(per_tenant))
+        let is_full = in_house >= at_once
+            || class == Urgency::MARKETING && self.house[class] >= share(at_once);
+        if busy[class] == 0 {
+            let guest = (self.guests[class] < GUESTS_MAX).then_some(Seat::Guest);
+            return if is_full { guest } else { Some(Seat::Slot) };
+        }
+        let has_enough = in_lane >= per_tenant
+            || of_batch >= per_batch
+            || class == Urgency::MARKETING && busy[class] >= share(per_tenant);
+        (!is_full && !has_enough).then_some(Seat::Slot)
     }
 }
 
@@ -71,13 +96,14 @@ mod tests {
     use crate::model::Realm;
 
     const URGENT: usize = 0;
+    const MARKETING: usize = Urgency::MARKETING;
 
     /// So many of each class of the lane `acme`, and so many of others' in the house.
     fn busy(acme: [usize; 3], others: [usize; 3]) -> Slots {
         let mut slots = Slots::new(BOUNDS);
         for (lane, busy) in [("acme", acme), ("other", others)] {
             for (class, count) in busy.into_iter().enumerate() {
-                (0..count).for_each(|_| slots.take(&lane_of(lane), class));
+                (0..count).for_each(|_| slots.take(&lane_of(lane), class, Seat::Slot));
             }
         }
         slots
@@ -90,26 +116,43 @@ mod tests {
     #[test]
     fn the_first_chunk_of_a_class_needs_no_slot_and_advertising_leaves_some_free() {
         let acme = lane_of("acme");
-        assert!(busy([0; 3], [0; 3]).admit(&acme, Urgency::MARKETING, 0));
+        let (slot, guest) = (Some(Seat::Slot), Some(Seat::Guest));
+        assert_eq!(busy([0; 3], [0; 3]).admit(&acme, MARKETING, 0), slot);
         let full = busy([0; 3], [0, 0, 64]);
-        assert!(full.admit(&acme, URGENT, 0) && full.admit(&acme, Urgency::MARKETING, 0));
+        assert_eq!([URGENT, MARKETING].map(|class| full.admit(&acme, class, 0)), [guest; 2]);
         let second = busy([1, 1, 1], [0, 0, 61]);
-        assert!(!second.admit(&acme, URGENT, 0) && !second.admit(&acme, Urgency::MARKETING, 0));
+        assert_eq!([URGENT, MARKETING].map(|class| second.admit(&acme, class, 0)), [None; 2]);
         let marketing = busy([1, 0, 1], [0, 0, 47]);
-        assert!(marketing.admit(&acme, URGENT, 1) && !marketing.admit(&acme, Urgency::MARKETING, 1));
+        assert_eq!([URGENT, MARKETING].map(|class| marketing.admit(&acme, class, 1)), [slot, None]);
         let of_tenant = busy([0, 1, 6], [0; 3]);
-        assert!(of_tenant.admit(&acme, 1, 1) && !of_tenant.admit(&acme, Urgency::MARKETING, 1));
+        assert_eq!([1, MARKETING].map(|class| of_tenant.admit(&acme, class, 1)), [slot, None]);
         let of_batch = busy([0, 3, 0], [0; 3]);
-        assert!(!of_batch.admit(&acme, 1, 3) && of_batch.admit(&acme, URGENT, 3));
+        assert_eq!([1, URGENT].map(|class| of_batch.admit(&acme, class, 3)), [None, slot]);
+    }
+
+    #[test]
+    fn however_many_lanes_there_are_what_is_under_way_is_bounded() {
+        let mut slots = busy([0; 3], [0, 0, 64]);
+        let mut guests = 0;
+        for lane in (0..300).map(|number| lane_of(&format!("tenant{number}"))) {
+            for class in 0..Urgency::CLASSES {
+                let Some(seat) = slots.admit(&lane, class, 0) else { continue };
+                slots.take(&lane, class, seat);
+                guests += 1;
+            }
+        }
+        assert_eq!(guests, GUESTS_MAX * Urgency::CLASSES);
     }
 
     #[test]
     fn what_ended_is_free_again() {
         let (mut slots, acme) = (busy([0, 8, 0], [0; 3]), lane_of("acme"));
-        assert!(!slots.admit(&acme, 1, 0));
-        slots.give_back(&acme, 1);
-        assert!(slots.admit(&acme, 1, 0));
-        (0..7).for_each(|_| slots.give_back(&acme, 1));
-        assert!(slots.lanes.is_empty() && slots.house == [0; 3]);
+        assert_eq!(slots.admit(&acme, 1, 0), None);
+        slots.give_back(&acme, 1, Seat::Slot);
+        assert_eq!(slots.admit(&acme, 1, 0), Some(Seat::Slot));
+        (0..7).for_each(|_| slots.give_back(&acme, 1, Seat::Slot));
+        slots.take(&acme, 0, Seat::Guest);
+        slots.give_back(&acme, 0, Seat::Guest);
+        assert!(slots.lanes.is_empty() && slots.house == [0; 3] && slots.guests == [0; 3]);
     }
 }

@@ -12,7 +12,7 @@ use tokio::task::{JoinError, JoinSet};
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
-use super::entry::{Entry, Open, Order};
+use super::entry::{Active, Entry, Open, Order};
 use super::error::DispatchError;
 use super::exits::Providers;
 use super::lanes::Lanes;
@@ -67,6 +67,8 @@ pub struct Dispatch {
     pub(super) openings: [usize; Urgency::CLASSES],
     /// Batches of which something was ordered and nothing is under way, in the order of their turns.
     pub(super) orders: VecDeque<BatchId>,
+    /// The same where they only are to look again at what their rows wait for.
+    pub(super) looks: VecDeque<BatchId>,
     /// Orders that are being followed.
     pub(super) following: usize,
     /// Of these no row is open, but they cannot be closed yet.
@@ -130,6 +132,7 @@ impl Dispatch {
             idle: Idle::default(),
             openings: [0; Urgency::CLASSES],
             orders: VecDeque::new(),
+            looks: VecDeque::new(),
             following: 0,
             lingering: BTreeSet::new(),
             aside: BTreeMap::new(),
@@ -218,9 +221,9 @@ impl Dispatch {
     /// A chunk has no task any more.
     pub(super) fn leave_chunk(&mut self, batch: BatchId, number: u32) {
         let Some(entry) = self.batches.get_mut(&batch) else { return };
-        let class = entry.open_mut().and_then(|open| open.active.remove(&number));
-        if let Some(class) = class {
-            self.slots.give_back(&entry.lane, class);
+        let active = entry.open_mut().and_then(|open| open.active.remove(&number));
+        if let Some(Active { class, seat: Some(seat), .. }) = active {
+            self.slots.give_back(&entry.lane, class, seat);
         }
     }
 
@@ -267,6 +270,7 @@ impl Dispatch {
         for batch in self.lingering.clone() {
             self.close_if_done(batch).await?;
         }
+        self.free_tired();
         self.ring();
         let started = self.start_chunks();
         self.close_idle();

@@ -100,7 +100,9 @@ mod tests {
         let changes = Changes(Mutex::new(Changed::Batches(BTreeSet::new())));
         let ids: Vec<BatchId> = (0..=REMEMBERED_MAX as u64).map(BatchId::from_u64).collect();
         changes.note(&ids[1..]);
-        assert!(matches!(&*changes.0.lock().unwrap(), Changed::Batches(all) if all.len() == 10_000));
+        assert!(
+            matches!(&*changes.0.lock().unwrap(), Changed::Batches(all) if all.len() == 10_000)
+        );
         changes.note(&ids[..1]);
         assert_eq!(*changes.0.lock().unwrap(), Changed::Anything);
         changes.note(&ids[..1]);

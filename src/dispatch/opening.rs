@@ -8,6 +8,7 @@ use std::sync::Arc;
 use tokio::time::Instant;
 
 use super::aside::caught;
+use super::chunk::ROOM_WAIT;
 use super::error::DispatchError;
 use super::exits::Exits;
 use super::live::LiveBatch;
@@ -126,10 +127,13 @@ impl Dispatch {
             let exits = Exits::of(&record, &self.providers, &self.ground);
             let (store, spool) = (self.store.clone(), self.spool.clone());
             let (boot, world) = (self.settings.boot_id.clone(), Arc::clone(&self.world));
+            let route = self.settings.routes.of(&record.tenant);
             self.tasks.spawn(async move {
                 let opened = blocking(move || {
                     let urgencies = urgencies(&store, &record)?;
-                    let (live, unknown) = recover((&store, &spool), record, &boot, &exits, &world)?;
+                    let exits_of = (&exits, route.as_deref());
+                    let (live, unknown) =
+                        recover((&store, &spool), record, &boot, exits_of, &world)?;
                     Ok(Opened { live, exits, urgencies, unknown })
                 });
                 Ended::Opened(id, caught(opened).await)
@@ -146,8 +150,9 @@ impl Dispatch {
         self.opening.ended(id);
         let Opened { live, exits, urgencies, unknown } = match result {
             Err(error) if error.is_for_room() => {
-                // As if the process had just begun: it is found again when there is.
-                self.opening.recovered = false;
+                // Not at once: where only this finds no room it would be opened in a circle.
+                let again = self.world.clock.instant() + ROOM_WAIT;
+                self.opening.aside.insert(id, again);
                 return Ok(());
             }
             opened => opened?,

@@ -1,4 +1,5 @@
-//! Where tests let the disk fail: every room that changes files says here what it is about to do.
+//! Where tests let the disk fail: every room that changes files says here what it is about to do. Simulated
+//! providers ask here, too, whether a test wants another answer of them.
 //!
 //! Outside of tests nobody listens, and a look at a variable of the thread is all it costs. The listener
 //! belongs to the thread and is not handed down, since a test's whole world runs on one thread, and a
@@ -10,6 +11,7 @@ use std::fs::File;
 use std::io::{self, Write};
 use std::os::fd::{AsFd, BorrowedFd};
 use std::path::Path;
+use std::time::Duration;
 
 /// What is about to be done.
 #[derive(Debug, Clone, Copy)]
@@ -45,13 +47,36 @@ impl<'a> From<&'a Path> for Place<'a> {
 
 type Listener = Box<dyn Fn(FileAct<'_>) -> io::Result<()>>;
 
+/// What a simulated provider answers instead of what the recipient's ending asks for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Mood {
+    /// One of the simulator's endings.
+    pub ending: &'static str,
+    /// When it wants to be asked again, where the ending says for now only; none leaves it to us.
+    pub hint: Option<Duration>,
+}
+
+type Moods = Box<dyn Fn(&str, &str) -> Option<Mood>>;
+
 thread_local! {
     static LISTENER: RefCell<Option<Listener>> = const { RefCell::new(None) };
+    static MOODS: RefCell<Option<Moods>> = const { RefCell::new(None) };
 }
 
 /// Called before each operation, which is left undone where this is an error.
 pub fn before(act: FileAct<'_>) -> io::Result<()> {
     LISTENER.with_borrow(|listener| listener.as_ref().map_or(Ok(()), |listener| listener(act)))
+}
+
+/// Asked by the simulator of a provider before it answers a message.
+pub fn mood(provider: &str, message_id: &str) -> Option<Mood> {
+    MOODS.with_borrow(|moods| moods.as_ref().and_then(|moods| moods(provider, message_id)))
+}
+
+/// Lets a test decide what simulated providers of this thread answer, until the guard of `arrange` is
+/// dropped.
+pub fn arrange_moods(moods: impl Fn(&str, &str) -> Option<Mood> + 'static) {
+    MOODS.set(Some(Box::new(moods)));
 }
 
 /// Lets a test decide about the operations of this thread, until the guard is dropped.
@@ -68,6 +93,7 @@ pub struct Arranged(());
 impl Drop for Arranged {
     fn drop(&mut self) {
         LISTENER.set(None);
+        MOODS.set(None);
     }
 }
 

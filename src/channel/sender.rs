@@ -67,7 +67,7 @@ impl Channel {
                 Driver::Http(Box::new(Http::new(http, settings.concurrency, world)?))
             }
             ProviderKind::Simulator(simulator) => {
-                Driver::Simulator(Simulator::new(simulator.clone()))
+                Driver::Simulator(Simulator::new(&settings.id, simulator.clone()))
             }
             ProviderKind::Directory(directory) => {
                 Driver::Directory(Directory::new(directory.clone(), world))
@@ -90,7 +90,7 @@ impl Channel {
             settings,
             capacity,
             permits,
-            driver: Driver::Simulator(Simulator::new(simulator)),
+            driver: Driver::Simulator(Simulator::new("simulator", simulator)),
         }
     }
 

@@ -32,6 +32,7 @@ use std::time::Duration;
 use super::answer::{clean_id, transient};
 use super::settings::SimulatorSettings;
 use crate::codes::ReasonCode;
+use crate::faults::{Mood, mood};
 use crate::model::{Attempt, Outcome, OutgoingMessage, Receipt, Status, UntilHint};
 
 /// How a row of a test ends, by the ending of its recipient, and what is to be said of it.
@@ -55,20 +56,22 @@ pub const TEST_ENDINGS: [(&str, Status, Option<ReasonCode>, &str); 12] = {
 
 #[derive(Debug)]
 pub(super) struct Simulator {
+    provider: String,
     settings: SimulatorSettings,
     /// Messages that were throttled and did not come again yet.
     throttled: Mutex<HashSet<String>>,
 }
 
 impl Simulator {
-    pub(super) fn new(settings: SimulatorSettings) -> Simulator {
-        Simulator { settings, throttled: Mutex::default() }
+    pub(super) fn new(provider: &str, settings: SimulatorSettings) -> Simulator {
+        Simulator { provider: provider.to_owned(), settings, throttled: Mutex::default() }
     }
 
     pub(super) async fn send(&self, message: &OutgoingMessage) -> Attempt {
         let attempt = self.answer(message);
         // What would have left the house; journeys count on it.
         tracing::debug!(
+            provider = self.provider,
             channel = message.channel.as_str(),
             to = message.to,
             sender = &*message.sender,
@@ -90,7 +93,13 @@ impl Simulator {
     }
 
     fn answer(&self, message: &OutgoingMessage) -> Attempt {
-        let Some(attempt) = refusal(message) else { return self.accepted(message) };
+        if let Some(mood) = mood(&self.provider, &message.message_id) {
+            let refused = refusal(mood.ending, message.attempt);
+            return refused.map_or_else(|| self.accepted(message), |refused| hinted(refused, mood));
+        }
+        let Some(attempt) = refusal(ending(message), message.attempt) else {
+            return self.accepted(message);
+        };
         if !matches!(attempt.outcome, Outcome::Throttled(_)) {
             return attempt;
         }
@@ -122,10 +131,16 @@ fn ending(message: &OutgoingMessage) -> &str {
     address.get(address.len().saturating_sub(4)..).unwrap_or_default()
 }
 
-/// What the recipient asks for instead of being accepted.
-fn refusal(message: &OutgoingMessage) -> Option<Attempt> {
-    let ending = ending(message);
-    let attempt = message.attempt;
+/// With what a test wants to have said of another try.
+fn hinted(mut refused: Attempt, mood: Mood) -> Attempt {
+    if let Outcome::Throttled(hint) | Outcome::Transient(hint) = &mut refused.outcome {
+        *hint = UntilHint(mood.hint);
+    }
+    refused
+}
+
+/// What an ending asks for instead of being accepted.
+fn refusal(ending: &str, attempt: u32) -> Option<Attempt> {
     let throttled = Outcome::Throttled(UntilHint(Some(Duration::from_secs(1))));
     let (outcome, code) = match ending {
         "0101" => (Outcome::PermanentRecipient, ReasonCode::DeliveryNoSuchRecipient),
@@ -152,7 +167,7 @@ mod tests {
     #[test]
     fn the_ending_chooses_the_answer() {
         let outcome = |to: &str, attempt| {
-            let simulator = Simulator::new(SimulatorSettings::default());
+            let simulator = Simulator::new("sim", SimulatorSettings::default());
             let message = OutgoingMessage { to: to.to_owned(), attempt, ..message() };
             let answer = simulator.answer(&message);
             assert_eq!(answer.receipt, None);
@@ -185,7 +200,7 @@ mod tests {
     #[test]
     fn a_test_is_told_at_once_what_became_of_a_message() {
         let settings = SimulatorSettings { receipts: true, ..SimulatorSettings::default() };
-        let simulator = Simulator::new(settings);
+        let simulator = Simulator::new("sim", settings);
         let bounced = Receipt::Bounced(ReasonCode::DeliveryHardBounce);
         for (to, receipt) in [
             ("+491700000101", None),
@@ -202,7 +217,7 @@ mod tests {
     /// A throttled message comes again with the same attempt number: it was throttled for ever.
     #[tokio::test]
     async fn a_throttled_message_is_taken_when_it_comes_again() {
-        let simulator = Simulator::new(SimulatorSettings::default());
+        let simulator = Simulator::new("sim", SimulatorSettings::default());
         let message = OutgoingMessage { to: "+10105".to_owned(), attempt: 1, ..message() };
         let mut outcomes = Vec::new();
         for _ in 0..3 {

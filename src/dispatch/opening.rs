@@ -14,6 +14,7 @@ use super::exits::{Exits, Providers};
 use super::live::LiveBatch;
 use super::provider::Ground;
 use super::recover::recover;
+use super::settings::Routes;
 use super::slots::Seat;
 use super::station::{Dispatch, Ended, LINGER};
 use super::timers::{Timers, first_urgency};
@@ -38,6 +39,7 @@ pub(super) struct Opener {
     pub(super) spool: Spool,
     pub(super) providers: Providers,
     pub(super) ground: Ground,
+    pub(super) routes: Routes,
     pub(super) boot_id: String,
 }
 
@@ -55,8 +57,10 @@ impl Opener {
         let running = record.filter(|record| record.state == BatchState::Running);
         let Some(record) = running else { return Ok(None) };
         let exits = Exits::of(&record, &self.providers, &self.ground);
+        let route = self.routes.of(&record.tenant);
         let about = (&self.store, &self.spool);
-        let (live, unknown) = recover(about, record, &self.boot_id, &exits, &self.ground.world)?;
+        let ways = (&exits, route.as_deref());
+        let (live, unknown) = recover(about, record, &self.boot_id, ways, &self.ground.world)?;
         if unknown > 0 {
             tracing::warn!(tenant = %live.record.tenant, %batch, rows = unknown,
                 "rows were on the wire when the process ended; their outcome is unknown");
@@ -191,6 +195,7 @@ impl Dispatch {
             spool: self.spool.clone(),
             providers: Arc::clone(&self.providers),
             ground: self.ground.clone(),
+            routes: self.settings.routes.clone(),
             boot_id: self.settings.boot_id.clone(),
         }
     }

@@ -10,6 +10,7 @@ use super::chunk::{accepted, remaining};
 use super::error::DispatchError;
 use super::exits::Exits;
 use super::live::LiveBatch;
+use super::settings::Route;
 use crate::batch::{RowEvent, RowOutcome};
 use crate::model::{ChannelKind, Status};
 use crate::spool::{Spool, StoredRow};
@@ -21,7 +22,7 @@ pub(super) fn recover(
     (store, spool): (&Store, &Spool),
     record: BatchRecord,
     boot_id: &str,
-    exits: &Exits,
+    (exits, route): (&Exits, Option<&Route>),
     world: &World,
 ) -> Result<(Arc<LiveBatch>, u64), DispatchError> {
     let windows = store.windows(record.id)?;
@@ -40,7 +41,7 @@ pub(super) fn recover(
         let (earlier, chunk) = (live.latest(number)?, live.chunk(&before)?);
         let rows = chunk.rows()?;
         for window in &windows {
-            let lost = in_doubt(&live, window, (&rows, &earlier), boot_id, exits, world)?;
+            let lost = in_doubt(&live, window, (&rows, &earlier), boot_id, (exits, route), world)?;
             unknown += lost.iter().filter(|row| row.status == Status::Unknown).count() as u64;
             if !lost.is_empty() {
                 live.append(number, window.number, &lost)?;
@@ -64,7 +65,7 @@ fn in_doubt(
     window: &WindowRecord,
     (rows, earlier): (&[StoredRow<'_>], &HashMap<u32, RowOutcome>),
     boot_id: &str,
-    exits: &Exits,
+    (exits, route): (&Exits, Option<&Route>),
     world: &World,
 ) -> Result<Vec<RowOutcome>, DispatchError> {
     let now = world.clock.now();
@@ -85,7 +86,12 @@ fn in_doubt(
         let channel = row.on_step(standing.step).channel.unwrap_or(ChannelKind::Email);
         // The one that was lost is an attempt: a row that ends the process each time is not sent for ever.
         let attempts = standing.attempts_on_step() + 1;
-        let again = started.as_ref().is_some_and(|id| exits.resends_unknown(id, attempts));
+        // Of the marks that survive a reboot the last may be missing: where the channel has another provider
+        // that one may have it.
+        let is_certain =
+            same_boot || route.is_some_and(|route| exits.on(channel, route).len() == 1);
+        let again =
+            is_certain && started.as_ref().is_some_and(|id| exits.resends_unknown(id, attempts));
         let provider = started.unwrap_or_default();
         let event = RowEvent::Lost { channel, provider, again, at: now };
         lost.push(standing.apply(RowEvent::Claimed, chain)?.apply(event, chain)?);
@@ -182,7 +188,7 @@ mod tests {
     ) -> Result<Arc<LiveBatch>, DispatchError> {
         let exits = Exits::Providers(Arc::default());
         let world = World::seeded(AT, 1);
-        recover((store, spool), record, boot, &exits, &world).map(|(live, _)| live)
+        recover((store, spool), record, boot, (&exits, None), &world).map(|(live, _)| live)
     }
 
     /// What recovery makes of both rows, in the boot that claimed them or in another.

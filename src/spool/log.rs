@@ -100,11 +100,18 @@ impl LogWriter {
 
     /// Continues a file behind its last good record; a torn tail is cut off.
     pub fn resume(path: &Path, good_end: u64) -> Result<LogWriter, SpoolError> {
+        // Without room not even the name can be made: nothing was changed, and later it may be.
+        let failed = |act| {
+            move |error: io::Error| match is_full(&error) {
+                true => SpoolError::Full { path: path.to_owned() },
+                false => SpoolError::io(act, path)(error),
+            }
+        };
         let file = open(OpenOptions::new().write(true).create(true).truncate(false), path)
-            .map_err(SpoolError::io("open", path))?;
+            .map_err(failed("open"))?;
         faults::before(FileAct::Write(file.as_fd()))
             .and_then(|()| file.set_len(good_end))
-            .map_err(SpoolError::io("truncate", path))?;
+            .map_err(failed("truncate"))?;
         Ok(LogWriter::of(path, file, good_end))
     }
 

@@ -15,6 +15,7 @@ struct Disk {
     values: BTreeMap<(Space, Vec<u8>), Vec<u8>>,
     commits: u64,
     fail_at: Option<(u64, bool)>,
+    full: bool,
 }
 
 impl SimulatedDisk {
@@ -23,6 +24,11 @@ impl SimulatedDisk {
     pub fn fail_commit(&self, nth: u64, applied: bool) {
         let mut disk = self.disk();
         disk.fail_at = Some((disk.commits + nth, applied));
+    }
+
+    /// While it is full there is room for no commit; nothing fails for good.
+    pub fn fill(&self, full: bool) {
+        self.disk().full = full;
     }
 
     /// True once a commit failed that was told to.
@@ -70,6 +76,9 @@ impl Engine for SimulatedEngine {
         check_limits(&ops)?;
         self.check_alive()?;
         let mut disk = self.disk.disk();
+        if disk.full {
+            return Err(StoreError::Full);
+        }
         disk.commits += 1;
         let fault = disk.fail_at.filter(|(at, _)| *at == disk.commits);
         let held = expected.iter().all(|expect| match expect {

@@ -121,6 +121,7 @@ struct State {
     acts: u64,
     failing: Option<(Kind, Errno)>,
     dead: bool,
+    full: bool,
     died: Rc<Notify>,
     /// Where what is replaced and removed is kept, in case it comes back.
     lost: PathBuf,
@@ -141,6 +142,7 @@ impl Disk {
             acts: 0,
             failing: None,
             dead: false,
+            full: false,
             died: Rc::default(),
             lost,
             kept: 0,
@@ -163,15 +165,30 @@ impl Disk {
             }
             state.fault = fault;
             (state.acts, state.failing, state.dead) = (0, None, false);
+            let is_full = state.full;
+            state.store.fill(is_full);
             state.died = Rc::default();
         }
         let state = Rc::clone(&self.0);
         arrange(move |act| state.borrow_mut().before(act))
     }
 
-    /// The next start finds a store that works.
+    /// The next start finds a store that works, and room.
     pub(crate) fn mend(&self) {
-        self.0.borrow().store.mend();
+        let state = self.0.borrow();
+        state.store.mend();
+        state.store.fill(false);
+    }
+
+    /// From now on there is no room, or there is again; over lives, but for their starts.
+    pub(crate) fn fill(&self, full: bool) {
+        let mut state = self.0.borrow_mut();
+        state.full = full;
+        state.store.fill(full);
+    }
+
+    pub(crate) fn is_full(&self) -> bool {
+        self.0.borrow().full
     }
 
     /// Rung when the process is dead.
@@ -235,6 +252,9 @@ impl State {
         }
         if self.dead {
             return Err(io::Error::other("the process is dead"));
+        }
+        if self.full && takes_room(act) {
+            return Err(self.fail(act, Errno::NoSpace));
         }
         if let Some((kind, error)) = self.failing
             && kind == Kind::of(act)
@@ -305,6 +325,15 @@ impl State {
         self.kept += 1;
         let kept = self.lost.join(self.kept.to_string());
         fs::hard_link(path, &kept).ok().map(|()| kept)
+    }
+}
+
+/// What a full disk has no room for: bytes, and names that are not there yet.
+fn takes_room(act: FileAct<'_>) -> bool {
+    match act {
+        FileAct::Open(place) => !path_of(place).exists(),
+        FileAct::Write(_) | FileAct::MakeFolder(_) => true,
+        FileAct::Sync(_) | FileAct::Rename(..) | FileAct::Remove(_) => false,
     }
 }
 

@@ -6,43 +6,12 @@ use jiff::tz::TimeZone;
 use jiff::{SignedDuration, Timestamp};
 
 use super::answers::{Cells, House};
-use super::plan::{ATTEMPTS_MAX, Act, MAX_AGE, Row, Sheet};
+use super::plan::{ATTEMPTS_MAX, Act, MAX_AGE, Row, Sheet, Told};
 use super::play::Theatre;
+use super::wire::{
+    SLACK, Sent, is_clock_set_back, of_chain, of_limits, row_of, sent, told_to_stop,
+};
 use crate::stage::files_below;
-
-/// A moment for what was on its way when something was asked, and for seconds that were cut off.
-const SLACK: SignedDuration = SignedDuration::from_secs(2);
-
-/// A message that a provider was given.
-#[derive(Debug)]
-struct Sent {
-    at: Timestamp,
-    /// Its line in the log.
-    line: usize,
-    to: String,
-    is_test: bool,
-    outcome: String,
-    fate: Fate,
-}
-
-/// What became of the answer to a message.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Fate {
-    /// It was heard, and time went on after it.
-    Heard,
-    /// The process died before it, or at the same moment; or its word was lost in a power cut.
-    InFlight,
-}
-
-impl Sent {
-    fn may_have_left(&self) -> bool {
-        self.fate == Fate::InFlight || ["accepted", "unknown"].contains(&self.outcome.as_str())
-    }
-
-    fn was_taken(&self) -> bool {
-        ["accepted", "unknown"].contains(&self.outcome.as_str())
-    }
-}
 
 /// Of the simulator that takes tests.
 const TEST_ATTEMPTS_MAX: u64 = 12;
@@ -66,10 +35,12 @@ impl<'t> Court<'t> {
         });
         let sheets = sheets.collect();
         let sent = sent(theatre);
+        problems.extend(of_limits(theatre, &sent));
         let mut court = Court { theatre, house, sent, sheets, problems };
         court.every_file_is_answered();
         court.answers_agree();
         court.row_ids_are_used_once();
+        court.nobody_urgent_waits_behind_others();
         court.nothing_is_left_behind();
         court.problems
     }
@@ -97,7 +68,7 @@ impl<'t> Court<'t> {
             let (tenant, path, bytes) = match act {
                 Act::Drop(sheet) => (sheet.tenant, &sheet.path, &sheet.bytes),
                 Act::Ask { tenant, path, bytes } => (*tenant, path, bytes),
-                Act::Reload(_) => continue,
+                Act::Reload(_) | Act::Tell(_) | Act::DiskFull(_) => continue,
             };
             let name = path.rsplit('/').next().unwrap_or_default();
             let is_there = self.house.originals.iter().any(|original| {
@@ -107,7 +78,7 @@ impl<'t> Court<'t> {
             let again = self.theatre.done.iter().filter(|(_, other)| match other {
                 Act::Drop(sheet) => sheet.tenant == tenant && sheet.path == *path,
                 Act::Ask { tenant: of, path: other, .. } => *of == tenant && other == path,
-                Act::Reload(_) => false,
+                Act::Reload(_) | Act::Tell(_) | Act::DiskFull(_) => false,
             });
             if !is_there && again.count() == 1 {
                 found.push(format!("{at} {tenant} {path}: dropped, and nowhere in the archive"));
@@ -200,12 +171,14 @@ impl<'t> Court<'t> {
         let mut found = Vec::new();
         let status = cells["status"].as_str();
         let none = Vec::new();
-        let sent = self.sent.get(&cells["message_id"]).unwrap_or(&none);
+        let (key, step) = row_of(&cells["message_id"]);
+        let sent = self.sent.get(key).unwrap_or(&none);
         let has_left = sent.iter().any(Sent::was_taken);
-        let taken = sent.iter().any(|sent| sent.outcome == "accepted");
-        let resent = self.asked(sheet, &["resend"]).next().is_some();
-        let any_cut = self.theatre.deaths.iter().any(|death| death.power_cut);
-        let too_late = row.expires_at.is_some() && cells["code"] == "row.too_late";
+        let taken = sent.iter().any(|sent| sent.outcome == "accepted" && sent.step == step);
+        let resent = self.is_resent(sheet, &cells["batch_id"]);
+        let any_cut = self.any_cut();
+        let ends = row.expires_at.is_some() || row.send_at.is_some();
+        let too_late = ends && cells["code"] == "row.too_late";
         if (status == "rejected") == row.is_good && status != "duplicate" && !too_late {
             found.push("a good row rejected, or a bad one not".to_owned());
         }
@@ -217,7 +190,7 @@ impl<'t> Court<'t> {
                 found.push(format!("{status}, and attempted"));
             }
             "failed" | "expired" | "cancelled"
-                if sent.iter().any(|sent| sent.may_have_left() && sent.fate == Fate::Heard) =>
+                if sent.iter().any(|sent| sent.was_taken() && !sent.is_lost()) =>
             {
                 found.push(format!("{status}, and it may have gone out: {sent:?}"));
             }
@@ -227,37 +200,97 @@ impl<'t> Court<'t> {
             "accepted" | "deferred" => found.push("no end".to_owned()),
             _ => {}
         }
-        let heard = sent.iter().any(|s| s.outcome == "accepted" && s.fate == Fate::Heard);
+        let heard = sent.iter().any(|s| s.outcome == "accepted" && !s.is_lost());
         if heard && !["sent", "submitted", "delivered", "read", "bounced"].contains(&status) {
             found.push(format!("accepted and heard, but {status}"));
         }
-        // Twice only where somebody chose so: a resend, or the provider that mails go to.
-        let times = sent.iter().filter(|sent| sent.was_taken()).count();
-        let lost = sent.iter().filter(|s| s.fate == Fate::InFlight || s.outcome == "unknown");
-        let allowed = match cells["channel"].as_str() {
-            "email" if !sheet.is_test => 1 + lost.count(),
-            _ => 1,
-        };
-        if times > allowed && !resent {
-            found.push(format!("handed over {times} times: {sent:?}"));
-        }
-        if has_left && sent.iter().any(|sent| sent.to != cells["to"]) {
+        let is_of_step = |sent: &&Sent| sent.step == step;
+        if has_left && sent.iter().filter(is_of_step).any(|sent| sent.to != cells["to"]) {
             found.push("sent to somebody else".to_owned());
         }
+        if !resent {
+            found.extend(self.twice(sent));
+            if !sheet.is_test {
+                found.extend(of_chain(self.theatre, row, sent));
+                found.extend(self.of_path(cells, row, sent));
+            }
+        }
         let counted = cells["attempts"].parse::<u64>().unwrap_or(0);
-        // Each provider has its own, and an SMS has two.
-        let most = match cells["channel"].as_str() {
-            _ if sheet.is_test => TEST_ATTEMPTS_MAX,
-            "sms" => 2 * ATTEMPTS_MAX,
-            _ => ATTEMPTS_MAX,
+        // Each provider has its own on each step, and a channel has two at most.
+        let most = match row.steps.len() as u64 {
+            steps if sheet.is_test => steps * TEST_ATTEMPTS_MAX,
+            steps => steps * 2 * ATTEMPTS_MAX,
         };
-        if counted > most + lost_attempts(sent) {
+        let lost = sent.iter().filter(|sent| sent.is_lost()).count() as u64;
+        if counted > most + lost {
             found.push(format!("{counted} attempts"));
         }
         for sent in sent {
             found.extend(self.not_to_be_sent(sheet, row, sent, resent));
         }
         found
+    }
+
+    /// Twice on a step only where somebody chose so: the provider that sends again what is unknown.
+    fn twice(&self, sent: &[Sent]) -> Option<String> {
+        let resends = |sent: &Sent| {
+            let mut providers = self.theatre.plan.providers.iter();
+            providers.any(|provider| provider.resends && provider.id == sent.provider)
+        };
+        let steps: BTreeSet<usize> = sent.iter().map(|sent| sent.step).collect();
+        steps.into_iter().find_map(|step| {
+            let of_step = || sent.iter().filter(move |sent| sent.step == step);
+            let taken = of_step().filter(|sent| sent.was_taken()).count();
+            let lost = of_step().filter(|s| resends(s) && (s.is_lost() || s.outcome == "unknown"));
+            (taken > 1 + lost.count()).then(|| format!("handed over {taken} times: {sent:?}"))
+        })
+    }
+
+    /// The path that the result tells is the one that was gone.
+    fn of_path(&self, cells: &Cells, row: &Row, sent: &[Sent]) -> Option<String> {
+        let told: Vec<&str> =
+            cells["channels_tried"].split('>').filter(|c| !c.is_empty()).collect();
+        let mut chain = row.steps.iter().map(|way| way.channel);
+        let in_order = told.iter().all(|channel| chain.any(|way| way == *channel));
+        let was_tried = |channel: &str| sent.iter().any(|sent| sent.channel == channel);
+        let unheard_of =
+            told.iter().find(|channel| !was_tried(channel)).filter(|_| !self.any_cut());
+        let left_out = sent.iter().find(|s| !s.is_lost() && !told.contains(&s.channel.as_str()));
+        (!in_order || unheard_of.is_some() || left_out.is_some())
+            .then(|| format!("its path is not {told:?}: {sent:?}"))
+    }
+
+    fn any_cut(&self) -> bool {
+        self.theatre.deaths.iter().any(|death| death.power_cut)
+    }
+
+    /// Somebody asked for the batch, or some of it, once more.
+    fn is_resent(&self, sheet: &Sheet, batch: &str) -> bool {
+        let by_command = self.theatre.done.iter().any(|(_, act)| match act {
+            Act::Tell(tell) => tell.op == "resend" && tell.batch.as_deref() == Some(batch),
+            _ => false,
+        });
+        by_command || self.asked(sheet, &["resend"]).next().is_some()
+    }
+
+    /// In a rush whoever cannot wait is sent soon after the file was taken.
+    fn nobody_urgent_waits_behind_others(&mut self) {
+        let Some(within) = self.theatre.plan.urgent_within else { return };
+        let mut found = Vec::new();
+        for ack in self.house.acks.iter().flat_map(|ack| &ack.rows) {
+            let (batch, at) = (&ack["batch_id"], ack["validated_at"].parse::<Timestamp>());
+            let Some(sheet) = self.sheet_of(batch) else { continue };
+            let Ok(at) = at else { continue };
+            let rows = (1..).zip(&sheet.rows).filter(|(_, row)| row.is_urgent && row.is_good);
+            for (number, _) in rows {
+                let sent = self.sent.get(&format!("{batch}-{number}"));
+                let first = sent.and_then(|sent| sent.first()).map_or(Timestamp::MAX, |s| s.at);
+                if first > at + within {
+                    found.push(format!("urgent row {number}, taken at {at}, is sent at {first}"));
+                }
+            }
+        }
+        self.problems.append(&mut found);
     }
 
     /// Why a message should not have gone out when it did.
@@ -288,16 +321,14 @@ impl<'t> Court<'t> {
         }
         found.extend(self.suspended_at(sheet, sent));
         found.extend(self.halted_at(sheet, sent, resent));
+        if !is_clock_set_back(self.theatre) {
+            found.extend(told_to_stop(self.theatre, sheet.tenant, sent));
+        }
         found
     }
 
-    /// Times then do not say what came first.
-    fn is_clock_set_back(&self) -> bool {
-        self.theatre.plan.lives.iter().any(|life| life.pause.is_negative())
-    }
-
     fn suspended_at(&self, sheet: &Sheet, sent: &Sent) -> Option<String> {
-        if self.is_clock_set_back() {
+        if is_clock_set_back(self.theatre) {
             return None;
         }
         let mut reloads = self.theatre.done.iter().filter_map(|(at, act)| match act {
@@ -311,22 +342,33 @@ impl<'t> Court<'t> {
 
     /// Paused or cancelled, by what markers were answered.
     fn halted_at(&self, sheet: &Sheet, sent: &Sent, resent: bool) -> Option<String> {
-        if self.is_clock_set_back() {
+        if is_clock_set_back(self.theatre) {
             return None;
         }
-        // Of a name that was dropped again it is not told here which file was meant.
+        // Of a name that was dropped again a marker does not tell which file was meant.
         let same = self.sheets.iter().filter(|s| s.tenant == sheet.tenant && s.path == sheet.path);
-        if same.count() > 1 {
-            return None;
-        }
-        let mut last: Option<(Timestamp, &str)> = None;
-        for (at, op) in self.asked(sheet, &["pause", "resume", "cancel", "approve"]) {
-            let is_later = last.is_none_or(|(earlier, _)| at >= earlier);
-            if at <= sent.at && is_later && op != "approve" {
-                last = Some((at, op));
+        let mut asked: Vec<(Timestamp, &str)> = match same.count() {
+            1 => self.asked(sheet, &["pause", "resume", "cancel"]).collect(),
+            _ => Vec::new(),
+        };
+        for (at, act) in &self.theatre.done {
+            let Act::Tell(tell) = act else { continue };
+            let is_about = matches!(tell.what, Told::Batch(..))
+                && tell.batch.as_ref() == Some(&sent.batch)
+                && ["pause", "resume", "cancel"].contains(&tell.op);
+            // An end that nobody acknowledged may have come true all the same.
+            if is_about && (tell.done || tell.op == "resume") {
+                asked.push((*at, tell.op));
             }
         }
-        let (since, op) = last.filter(|(since, _)| sent.at > *since + SLACK)?;
+        asked.sort();
+        let (since, op) = *asked.iter().rfind(|(at, _)| *at <= sent.at)?;
+        // Answers tell whole seconds: what was asked at about the same time has no order.
+        let is_near = |at: Timestamp| at.duration_since(since).abs() <= SLACK;
+        let is_doubtful = asked.iter().any(|(at, op)| *op == "resume" && is_near(*at));
+        if is_doubtful || sent.at <= since + SLACK {
+            return None;
+        }
         match op {
             "pause" => Some(format!("sent at {}, paused since {since}", sent.at)),
             "cancel" if !resent => Some(format!("sent at {}, cancelled at {since}", sent.at)),
@@ -405,47 +447,4 @@ impl<'t> Court<'t> {
             }
         }
     }
-}
-
-fn lost_attempts(sent: &[Sent]) -> u64 {
-    sent.iter().filter(|sent| sent.fate == Fate::InFlight).count() as u64
-}
-
-/// What providers were given, by message.
-fn sent(theatre: &Theatre) -> HashMap<String, Vec<Sent>> {
-    let mut all: HashMap<String, Vec<Sent>> = HashMap::new();
-    for (number, line) in theatre.stage.log.lines().into_iter().enumerate() {
-        let messages = all.entry(line.field("message_id").to_owned()).or_default();
-        match line.message.as_str() {
-            "simulated" => messages.push(Sent {
-                at: line.at,
-                line: number,
-                to: line.field("to").to_owned(),
-                is_test: line.field("test") == "true",
-                outcome: line.field("outcome").to_owned(),
-                fate: Fate::InFlight,
-            }),
-            "simulator answers" => {
-                let mut deaths = theatre.deaths.iter().skip_while(|death| death.lines <= number);
-                let death = deaths.next();
-                // A process that dies before it has recovered leaves the window to a later power cut.
-                let is_cut_later = deaths.take(2).any(|death| death.power_cut);
-                let Some(sent) = messages.last_mut() else { continue };
-                let same_life = death.is_none_or(|death| {
-                    let before = theatre.deaths.iter().rev().find(|d| d.lines <= number);
-                    // Heard where the process lived on, if only for a millisecond.
-                    before.is_none_or(|before| before.lines <= sent.line)
-                        && death.at > line.at
-                        && !death.power_cut
-                        && !is_cut_later
-                        && !death.disk_failed
-                });
-                if same_life {
-                    sent.fate = Fate::Heard;
-                }
-            }
-            _ => {}
-        }
-    }
-    all
 }

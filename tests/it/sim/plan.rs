@@ -10,6 +10,7 @@ use rand::seq::IndexedRandom;
 use rand::{RngExt, SeedableRng};
 
 use super::disk::{Errno, Fault};
+use super::providers::{ProviderPlan, Spell};
 
 /// Monday, 10:00 in Berlin.
 pub(crate) const START: &str = "2026-11-23T09:00:00Z";
@@ -29,8 +30,33 @@ pub(crate) struct Row {
     pub(crate) expires_at: Option<Timestamp>,
     /// Minutes of the day in Berlin.
     pub(crate) window: Option<(i16, i16)>,
+    pub(crate) steps: Vec<Way>,
+    /// A one-time password: nothing less urgent goes before it.
+    pub(crate) is_urgent: bool,
     text: String,
 }
+
+/// A channel a row may take, and how long a receipt is waited for before the next is taken.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Way {
+    pub(crate) channel: &'static str,
+    pub(crate) window: Option<i64>,
+}
+
+const fn way(channel: &'static str, window: Option<i64>) -> Way {
+    Way { channel, window }
+}
+
+/// Chains that rows take.
+const CHAINS: [&[Way]; 7] = [
+    &[way("sms", None), way("email", None)],
+    &[way("sms", Some(120)), way("email", None)],
+    &[way("email", Some(60)), way("sms", None)],
+    &[way("whatsapp", Some(120)), way("sms", None), way("email", None)],
+    &[way("whatsapp", None), way("sms", Some(60)), way("email", None)],
+    &[way("whatsapp", Some(400)), way("sms", None)],
+    &[way("whatsapp", None), way("email", None)],
+];
 
 /// A file of messages.
 #[derive(Debug, Clone)]
@@ -54,6 +80,28 @@ pub(crate) enum Act {
     },
     /// The configuration is read anew, with this tenant suspended, or none.
     Reload(Option<&'static str>),
+    /// The operator halts something, or lets it go on.
+    Tell(Tell),
+    /// There is no room on the disk any more, or there is again.
+    DiskFull(bool),
+}
+
+/// A command over the control socket.
+#[derive(Debug, Clone)]
+pub(crate) struct Tell {
+    pub(crate) what: Told,
+    pub(crate) op: &'static str,
+    /// The batch that was meant, once it was told; and whether it was acknowledged.
+    pub(crate) batch: Option<String>,
+    pub(crate) done: bool,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum Told {
+    Tenant(&'static str),
+    Provider(&'static str),
+    /// The newest of its name.
+    Batch(&'static str, String),
 }
 
 #[derive(Debug, Clone)]
@@ -81,6 +129,12 @@ pub(crate) struct LifePlan {
 pub(crate) struct Plan {
     pub(crate) tenants: Vec<&'static str>,
     pub(crate) config: String,
+    pub(crate) providers: Vec<ProviderPlan>,
+    /// Messages a second, by tenant.
+    pub(crate) rates: Vec<(&'static str, u32)>,
+    pub(crate) spells: Vec<Spell>,
+    /// Urgent rows may wait so long behind others; none where nothing is known of it.
+    pub(crate) urgent_within: Option<SignedDuration>,
     pub(crate) steps: Vec<Step>,
     pub(crate) lives: Vec<LifePlan>,
 }
@@ -88,17 +142,24 @@ pub(crate) struct Plan {
 impl Plan {
     pub(crate) fn of(seed: u64) -> Plan {
         let mut maker = Maker { dice: StdRng::seed_from_u64(seed), texts: 0 };
+        if seed % 16 == 5 {
+            return maker.rush();
+        }
         let tenants = TENANTS[..maker.up_to(3)].to_vec();
-        let config = maker.config(&tenants);
+        let providers = maker.providers();
+        let rates = tenants.iter().filter(|_| maker.chance(12)).map(|t| (*t, 2)).collect();
+        let config = maker.config(&tenants, &providers, &rates);
+        let spells = maker.spells();
         let steps = maker.steps(&tenants);
         let lives = maker.lives();
-        Plan { tenants, config, steps, lives }
+        let urgent_within = None;
+        Plan { tenants, config, providers, rates, spells, urgent_within, steps, lives }
     }
 
     /// A small job, always the same, to one operation of which something happens.
     pub(crate) fn small(fault: Fault, power_cut: bool) -> Plan {
         let mut maker = Maker { dice: StdRng::seed_from_u64(1), texts: 0 };
-        let mut rows: Vec<Row> = (0..7).map(|_| maker.row(None, false)).collect();
+        let mut rows: Vec<Row> = (0..9).map(|_| maker.row(None, false)).collect();
         rows.extend([maker.row(Some("r2".to_owned()), true), maker.row(Some(String::new()), true)]);
         let sheet = |path: &str, rows: Vec<Row>| Sheet {
             tenant: TENANTS[0],
@@ -120,8 +181,54 @@ impl Plan {
         let pause = SignedDuration::from_secs(5);
         let life = LifePlan { fault, most, power_cut, pause };
         let tenants = TENANTS[..1].to_vec();
-        let config = maker.config(&tenants);
-        Plan { tenants, config, steps, lives: vec![life] }
+        let (providers, rates) = (maker.providers(), Vec::new());
+        let config = maker.config(&tenants, &providers, &rates);
+        let (spells, urgent_within, lives) = (Vec::new(), None, vec![life]);
+        Plan { tenants, config, providers, rates, spells, urgent_within, steps, lives }
+    }
+
+    /// A mail that one provider, which sends again what is unknown, refuses for the moment; the power goes
+    /// while it is on the wire to another, which does not.
+    pub(crate) fn failover() -> Plan {
+        let mut plan = Plan::small(Fault::None, true);
+        plan.config = plan.config.lines().filter(|line| !line.starts_with("provider.")).fold(
+            String::new(),
+            |mut text, line| {
+                let email = r#"email = ["mail", "post"]"#;
+                let line = match line.starts_with("tenant.acme.channel") {
+                    true => format!("tenant.acme.channel = {{ sms = [\"post\"], {email} }}"),
+                    false => line.to_owned(),
+                };
+                text.push_str(&line);
+                text.push('\n');
+                text
+            },
+        );
+        for (id, resends, delay) in [("mail", true, 0), ("post", false, 30)] {
+            let delay = Duration::from_secs(delay);
+            let (rate, warm_up, concurrency) = (None, None, 8);
+            let provider = ProviderPlan { id, resends, rate, warm_up, delay, concurrency };
+            plan.config.push_str(&provider.text());
+            plan.providers.retain(|other| other.id != id);
+            plan.providers.push(provider);
+        }
+        let (text, steps) = ("r1,,u.0107@example.com,email,,,,,,,S,Text", vec![way("email", None)]);
+        let row = Row {
+            row_id: "r1".to_owned(),
+            is_good: true,
+            send_at: None,
+            expires_at: None,
+            window: None,
+            steps,
+            is_urgent: false,
+            text: text.to_owned(),
+        };
+        plan.steps.truncate(1);
+        let Act::Drop(sheet) = &mut plan.steps[0].act else { unreachable!("a file is dropped") };
+        sheet.rows = vec![row];
+        sheet.bytes = text_of("", &sheet.rows);
+        plan.lives[0].most = Duration::from_secs(15);
+        plan
     }
 
     /// The configuration with a tenant suspended.
@@ -131,26 +238,31 @@ impl Plan {
     }
 }
 
-struct Maker {
-    dice: StdRng,
+pub(crate) struct Maker {
+    pub(crate) dice: StdRng,
     texts: u32,
 }
 
 impl Maker {
-    fn up_to(&mut self, most: usize) -> usize {
+    pub(crate) fn up_to(&mut self, most: usize) -> usize {
         self.dice.random_range(1..=most)
     }
 
-    fn chance(&mut self, percent: u32) -> bool {
+    pub(crate) fn chance(&mut self, percent: u32) -> bool {
         self.dice.random_range(0..100) < percent
     }
 
-    fn one_of<T: Clone>(&mut self, all: &[T]) -> T {
+    pub(crate) fn one_of<T: Clone>(&mut self, all: &[T]) -> T {
         all.choose(&mut self.dice).unwrap().clone()
     }
 
     /// Texts go out over providers that hold what is unknown, mails over one that sends it again.
-    fn config(&mut self, tenants: &[&str]) -> String {
+    fn config(
+        &mut self,
+        tenants: &[&str],
+        providers: &[ProviderPlan],
+        rates: &Vec<(&'static str, u32)>,
+    ) -> String {
         let mut config = String::from(
             "defaults.max_age = { authentication = \"10m\", email = \"20m\", others = \"20m\" }\n\
              defaults.hold_timeout = \"15m\"\ndefaults.quiet = \"20s\"\n",
@@ -159,35 +271,84 @@ impl Maker {
         if self.chance(75) {
             writeln!(config, "defaults.answers.write = {write}").unwrap();
         }
-        for (provider, on_unknown) in [("sim", "hold"), ("other", "hold"), ("mail", "resend")] {
-            let delay = self.one_of(&["0s", "0s", "300ms", "3s", "40s"]);
-            let concurrency = self.one_of(&[1, 2, 8, 64]);
-            let rate = if self.chance(20) { ", rate = \"2/s\"" } else { "" };
-            writeln!(
-                config,
-                "provider.{provider} = {{ kind = \"simulator\", delay = \"{delay}\", \
-                 concurrency = {concurrency}, retry_first = \"2s\", retry_max = \"1m\", \
-                 attempts_max = {ATTEMPTS_MAX}, on_unknown = \"{on_unknown}\"{rate} }}"
-            )
-            .unwrap();
-        }
+        providers.iter().for_each(|provider| config.push_str(&provider.text()));
         for tenant in tenants {
             let sms = self.one_of(&["[\"sim\"]", "[\"sim\", \"other\"]", "[\"other\", \"sim\"]"]);
+            let email = self.one_of(&[
+                "[\"mail\"]",
+                "[\"mail\"]",
+                "[\"mail\", \"post\"]",
+                "[\"post\", \"mail\"]",
+            ]);
+            let whatsapp = self.one_of(&["[\"wa\"]", "[\"wa\", \"sim\"]"]);
             writeln!(
                 config,
                 "tenant.{tenant}.timezone = \"Europe/Berlin\"\n\
                  tenant.{tenant}.default_country = \"DE\"\n\
                  tenant.{tenant}.default_category = \"transactional\"\n\
                  tenant.{tenant}.sender = {{ email = [\"N <n@x.example>\"], sms = [\"N\"] }}\n\
-                 tenant.{tenant}.channel = {{ sms = {sms}, email = [\"mail\"] }}\n\
-                 tenant.{tenant}.dedupe = \"none\""
+                 tenant.{tenant}.channel = {{ sms = {sms}, email = {email}, whatsapp = {whatsapp} }}\n\
+                 tenant.{tenant}.dedupe = \"none\"\n\
+                 tenant.{tenant}.weight = {}",
+                self.up_to(3)
             )
             .unwrap();
             if self.chance(25) {
                 writeln!(config, "tenant.{tenant}.approve_above = 6").unwrap();
             }
+            if self.chance(20) {
+                writeln!(config, "tenant.{tenant}.pause_after_equal_refusals = 3").unwrap();
+            }
+            if let Some((_, rate)) = rates.iter().find(|(of, _)| of == tenant) {
+                writeln!(config, "tenant.{tenant}.rate = \"{rate}/s\"").unwrap();
+            }
         }
         config
+    }
+
+    /// A long file of what can wait, and in the middle of it a short one of what cannot.
+    fn rush(mut self) -> Plan {
+        let tenants = TENANTS[..self.up_to(2)].to_vec();
+        let mut providers = self.providers();
+        for provider in &mut providers {
+            provider.warm_up = None;
+            provider.delay = provider.delay.min(Duration::from_secs(3));
+        }
+        let config = self.config(&tenants, &providers, &Vec::new());
+        let config = config.replace("approve_above = 6", "approve_above = 9999");
+        let many = self.dice.random_range(50..400);
+        let few = self.up_to(5);
+        let (tenant, at) = (self.one_of(&tenants), self.dice.random_range(3..60));
+        let mut sheet = |tenant, path: &str, rows: usize, is_urgent| {
+            let mut rows: Vec<Row> = (0..rows).map(|_| self.row(None, true)).collect();
+            for row in &mut rows {
+                row.be_urgent(is_urgent);
+            }
+            let (path, bytes) = (path.to_owned(), text_of("", &rows));
+            Sheet { tenant, path, is_test: false, rows, bytes }
+        };
+        let (long, short) = (
+            sheet(tenants[0], "inbox/messages/long.csv", many, false),
+            sheet(tenant, "inbox/messages/short.csv", few, true),
+        );
+        let drop = |at, sheet| Step {
+            at: Duration::from_secs(at),
+            act: Act::Drop(sheet),
+            proof: Some(Proof::Close),
+        };
+        // Its claim and the look that finds it; what is on the wire; a turn of its own for each row.
+        let slowest = providers.iter().map(|p| p.delay).max().unwrap_or_default();
+        let patience = Duration::from_secs(4) + slowest * 6 + Duration::from_millis(600) * 6;
+        Plan {
+            tenants,
+            config,
+            providers,
+            rates: Vec::new(),
+            spells: Vec::new(),
+            urgent_within: Some(SignedDuration::try_from(patience).unwrap()),
+            steps: vec![drop(0, long), drop(at, short)],
+            lives: Vec::new(),
+        }
     }
 
     fn steps(&mut self, tenants: &[&'static str]) -> Vec<Step> {
@@ -217,8 +378,43 @@ impl Maker {
             steps.push(reload(at, Some(tenant)));
             steps.push(reload(until, None));
         }
+        self.halts(tenants, &sheets, &mut steps);
+        if self.chance(12) {
+            let at = self.dice.random_range(0..240_000);
+            let until = at + self.dice.random_range(1..180_000);
+            for (at, is_full) in [(at, true), (until, false)] {
+                let act = Act::DiskFull(is_full);
+                steps.push(Step { at: Duration::from_millis(at), act, proof: None });
+            }
+        }
         steps.sort_by_key(|step| step.at);
         steps
+    }
+
+    /// What the operator halts and lets go on again, or does not.
+    fn halts(&mut self, tenants: &[&'static str], sheets: &[Sheet], steps: &mut Vec<Step>) {
+        let count = self.one_of(&[0, 0, 0, 1, 2]);
+        for _ in 0..count {
+            let mut at = Duration::from_millis(self.dice.random_range(2_000..260_000));
+            let sheet = sheets.choose(&mut self.dice).expect("there is always one");
+            let name = sheet.path.rsplit('/').next().unwrap().to_owned();
+            let batch = Told::Batch(sheet.tenant, name);
+            let (what, ops): (Told, &[&str]) = match self.dice.random_range(0..100) {
+                0..25 => (Told::Tenant(self.one_of(tenants)), &["suspend", "resume"]),
+                25..50 => {
+                    (Told::Provider(self.one_of(&["sim", "other", "mail"])), &["pause", "resume"])
+                }
+                50..65 => (batch, &["pause", "resume"]),
+                65..75 => (batch, &["cancel", "resend"]),
+                75..90 => (batch, &["retry", "retry"]),
+                _ => (batch, &["resend"]),
+            };
+            for op in ops {
+                let tell = Tell { what: what.clone(), op, batch: None, done: false };
+                steps.push(Step { at, act: Act::Tell(tell), proof: None });
+                at += Duration::from_millis(self.dice.random_range(500..400_000));
+            }
+        }
     }
 
     /// What is asked of a file after it was dropped.
@@ -310,11 +506,30 @@ impl Maker {
         };
         let ending = if plain { format!("{:04}", 2000 + number % 8000) } else { ending };
         let is_good = plain || !self.chance(7);
-        let (phone, email) = match (is_good, self.chance(60)) {
-            (false, _) => ("12".to_owned(), String::new()),
-            (true, true) => (format!("0170{:03}{ending}", number % 1000), String::new()),
-            (true, false) => (String::new(), format!("u{number}.{ending}@example.com")),
+        let digits = number % 1000;
+        let sms = || format!("0170{digits:03}{ending}");
+        let mail = || format!("u{number}.{ending}@example.com");
+        let none = String::new;
+        let steps = match self.dice.random_range(0..100) {
+            0..24 if !plain => self.one_of(&CHAINS).to_vec(),
+            24..66 => vec![way("sms", None)],
+            _ => vec![way("email", None)],
         };
+        let is_chain = steps.len() > 1;
+        let is_sms = steps[0].channel == "sms";
+        let (phone, email) = match is_good {
+            false => ("12".to_owned(), none()),
+            // Behind a refusal another ending, or the same.
+            true if is_chain && self.chance(50) => (sms(), format!("u{number}.2000@example.com")),
+            true if is_chain => (sms(), mail()),
+            true if is_sms => (sms(), none()),
+            true => (none(), mail()),
+        };
+        let fallback = if is_chain { Way::text(&steps) } else { none() };
+        let channel = if is_chain { "" } else { steps[0].channel };
+        let is_urgent = self.chance(8);
+        let category = if is_urgent { "authentication" } else { "" };
+        let priority = self.one_of(&["", "", "1", "9"]);
         let start: Timestamp = START.parse().unwrap();
         let mut soon = |percent, range: std::ops::Range<i64>| {
             let is_given = !plain && self.dice.random_range(0..100) < percent;
@@ -335,6 +550,10 @@ impl Maker {
             row_id.clone(),
             phone,
             email,
+            channel.to_owned(),
+            fallback,
+            category.to_owned(),
+            priority.to_owned(),
             send_at.map_or(String::new(), |at| at.to_string()),
             expires_at.map_or(String::new(), |at| at.to_string()),
             window.map_or(String::new(), |(from, until)| {
@@ -343,7 +562,7 @@ impl Maker {
             format!("S{number},Text {number}"),
         ];
         let text = cells.join(",");
-        Row { row_id, is_good, send_at, expires_at, window, text }
+        Row { row_id, is_good, send_at, expires_at, window, steps, is_urgent, text }
     }
 
     fn lives(&mut self) -> Vec<LifePlan> {
@@ -381,8 +600,28 @@ impl Maker {
     }
 }
 
+impl Way {
+    fn text(steps: &[Way]) -> String {
+        let each = steps.iter().map(|way| match way.window {
+            Some(seconds) => format!("{}:{seconds}s", way.channel),
+            None => way.channel.to_owned(),
+        });
+        each.collect::<Vec<_>>().join(">")
+    }
+}
+
+impl Row {
+    fn be_urgent(&mut self, is_urgent: bool) {
+        self.is_urgent = is_urgent;
+        let category = if is_urgent { "authentication" } else { "transactional" };
+        let mut cells: Vec<&str> = self.text.split(',').collect();
+        cells[5] = category;
+        self.text = cells.join(",");
+    }
+}
+
 fn text_of(directive: &str, rows: &[Row]) -> Vec<u8> {
-    let header = "row_id,phone,email,send_at,expires_at,window,subject,text\n";
+    let header = "row_id,phone,email,channel,fallback,category,priority,send_at,expires_at,window,subject,text\n";
     let mut text = format!("{directive}{header}");
     for row in rows {
         writeln!(text, "{}", row.text).unwrap();

@@ -3,11 +3,14 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
+use dropchute::store::BatchRecord;
 use jiff::{SignedDuration, Timestamp};
 use tokio::time::Instant;
 
 use super::disk::{Disk, Fault};
-use super::plan::{Act, LifePlan, Plan, START, Step};
+use super::plan::{Act, LifePlan, Plan, START, Step, Tell, Told};
+use super::providers::arrange_spells;
+use crate::halts::tell;
 use crate::stage::{Life, Stage};
 
 /// In its own time the last process comes to rest within this.
@@ -32,6 +35,8 @@ pub(crate) struct Theatre {
     pub(crate) deaths: Vec<Death>,
     /// What a partner did, and when it was.
     pub(crate) done: Vec<(Timestamp, Act)>,
+    /// Some disk was full in the life that is played.
+    was_full: bool,
     /// When the last process began, and when it came to rest.
     pub(crate) end: Timestamp,
     pub(crate) story: Vec<String>,
@@ -55,7 +60,8 @@ impl Theatre {
         stage.rescan = Duration::from_secs(60);
         let disk = Disk::new(stage.disk.clone(), stage.folder.path().join("lost"));
         let end = START.parse().unwrap();
-        Theatre { plan, stage, disk, deaths: Vec::new(), done: Vec::new(), end, story: Vec::new() }
+        let (deaths, done, story) = (Vec::new(), Vec::new(), Vec::new());
+        Theatre { plan, stage, disk, deaths, done, was_full: false, end, story }
     }
 
     /// Plays the plan to its end; says what was left where it never came to rest.
@@ -70,7 +76,7 @@ impl Theatre {
                 at: until,
                 lines: self.stage.log.lines().len(),
                 power_cut: life.power_cut,
-                disk_failed: matches!(life.fault, Fault::Fails { .. }),
+                disk_failed: matches!(life.fault, Fault::Fails { .. }) || self.was_full,
             });
             if life.power_cut {
                 self.disk.cut_power(&self.data(), seed ^ number as u64);
@@ -110,6 +116,13 @@ impl Theatre {
         }
     }
 
+    /// Whose batch it is; by the log.
+    pub(crate) fn tenant_of(&self, batch: &str) -> Option<&'static str> {
+        let lines = self.stage.log.lines();
+        let claimed = lines.iter().find(|line| line.field("batch") == batch)?;
+        self.plan.tenants.iter().copied().find(|tenant| *tenant == claimed.field("tenant"))
+    }
+
     /// Operations on files in the last life.
     pub(crate) fn acts(&self) -> u64 {
         self.disk.acts()
@@ -130,27 +143,36 @@ impl Theatre {
         let suspended = self.suspended();
         self.stage.configure(&self.plan.config_with(suspended));
         let (disk, mut done) = (self.disk.clone(), Vec::new());
+        let (mut was_full, mut failures) = (disk.is_full(), Vec::new());
+        let spells = &self.plan.spells;
         let config_with = |tenant| self.plan.config_with(tenant);
         // The start itself is not disturbed: a process that cannot begin is the operator's to see.
         self.disk.mend();
         let mut arranged = None;
         let result = self.stage.live(now, async |mut life: Life<'_>| {
             arranged = Some(disk.begin(plan.fault));
+            arrange_spells(spells, &life.world, now.as_millisecond() as u64);
             let dead_at = life.world.clock.instant() + plan.most;
             let mut look = Duration::from_secs(1);
             let end = loop {
                 while let Some(step) = steps.first()
                     && is_due(step, life.world.clock.now())
                 {
-                    let step = steps.remove(0);
-                    if let Act::Reload(tenant) = step.act {
-                        self.stage.configure(&config_with(tenant));
-                        if life.app.reload(self.stage.config()).is_err() {
-                            // The disk does not let it: the old configuration stays in force.
-                            continue;
+                    let mut step = steps.remove(0);
+                    match &mut step.act {
+                        Act::Reload(tenant) => {
+                            self.stage.configure(&config_with(*tenant));
+                            if life.app.reload(self.stage.config()).is_err() {
+                                // The disk does not let it: the old configuration stays in force.
+                                continue;
+                            }
                         }
-                    } else {
-                        perform(&self.stage, &life, &step);
+                        Act::Tell(command) => tell_daemon(&self.stage, &life, command).await,
+                        Act::DiskFull(is_full) => {
+                            disk.fill(*is_full);
+                            was_full |= *is_full;
+                        }
+                        Act::Drop(_) | Act::Ask { .. } => perform(&self.stage, &life, &step),
                     }
                     done.push((life.world.clock.now(), step.act));
                 }
@@ -160,7 +182,7 @@ impl Theatre {
                     biased;
                     () = disk_died(&disk) => break End::Died,
                     failure = life.app.ended() => {
-                        tracing::error!(error = &failure as &dyn std::error::Error, "station failed");
+                        failures.push(format!("{} ended: {failure:?}", life.world.clock.now()));
                         break End::Died;
                     }
                     () = tokio::time::sleep_until(wake) => {}
@@ -189,6 +211,8 @@ impl Theatre {
         });
         drop(arranged);
         self.done.extend(done);
+        self.was_full = was_full;
+        self.story.extend(failures);
         result
     }
 
@@ -219,12 +243,30 @@ fn until(step: &Step, now: Timestamp) -> Duration {
     Duration::try_from(at(step).duration_since(now)).unwrap_or_default()
 }
 
+/// The operator's command; what could not be told is not done.
+async fn tell_daemon(stage: &Stage, life: &Life<'_>, command: &mut Tell) {
+    let path = match &command.what {
+        Told::Tenant(tenant) => format!("/tenants/{tenant}/{}", command.op),
+        Told::Provider(provider) => format!("/providers/{provider}/{}", command.op),
+        Told::Batch(tenant, name) => {
+            let all = life.store.batches(None, usize::MAX).unwrap_or_default();
+            let is_meant = |batch: &&BatchRecord| {
+                batch.tenant.to_string() == *tenant && batch.name() == name.as_str()
+            };
+            let Some(batch) = all.iter().rev().find(is_meant) else { return };
+            command.batch = Some(batch.id.to_string());
+            format!("/batches/{}/{}", batch.id, command.op)
+        }
+    };
+    command.done = tell(stage, &path).await.is_ok();
+}
+
 /// A partner drops a file.
 fn perform(stage: &Stage, life: &Life<'_>, step: &Step) {
     let (tenant, path, bytes) = match &step.act {
         Act::Drop(sheet) => (sheet.tenant, &sheet.path, &sheet.bytes),
         Act::Ask { tenant, path, bytes } => (*tenant, path, bytes),
-        Act::Reload(_) => return,
+        Act::Reload(_) | Act::Tell(_) | Act::DiskFull(_) => return,
     };
     let file = stage.tenant(&format!("../{tenant}/{path}"));
     // As a door does: another inode than the file that stood there.

@@ -7,6 +7,6 @@ mod decide;
 mod place;
 mod window;
 
-pub use decide::{Consent, Question, Verdict, decide};
+pub use decide::{Consent, Question, Sender, Verdict, decide};
 pub use place::Calendar;
 pub use window::{Hours, InvalidWindow, MARKETING_WINDOW, Window};

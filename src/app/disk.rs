@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 
-use crate::disk::{Disk, Room, Tended};
+use crate::disk::{Disk, Room, Space, Tended};
 use crate::intake::{Doorbell, Nudges};
 use crate::telemetry::Metrics;
 use crate::worker::{Progress, Worker, blocking};
@@ -41,17 +41,22 @@ impl DiskKeeper {
     }
 
     fn heed(&mut self, tended: &Tended) {
-        let (free_bytes, free_files) = (tended.space.free, tended.space.free_files);
         if tended.ballast_made {
             tracing::debug!(bytes = tended.ballast, "ballast made");
         } else if tended.ballast < self.ballast {
             tracing::warn!(bytes = self.ballast, "ballast let go: the disk was full");
         }
         self.ballast = tended.ballast;
-        if tended.room == self.room {
+        self.heed_room(tended.room, Some(&tended.space));
+    }
+
+    fn heed_room(&mut self, room: Room, space: Option<&Space>) {
+        let free_bytes = space.map(|space| space.free);
+        let free_files = space.map(|space| space.free_files);
+        if room == self.room {
             return;
         }
-        match tended.room {
+        match room {
             Room::None => tracing::error!(
                 free_bytes,
                 free_files,
@@ -64,13 +69,13 @@ impl DiskKeeper {
             ),
             Room::Plenty => tracing::info!(free_bytes, free_files, "the disk has room again"),
         }
-        if tended.room > self.room {
+        if room > self.room {
             self.nudges.dispatch.notify_one();
             self.nudges.outbox.notify_one();
             self.doorbell.ring_for_released();
         }
-        self.room = tended.room;
-        self.metrics.disk_room.set(tended.room as i64);
+        self.room = room;
+        self.metrics.disk_room.set(room as i64);
     }
 }
 
@@ -85,7 +90,11 @@ impl Worker for DiskKeeper {
         match blocking(move || disk.tend(now)).await {
             Ok(Some(tended)) => self.heed(&tended),
             Ok(None) => self.is_needed = false,
-            Err(error) => tracing::warn!(%error, "the disk cannot be tended"),
+            Err(error) => {
+                tracing::warn!(%error, "the disk cannot be tended");
+                // What could not be made is the ballast, perhaps: that there is room is seen all the same.
+                self.heed_room(self.disk.room(now), None);
+            }
         }
         Ok(Progress::Idle)
     }

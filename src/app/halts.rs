@@ -50,23 +50,33 @@ impl Halting {
     ) -> Result<Halting, StoreError> {
         let current = Mutex::new(config);
         let halting = Halting { store, world, current, replaceable, paused, dispatch };
-        halting.lay_all(&halting.current())?;
+        let config = halting.current();
+        match halting.bring(&config) {
+            Err(StoreError::Full) => tracing::warn!(
+                "there is no room to store what the configuration suspends: it holds all the same"
+            ),
+            brought => brought?,
+        }
+        halting.lay_all(&config)?;
+        drop(config);
         Ok(halting)
     }
 
-    /// Takes a new configuration into force.
+    /// Takes a new configuration into force; where that fails the old one stays.
     pub(super) fn take(&self, config: Config) -> Result<(), StoreError> {
         let mut current = self.current();
+        self.bring(&config)?;
+        self.lay_all(&config)?;
         *current = config;
-        self.lay_all(&current)
+        Ok(())
     }
 
     fn current(&self) -> MutexGuard<'_, Config> {
         self.current.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Brings what the configuration suspends to the store, lays everything, and says what changed.
-    fn lay_all(&self, config: &Config) -> Result<(), StoreError> {
+    /// Brings what the configuration suspends to the store.
+    fn bring(&self, config: &Config) -> Result<(), StoreError> {
         let now = self.world.clock.now();
         for tenant in config.tenants.iter().filter(|tenant| tenant.settings.suspended) {
             let (by, reason) = (CONFIGURATION.to_owned(), String::new());
@@ -79,9 +89,26 @@ impl Halting {
                 self.store.end_halt(&what)?;
             }
         }
+        Ok(())
+    }
+
+    /// Lays everything, and says what changed.
+    fn lay_all(&self, config: &Config) -> Result<(), StoreError> {
         let holding = self.lay(config)?;
-        for (what, record) in &holding {
-            self.say(config, &holding, what, record)?;
+        match self.say_all(config, &holding) {
+            Err(StoreError::Full) => {
+                tracing::warn!(
+                    "there is no room to tell tenants of halts: it is made up for later"
+                );
+                Ok(())
+            }
+            said => said,
+        }
+    }
+
+    fn say_all(&self, config: &Config, holding: &Halts) -> Result<(), StoreError> {
+        for (what, record) in holding {
+            self.say(config, holding, what, record)?;
         }
         self.end(config, CONFIGURATION)
     }
@@ -158,7 +185,8 @@ impl Halting {
         let (at, reason) = (self.world.clock.now(), asked.reason.clone());
         let record = HaltRecord { at, by: by.to_owned(), reason, ended: false };
         let changed = match asked.halt {
-            true => self.store.halt(what, &record)?,
+            // What the configuration alone suspended stays so by the operator's word, too.
+            true => self.store.halt_over(what, &record, CONFIGURATION)?,
             false => self.store.end_halt(what)?,
         };
         let holding = self.lay(config)?;

@@ -40,6 +40,8 @@ pub struct RowOutcome {
     pub receipt_until: Option<Timestamp>,
     /// How far the best of the steps before this one came.
     pub earlier: Option<Box<StepEnd>>,
+    /// Somebody wants it sent although it may have gone out, whatever the provider's `on_unknown` says.
+    pub resent: bool,
     /// An attempt may be on the wire. Never stored: windows and start marks say so on the disk.
     pub claimed: bool,
 }
@@ -87,6 +89,8 @@ pub enum RowEvent {
     /// The process ended while the attempt was on the wire; `again` where the operator wants such a row
     /// sent once more.
     Lost { channel: ChannelKind, provider: String, again: bool, at: Timestamp },
+    /// It waits to be sent again although it may have gone out, and the operator no longer wants that.
+    Held { at: Timestamp },
     /// It ends without a further attempt on this step: `failed`, `suppressed`, `expired`, `cancelled`.
     Ended { status: Status, code: ReasonCode, at: Timestamp },
     /// The provider of a step said what became of the message.
@@ -138,6 +142,7 @@ impl RowOutcome {
             attempts_before: 0,
             receipt_until: None,
             earlier: None,
+            resent: false,
             claimed: false,
         }
     }
@@ -175,6 +180,11 @@ impl RowOutcome {
         (self.is_in_doubt() && !self.provider.is_empty()).then_some(self.provider.as_str())
     }
 
+    /// It waits to be sent again although it may have gone out, because its provider's settings said so.
+    pub fn is_doubtfully_waiting(&self) -> bool {
+        self.is_waiting() && self.is_in_doubt() && !self.resent && !self.claimed
+    }
+
     /// Attempts made on the step that the row is on.
     pub fn attempts_on_step(&self) -> u32 {
         self.attempts - self.attempts_before
@@ -208,6 +218,7 @@ impl RowOutcome {
                 self.note_channel(channel);
                 Ok(self.lost(provider, again, at, chain))
             }
+            RowEvent::Held { at } if self.is_doubtfully_waiting() => Ok(self.unknown(at, chain)),
             RowEvent::Ended { status, code, at } if self.may_end_as(status) => {
                 Ok(self.ended(status, code, at, chain))
             }
@@ -399,7 +410,8 @@ impl RowOutcome {
         let (attempts, code) = (self.attempts, Some(ReasonCode::DeliveryOutcomeUnknown));
         // Whoever may have it already can tell the copy; of another step it is another message.
         let provider = if self.step == 0 { self.provider } else { String::new() };
-        RowOutcome { attempts, attempts_before: attempts.saturating_sub(1), code, provider, ..anew }
+        let attempts_before = attempts.saturating_sub(1);
+        RowOutcome { attempts, attempts_before, code, provider, resent: true, ..anew }
     }
 
     fn has_next(&self, chain: Chain) -> bool {
@@ -427,7 +439,7 @@ impl RowOutcome {
         };
         self.step += 1;
         self.attempts_before = self.attempts;
-        self.receipt_until = None;
+        (self.receipt_until, self.resent) = (None, false);
         (self.status, self.deferred_until) = (Status::Deferred, Some(at));
         self
     }
@@ -440,7 +452,7 @@ impl RowOutcome {
         {
             self.restore(*earlier);
         }
-        self.claimed = false;
+        (self.claimed, self.resent) = (false, false);
         (self.deferred_until, self.receipt_until) = (None, None);
         self.ended_at = Some(at);
         self
@@ -477,6 +489,7 @@ impl RowEvent {
             RowEvent::Hurried { .. } => "hurried",
             RowEvent::Tried(_) => "tried",
             RowEvent::Lost { .. } => "lost",
+            RowEvent::Held { .. } => "held",
             RowEvent::Ended { .. } => "ended",
             RowEvent::Receipt { .. } => "receipted",
             RowEvent::NoReceipt { .. } => "given up waiting for",

@@ -180,6 +180,28 @@ fn receipts_only_raise() {
     assert_eq!(receipt(read, bounced), Status::Read);
 }
 
+#[test]
+fn what_waits_to_be_sent_again_in_doubt_ends_unknown_unless_somebody_asked_for_it() {
+    let claimed = RowOutcome::untried(0).apply(RowEvent::Claimed, Chain::ONE).unwrap();
+    let again = tried(&claimed, Outcome::Unknown, None, true, 0);
+    let held = RowEvent::Held { at: at(9) };
+    let waiting = claimed.clone().apply(again.clone(), Chain::ONE).unwrap();
+    assert!(waiting.is_doubtfully_waiting());
+    let unknown = waiting.apply(held.clone(), Chain::ONE).unwrap();
+    assert_eq!((unknown.status, unknown.is_settled()), (Status::Unknown, true));
+    // On a chain a receipt may still tell more.
+    let waiting = claimed.apply(again, chain(2, 60)).unwrap();
+    let awaited = waiting.apply(held.clone(), chain(2, 60)).unwrap();
+    assert_eq!((awaited.status, awaited.receipt_until), (Status::Unknown, Some(at(69))));
+    // Somebody wants it sent all the same, and a refusal in between changes nothing about that.
+    let anew = unknown.apply(RowEvent::Reopened { at: at(10) }, Chain::ONE).unwrap();
+    let refused = attempt(anew, Outcome::Transient(HINT), Chain::ONE, 11);
+    assert!(refused.is_in_doubt() && refused.resent);
+    assert!(refused.apply(held, Chain::ONE).is_err());
+    let transient = attempt(RowOutcome::untried(0), Outcome::Transient(HINT), Chain::ONE, 0);
+    assert!(!transient.is_doubtfully_waiting(), "there is no doubt about it");
+}
+
 /// Events of every kind, with whatever they carry.
 fn any_event(dice: &Dice, row: &RowOutcome, now: i64) -> RowEvent {
     let pick = |most: u64| dice.next_u64() % most;
@@ -188,7 +210,7 @@ fn any_event(dice: &Dice, row: &RowOutcome, now: i64) -> RowEvent {
     let receipt = receipts[pick(3) as usize];
     let at_once = (pick(4) == 0).then_some(receipt);
     let status = Status::ALL[pick(Status::ALL.len() as u64) as usize];
-    match pick(14) {
+    match pick(15) {
         0..=2 => RowEvent::Claimed,
         3..=6 => tried(row, OUTCOMES[pick(7) as usize], at_once, pick(2) == 0, now),
         7 => RowEvent::Postponed { until: at(now + 9), code: None },
@@ -200,6 +222,7 @@ fn any_event(dice: &Dice, row: &RowOutcome, now: i64) -> RowEvent {
         10 => RowEvent::Ended { status, code: ReasonCode::PolicyExpired, at: at(now) },
         11 => RowEvent::Receipt { step: pick(4) as u8, receipt, at: at(now) },
         12 => RowEvent::NoReceipt { at: at(now) },
+        13 => RowEvent::Held { at: at(now) },
         _ if pick(2) == 0 => RowEvent::Declared { status, at: at(now) },
         _ => RowEvent::Reopened { at: at(now) },
     }
@@ -217,6 +240,7 @@ fn hold_laws(before: &RowOutcome, event: &RowEvent, after: &RowOutcome) {
     assert_eq!(after.is_settled(), after.ended_at.is_some(), "{}", told());
     assert!(!after.is_settled() || after.due().is_none() && !after.claimed, "{}", told());
     assert!(after.receipt_until.is_none() || !after.claimed, "{}", told());
+    assert!(!after.resent || !after.is_settled() && after.step == 0, "{}", told());
     assert!(!matches!(after.status, Status::Rejected | Status::Duplicate), "{}", told());
     if before.is_settled() {
         let is_reopened = matches!(event, RowEvent::Reopened { .. });

@@ -232,6 +232,10 @@ impl Sending {
             ready.release();
             return Ok(Reply::Stopped);
         }
+        if let Some(later) = pass.closed_meanwhile() {
+            ready.release();
+            return Ok(Reply::Later(later));
+        }
         row.message.attempt = row.standing.attempts_on_step() + 1;
         match self.live.mark_started(self.chunk, self.window, row.standing.index, provider.id()) {
             Err(error) if error.is_for_room() => {
@@ -275,7 +279,7 @@ impl Sending {
         let mut due = now;
         if let NextStep::Retry { counts, hint, .. } = next {
             let delay = self.delay(row, provider, counts, hint);
-            due = on_grid(now, delay, delay / GRID_PART).min(row.expires_at);
+            due = due_within(now, delay, row.expires_at);
         }
         let provider = provider.id().to_owned();
         let channel = row.message.channel;
@@ -343,6 +347,15 @@ impl Sending {
     }
 }
 
+/// When a row is tried again: on the grid, unless that alone would have it run out of time.
+fn due_within(now: Timestamp, delay: Duration, expires_at: Timestamp) -> Timestamp {
+    let rounded = on_grid(now, delay, delay / GRID_PART);
+    if rounded < expires_at {
+        return rounded;
+    }
+    now.saturating_add(delay).unwrap_or(Timestamp::MAX).min(expires_at)
+}
+
 /// When a row is due that waits so long: rounded up to a grid that all rows share, of whole seconds and about
 /// `grid` wide. Rows of a chunk that wait alike come together, and wake it once.
 fn on_grid(now: Timestamp, wait: Duration, grid: Duration) -> Timestamp {
@@ -358,6 +371,21 @@ fn on_grid(now: Timestamp, wait: Duration, grid: Duration) -> Timestamp {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn the_grid_takes_no_row_its_last_try() {
+        let at = |seconds: i64| Timestamp::from_second(1_800_000_001 + seconds).unwrap();
+        let hour = Duration::from_secs(3600);
+        let due = |expires_at| due_within(at(0), hour, at(expires_at));
+        assert_eq!(due(86_400), on_grid(at(0), hour, hour / GRID_PART));
+        assert!(
+            due(86_400) > at(3601),
+            "the grid is wide enough for what follows to mean something"
+        );
+        assert_eq!(due(3601), at(3600), "one second is left for it");
+        assert_eq!(due(3600), at(3600));
+        assert_eq!(due(1800), at(1800), "there is no time for another one: it is expired then");
+    }
 
     #[test]
     fn rows_that_wait_alike_are_due_together_and_never_early() {

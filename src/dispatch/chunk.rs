@@ -224,6 +224,15 @@ impl ChunkTask {
             let chain = row.chain(standing.step);
             standing = standing.apply(RowEvent::NoReceipt { at: now }, chain)?;
         }
+        if self.is_held(&standing) {
+            let chain = row.chain(standing.step);
+            standing = standing.apply(RowEvent::Held { at: now }, chain)?;
+            if !standing.is_settled() {
+                // A receipt may tell more: it is waited for.
+                plan.noted.push(standing);
+                return Ok(());
+            }
+        }
         while !standing.is_settled() {
             let step = standing.step;
             let on_step =
@@ -345,6 +354,12 @@ impl ChunkTask {
             None => tries.leave_out_used_up(&mut providers),
         }
         (providers, tries)
+    }
+
+    /// It may have gone out, and whoever may have it is not to be asked twice any more.
+    fn is_held(&self, standing: &RowOutcome) -> bool {
+        standing.is_doubtfully_waiting()
+            && standing.bound_to().is_some_and(|provider| self.exits.holds_unknown(provider))
     }
 
     fn expires_at(&self, row: &StoredRow<'_>) -> Timestamp {

@@ -44,6 +44,15 @@ impl Exits {
         }
     }
 
+    /// True where a message to this provider is not sent again that may have left. Of one that is not there
+    /// nobody knows.
+    pub(super) fn holds_unknown(&self, provider: &str) -> bool {
+        match self {
+            Exits::Simulator(simulator) => !simulator.resends_unknown(),
+            Exits::Providers(all) => all.get(provider).is_some_and(|it| !it.resends_unknown()),
+        }
+    }
+
     /// True where a message to this provider is sent again that may have left, and was tried so often.
     pub(super) fn resends_unknown(&self, provider: &str, attempts: u32) -> bool {
         let provider = match self {

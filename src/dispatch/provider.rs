@@ -61,6 +61,11 @@ impl Pass {
     pub(super) fn is_probe(&self) -> bool {
         self.inner.is_probe()
     }
+
+    /// What came in the way while it waited for a connection.
+    pub(super) fn closed_meanwhile(&self) -> Option<Later> {
+        self.inner.closed_meanwhile()
+    }
 }
 
 impl Provider {
@@ -105,6 +110,11 @@ impl Provider {
         comer: Comer,
         sender: &str,
     ) -> Result<Result<Pass, Later>, DispatchError> {
+        let inner = match self.turnstile.pass(comer, |limit| self.count(limit)).await {
+            Ok(inner) => inner,
+            Err(later) => return Ok(Err(later)),
+        };
+        // Asked last: who stands in line holds nothing of the day.
         let share = match &self.ramps {
             None => None,
             Some(ramps) => match ramps.share(sender).await? {
@@ -115,8 +125,7 @@ impl Provider {
                 }
             },
         };
-        let passed = self.turnstile.pass(comer, |limit| self.count(limit)).await;
-        Ok(passed.map(|inner| Pass { inner, share }))
+        Ok(Ok(Pass { inner, share }))
     }
 
     fn count(&self, limit: Limit) {

@@ -5,7 +5,7 @@ use jiff::tz::TimeZone;
 
 use super::settings::Route;
 use crate::model::{Category, ChannelKind};
-use crate::policy::{Calendar, Question, Window};
+use crate::policy::{Calendar, Question, Sender, Window};
 use crate::spool::StoredRow;
 
 /// The question about a row that can go out on a channel until `expires_at`, at the moment `now`.
@@ -20,7 +20,11 @@ pub(super) fn question(
     Question {
         category: row.category.unwrap_or(Category::Marketing),
         consent: route.consent,
-        sender_allowed: route.may_send_as(channel, row.sender),
+        sender: match route.may_send_as(channel, row.sender) {
+            true => Sender::Allowed,
+            false if row.sender_refused => Sender::Refused,
+            false => Sender::Gone,
+        },
         send_at: row.send_at,
         expires_at,
         hours: window.map(|window| calendar.hours(window, row.tz, now)),

@@ -121,11 +121,54 @@ impl Route {
     }
 
     /// True where the tenant may send as `sender` on this channel. Channels other than email may go out
-    /// with the provider's own sender.
+    /// with the provider's own sender. What the name beside an address says makes no difference.
     pub(super) fn may_send_as(&self, channel: ChannelKind, sender: &str) -> bool {
         if sender.is_empty() {
             return channel != ChannelKind::Email;
         }
-        self.senders.get(&channel).is_some_and(|all| all.iter().any(|s| s == sender))
+        let address = address_in(sender);
+        let same = |allowed: &String| address_in(allowed).eq_ignore_ascii_case(address);
+        self.senders.get(&channel).is_some_and(|all| all.iter().any(same))
+    }
+}
+
+/// `news@acme.example` of `Acme <news@acme.example>`.
+fn address_in(mailbox: &str) -> &str {
+    mailbox.rsplit_once('<').map_or(mailbox, |(_, rest)| rest.trim_end_matches('>'))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_sender_is_its_address() {
+        let senders = [
+            (ChannelKind::Email, vec!["ACME GmbH <News@acme.example>".to_owned()]),
+            (ChannelKind::Sms, vec!["ACME".to_owned()]),
+        ];
+        let route = Route {
+            timezone: TimeZone::UTC,
+            consent: Consent::Asserted,
+            suspended: false,
+            weight: 1,
+            rate: None,
+            pause_after_equal_refusals: 0,
+            channels: BTreeMap::new(),
+            senders: senders.into_iter().collect(),
+            templates: Vec::new(),
+        };
+        for (channel, sender, expected) in [
+            (ChannelKind::Email, "Acme <news@acme.example>", true),
+            (ChannelKind::Email, "news@acme.example", true),
+            (ChannelKind::Email, "Acme <other@acme.example>", false),
+            (ChannelKind::Email, "", false),
+            (ChannelKind::Sms, "ACME", true),
+            (ChannelKind::Sms, "ACME2", false),
+            (ChannelKind::Sms, "", true),
+            (ChannelKind::Viber, "ACME", false),
+        ] {
+            assert_eq!(route.may_send_as(channel, sender), expected, "{channel:?} {sender}");
+        }
     }
 }

@@ -234,6 +234,12 @@ impl Pass {
         self.entry.is_probe
     }
 
+    /// What came in the way since it passed; a probe goes all the same.
+    pub(super) fn closed_meanwhile(&self) -> Option<Later> {
+        let turnstile = &self.turnstile;
+        turnstile.lock().gate.closed_meanwhile(self.entry, turnstile.now())
+    }
+
     /// The attempt ended; what it says of the provider holds for all.
     pub(super) fn settle(mut self, word: Word) -> Effects {
         self.is_settled = true;

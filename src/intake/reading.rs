@@ -16,7 +16,7 @@ use super::writer::RowWriter;
 use crate::batch::Counts;
 use crate::codes::{ReasonCode, Severity};
 use crate::model::{Category, ChannelKind, FileForm, place_in};
-use crate::policy::{Calendar, Question, Verdict, Window, decide};
+use crate::policy::{Calendar, Question, Sender, Verdict, Window, decide};
 use crate::records::{
     Dedupe, Directives, Facts, FileProblem, FurtherStep, Manifest, MessageChecker, MessageRow,
     Opened, ReadError, Record, RecordReader, RowError, Step, country_of, own_directive,
@@ -293,7 +293,7 @@ impl Rows<'_> {
             sender: sender_on(tenant, message, step.channel),
             lang: lang_of(step.template_at),
         };
-        let row = StoredRow {
+        let mut row = StoredRow {
             row: message.row,
             line: message.line,
             state: RowState::Accepted,
@@ -319,10 +319,14 @@ impl Rows<'_> {
             priority: message.priority,
             receipt_within_s: message.receipt_within_s,
             fallback: message.further.iter().map(further).collect(),
+            sender_refused: false,
             parts: 0,
             x,
             variables,
         };
+        let refused = |(channel, sender)| !sender_of(tenant, channel, sender).1;
+        let further = row.fallback.iter().map(|step| (step.channel, step.sender));
+        row.sender_refused = further.chain([(message.channel, sender)]).any(refused);
         let verdict = decide_now(tenant, &row, (&self.calendar, now));
         self.writer.push(&row, Some((verdict, now)))
     }
@@ -393,13 +397,16 @@ fn decide_step(
 ) -> Verdict {
     let category = row.category.unwrap_or(Category::Marketing);
     let channel = row.channel.unwrap_or(ChannelKind::Email);
-    let (_, sender_allowed) = sender_of(tenant, channel, row.sender);
+    let sender = match sender_of(tenant, channel, row.sender) {
+        (_, true) => Sender::Allowed,
+        (_, false) => Sender::Refused,
+    };
     let window = row.window.and_then(|(from, until)| Window::new(from, until).ok());
     decide(
         &Question {
             category,
             consent: tenant.consent,
-            sender_allowed,
+            sender,
             send_at: row.send_at,
             expires_at: row.expires_at.unwrap_or(Timestamp::MAX),
             hours: window.map(|window| calendar.hours(window, row.tz, now)),

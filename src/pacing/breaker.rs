@@ -17,8 +17,9 @@ pub(super) struct Breaker {
 #[derive(Debug, Clone, Copy)]
 struct Open {
     why: ReasonCode,
-    /// The rest after the next probe.
+    /// The rest after the next probe, and the one that it doubled.
     rest: Duration,
+    rest_before: Duration,
     rest_max: Duration,
     next_probe: Instant,
     /// The latest probe, while it is not answered.
@@ -96,6 +97,7 @@ impl Breaker {
         // Where one is made up for that did not begin, the next stays where it is.
         if open.next_probe <= now {
             open.next_probe = now + open.rest;
+            open.rest_before = open.rest;
             open.rest = (open.rest * 2).min(open.rest_max);
         }
         open.probe = Some(Probe::Promised(now));
@@ -117,6 +119,14 @@ impl Breaker {
     pub(super) fn probe_ended(&mut self) {
         if let Some(open) = &mut self.open {
             open.probe = None;
+        }
+    }
+
+    /// The probe was of a message that was refused before: perhaps for its own sake, so that the rests do not
+    /// grow by it.
+    pub(super) fn probe_told_nothing(&mut self) {
+        if let Some(open) = &mut self.open {
+            open.rest = open.rest_before;
         }
     }
 
@@ -174,7 +184,7 @@ impl Breaker {
     fn open(&mut self, why: ReasonCode, (first, rest_max): (Duration, Duration), now: Instant) {
         let rest = (first * 2).min(rest_max);
         let next_probe = now + first;
-        let open = Open { why, rest, rest_max, next_probe, probe: None };
+        let open = Open { why, rest, rest_before: rest, rest_max, next_probe, probe: None };
         self.open = Some(open);
     }
 }
@@ -280,6 +290,27 @@ mod tests {
         breaker.look_now(now + 2 * SECOND);
         assert!(breaker.promise(now + 5 * SECOND).is_err());
         assert_eq!(breaker.promise(now + 6 * SECOND), Ok(()));
+    }
+
+    #[test]
+    fn rests_do_not_grow_by_probes_of_one_that_was_refused_before() {
+        let now = Instant::now();
+        let mut breaker = Breaker::new(1);
+        breaker.refused_account(ReasonCode::DeliveryProviderCredentials, now);
+        let mut probe = |tells: bool| {
+            let (next, _) = breaker.next_probe().unwrap();
+            assert_eq!(breaker.admit(next), Ok(()));
+            breaker.probe_ended();
+            if !tells {
+                breaker.probe_told_nothing();
+            }
+            breaker.next_probe().unwrap().0.duration_since(next).as_secs()
+        };
+        assert_eq!(
+            [false, false, true, true, false, false].map(&mut probe),
+            [60, 60, 60, 120, 240, 240]
+        );
+        assert_eq!([true, true, true, false].map(&mut probe), [240, 480, 900, 900]);
     }
 
     #[test]

@@ -139,6 +139,8 @@ pub struct Gate {
     /// Nothing was taken since a message was refused as if for our account: the next one tells more.
     is_suspect: bool,
     rest_until: Instant,
+    /// The one that was told to come again after a long rest; nobody else was asked since.
+    told_alone: Option<u64>,
     pairs: Pairs,
     line: Line,
     waiting: HashMap<u64, Comer>,
@@ -180,6 +182,7 @@ impl Gate {
             // Before the first is taken there is nothing that speaks for the account.
             is_suspect: true,
             rest_until: now,
+            told_alone: None,
             pairs: Pairs::new(interval, PAIRS_MAX),
             line: Line::default(),
             waiting: HashMap::new(),
@@ -208,7 +211,12 @@ impl Gate {
                 Some(Barrier::Closed(later)) => return Coming::Later(later),
                 Some(Barrier::Until(_, why)) => limit = why,
                 Some(Barrier::Full) => {}
-                None if tenants.may_go(comer.place.lane, now).is_err() => limit = Limit::TenantRate,
+                None if tenants
+                    .may_go(comer.place.lane, comer.place.urgency.class(), now)
+                    .is_err() =>
+                {
+                    limit = Limit::TenantRate;
+                }
                 None => {
                     return match self.try_begin(&comer, now, tenants) {
                         Ok(entry) => Coming::Go(entry),
@@ -247,7 +255,7 @@ impl Gate {
                 Some(Barrier::Full) => break,
                 None => {}
             }
-            match self.line.next(|lane| tenants.may_go(lane, now)) {
+            match self.line.next(|lane, class| tenants.may_go(lane, class, now)) {
                 Err(blocked) => {
                     self.wake_at = blocked.wait.map(|wait| now + wait);
                     break;
@@ -279,6 +287,9 @@ impl Gate {
         }
         match word {
             Word::RefusedAccount(code) => {
+                if entry.is_probe && self.pairs.is_refused(comer.pair) {
+                    self.breaker.probe_told_nothing();
+                }
                 if self.refused(comer.pair, code, is_late, now) {
                     effects.opened = Some(code);
                     self.concurrency.start_anew();
@@ -298,8 +309,9 @@ impl Gate {
                 let refusal = self.pairs.refused(comer.pair, rest, now);
                 effects.own_rest = Some(refusal.rest);
                 if !refusal.is_own {
+                    let (rest, is_for_all) = self.rest_of_all(comer.pair, rest);
                     self.rest_until = self.rest_until.max(now + rest);
-                    effects.slowed = self.concurrency.met_trouble(entry.epoch);
+                    effects.slowed = is_for_all && self.concurrency.met_trouble(entry.epoch);
                 }
                 if effects.slowed {
                     self.ceiling.lower(now);
@@ -307,6 +319,7 @@ impl Gate {
                 }
             }
             Word::Took | Word::Answered => {
+                self.told_alone = None;
                 if word == Word::Took {
                     self.ceiling.took_one(now);
                     self.pairs.took(comer.pair);
@@ -323,6 +336,18 @@ impl Gate {
             effects.closed = self.breaker.answered();
         }
         effects
+    }
+
+    /// How long all rest where one was told to, and whether it is known to be meant for all. A long rest may be
+    /// meant for its recipient alone: soon another one finds out, by itself.
+    fn rest_of_all(&mut self, pair: u64, rest: Duration) -> (Duration, bool) {
+        if rest <= PATIENCE {
+            return (rest, true);
+        }
+        match self.told_alone.replace(pair) {
+            Some(other) if other != pair => (rest, true),
+            _ => (PATIENCE, false),
+        }
     }
 
     /// A message was refused as if our account were; true where nothing goes for that reason from now on.
@@ -369,6 +394,18 @@ impl Gate {
         Some(closed(until, now, Limit::Breaker(code)))
     }
 
+    /// What came in the way of one that passed and did not begin yet: it waited for a connection meanwhile.
+    pub fn closed_meanwhile(&self, entry: Entry, now: Instant) -> Option<Later> {
+        if entry.is_probe {
+            return None;
+        }
+        if self.rest_until > now + PATIENCE {
+            return Some(closed(self.rest_until, now, Limit::Rest));
+        }
+        let (until, code) = self.breaker.next_probe()?;
+        Some(closed(until, now, Limit::Breaker(code)))
+    }
+
     /// Somebody has mended something: whether the provider is back is found out now.
     pub fn look_now(&mut self, now: Instant) {
         self.breaker.look_now(now);
@@ -398,7 +435,8 @@ impl Gate {
                 false => Barrier::Until(self.rest_until, Limit::Rest),
             });
         }
-        if self.under_way >= self.concurrency.limit() {
+        let limit = if self.told_alone.is_some() { 1 } else { self.concurrency.limit() };
+        if self.under_way >= limit {
             return Some(Barrier::Full);
         }
         if self.ceiling.recover(now) {
@@ -420,11 +458,11 @@ impl Gate {
         self.breaker
             .admit(now)
             .map_err(|(until, code)| closed(until, now, Limit::Breaker(code)))?;
-        let Place { lane, cost, .. } = comer.place;
+        let Place { lane, cost, urgency, .. } = comer.place;
         if let Some(bucket) = &mut self.bucket {
             bucket.spend(cost);
         }
-        tenants.spend(lane, cost);
+        tenants.spend(lane, urgency.class(), cost);
         self.pairs.goes(comer.pair, now);
         self.under_way += 1;
         Ok(Entry { epoch: self.concurrency.epoch(), is_probe: self.breaker.is_open() })

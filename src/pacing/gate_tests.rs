@@ -278,8 +278,9 @@ fn a_provider_at_which_most_messages_go_is_not_away() {
 #[test]
 fn a_rest_promises_no_probe() {
     let mut scene = Scene::new(Limits { failures_max: 1, ..LIMITS });
-    let (first, second) = (scene.go(marketing(1, 1)), scene.go(marketing(1, 2)));
+    let [first, second, third] = [1, 2, 3].map(|pair| scene.go(marketing(1, pair)));
     scene.settle(first, &marketing(1, 1), Word::TooFast(Some(20 * SECOND)));
+    scene.settle(third, &marketing(1, 3), Word::TooFast(Some(20 * SECOND)));
     scene.settle(second, &marketing(1, 2), Word::Failed);
     scene.now += 2 * SECOND;
     assert_eq!(scene.gate.closed_to(scene.now).unwrap().why, Limit::Rest);
@@ -371,4 +372,81 @@ fn limits_hold_whatever_happens() {
         // Those that went now never end: the others were sent home after a minute.
         assert_eq!(scene.gate.standing(scene.now).waiting, 0, "seed {seed}");
     }
+}
+
+/// A number in a region that the account may not send to, and nobody else in line.
+#[test]
+fn one_row_that_is_refused_again_and_again_does_not_lengthen_the_rest_for_others() {
+    let mut scene = Scene::new(LIMITS);
+    let refused = Word::RefusedAccount(ReasonCode::DeliveryProviderCredentials);
+    let end = scene.now + SECOND * 4 * 3600;
+    let mut tries = 0;
+    while scene.now < end {
+        match scene.come(marketing(1, 1)) {
+            Coming::Go(entry) => {
+                scene.settle(entry, &marketing(1, 1), refused);
+                tries += 1;
+            }
+            Coming::Later(later) => scene.wait(later.wait.as_secs() as u32 + 1),
+            waits => panic!("{waits:?}"),
+        }
+        let others = scene.gate.standing(scene.now).closed.map_or(0, |(rest, _)| rest.as_secs());
+        assert!(others <= 60, "{others} s after {tries} tries");
+    }
+    assert!((20..60).contains(&tries), "it comes ever more rarely itself: {tries}");
+    let urgent = comer(Category::Authentication, 2, 2);
+    scene.wait(60);
+    let entry = scene.go(urgent);
+    assert!(entry.is_probe && scene.settle(entry, &urgent, Word::Took).closed);
+}
+
+#[test]
+fn a_long_rest_holds_for_all_once_another_one_is_told_the_same() {
+    let mut scene = Scene::new(LIMITS);
+    let hour = Word::TooFast(Some(SECOND * 3600));
+    let rest =
+        |scene: &Scene| scene.gate.standing(scene.now).closed.map_or(0, |(rest, _)| rest.as_secs());
+    // Meant for one recipient: the others lose some seconds, and nothing of the rate.
+    let entry = scene.go(marketing(1, 1));
+    let effects = scene.settle(entry, &marketing(1, 1), hour);
+    assert_eq!((effects.own_rest, effects.slowed), (Some(SECOND * 3600), false));
+    assert_eq!(rest(&scene), 5);
+    scene.wait(6);
+    let entry = scene.go(marketing(1, 2));
+    assert!(matches!(scene.come(marketing(1, 3)), Coming::Wait(..)), "one finds out");
+    scene.settle(entry, &marketing(1, 2), Word::Took);
+    scene.go(marketing(1, 4));
+    assert_eq!(rest(&scene), 0);
+    assert!(
+        matches!(scene.come(marketing(1, 1)), Coming::Later(later) if later.why == Limit::PairRate)
+    );
+    // Meant for all: a second one is told so.
+    let mut scene = Scene::new(LIMITS);
+    for (pair, expected) in [(1, 5), (2, 3600)] {
+        let entry = scene.go(marketing(1, pair));
+        scene.settle(entry, &marketing(1, pair), hour);
+        assert_eq!(rest(&scene), expected);
+        scene.wait(6);
+    }
+    // An hour later it still holds: one finds that out.
+    scene.wait(3600);
+    let entry = scene.go(marketing(1, 3));
+    assert!(scene.settle(entry, &marketing(1, 3), hour).slowed);
+    assert_eq!(rest(&scene), 3600);
+}
+
+#[test]
+fn what_passed_hears_what_came_in_the_way_while_it_waited_for_a_connection() {
+    let mut scene = Scene::new(LIMITS);
+    let [first, second, third] = [1, 2, 3].map(|pair| scene.go(marketing(1, pair)));
+    assert_eq!(scene.gate.closed_meanwhile(first, scene.now), None);
+    let refused = Word::RefusedAccount(ReasonCode::DeliveryProviderCredentials);
+    scene.settle(first, &marketing(1, 1), refused);
+    let later = scene.gate.closed_meanwhile(second, scene.now).unwrap();
+    assert_eq!((later.wait, later.elsewhere), (30 * SECOND, true));
+    scene.gate.give_back(second, &marketing(1, 2), scene.now, &mut scene.tenants);
+    scene.settle(third, &marketing(1, 3), Word::Took);
+    scene.wait(31);
+    let probe = scene.go(marketing(1, 2));
+    assert_eq!(scene.gate.closed_meanwhile(probe, scene.now), None, "it is what finds out");
 }

@@ -65,16 +65,16 @@ impl Line {
         self.waiting += usize::from(rows.insert((place.urgency.priority(), number)));
     }
 
-    /// Who goes next, where `may_go` says of a lane that it may or how long it must wait.
+    /// Who goes next, where `may_go` says of a lane and a class that it may or how long it must wait.
     pub(super) fn next(
         &self,
-        mut may_go: impl FnMut(u32) -> Result<(), Duration>,
+        mut may_go: impl FnMut(u32, usize) -> Result<(), Duration>,
     ) -> Result<u64, Blocked> {
         let mut wait: Option<Duration> = None;
-        for class in &self.classes {
+        for (number, class) in self.classes.iter().enumerate() {
             for key in class.turns.in_order() {
                 let lane = &class.lanes[&key];
-                match may_go(key) {
+                match may_go(key, number) {
                     Ok(()) => return Ok(lane.first()),
                     Err(more) => wait = Some(wait.map_or(more, |least| least.min(more))),
                 }
@@ -129,7 +129,7 @@ mod tests {
     /// The order in which all go.
     fn drain(line: &mut Line, places: &BTreeMap<u64, Place>) -> Vec<u64> {
         let mut gone = Vec::new();
-        while let Ok(number) = line.next(|_| Ok(())) {
+        while let Ok(number) = line.next(|_, _| Ok(())) {
             line.remove(&places[&number], number, true);
             gone.push(number);
         }
@@ -156,7 +156,7 @@ mod tests {
             place(Authentication, 9, 3, 5),
         ]);
         assert_eq!(drain(&mut line, &places), [6, 3, 5, 4, 1, 2, 0]);
-        assert_eq!((line.len(), line.next(|_| Ok(()))), (0, Err(Blocked { wait: None })));
+        assert_eq!((line.len(), line.next(|_, _| Ok(()))), (0, Err(Blocked { wait: None })));
     }
 
     #[test]
@@ -164,9 +164,9 @@ mod tests {
         let marketing = |lane| place(Category::Marketing, 5, lane, lane.into());
         let (line, _) = stand(&[marketing(1), marketing(2), marketing(3)]);
         let wait = |seconds| Err(Duration::from_secs(seconds));
-        let one_waits = |lane| if lane == 1 { wait(9) } else { Ok(()) };
+        let one_waits = |lane, _| if lane == 1 { wait(9) } else { Ok(()) };
         assert_eq!(line.next(one_waits), Ok(1));
-        let all_wait = |lane: u32| wait(10 - u64::from(lane));
+        let all_wait = |lane: u32, _| wait(10 - u64::from(lane));
         assert_eq!(line.next(all_wait), Err(Blocked { wait: Some(Duration::from_secs(7)) }));
     }
 
@@ -193,7 +193,7 @@ mod tests {
                 waiting.insert(number, place);
                 match roll(3) {
                     0 => {
-                        let next = line.next(|_| Ok(())).unwrap();
+                        let next = line.next(|_, _| Ok(())).unwrap();
                         let gone = waiting.remove(&next).expect("it waited");
                         let first = waiting.values().map(|p| p.urgency.class()).min();
                         assert!(first.is_none_or(|class| gone.urgency.class() <= class));

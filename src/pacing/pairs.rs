@@ -87,6 +87,11 @@ impl Pairs {
         Refusal { rest, is_own }
     }
 
+    /// It was refused, and nothing else was heard of it since.
+    pub(super) fn is_refused(&self, pair: u64) -> bool {
+        self.known.get(&pair).is_some_and(|known| known.refusals > 0)
+    }
+
     /// Whatever else holds for the pair, none of it goes before `until`.
     pub(super) fn rest(&mut self, pair: u64, until: Instant) {
         let known = self.pair(pair, until);

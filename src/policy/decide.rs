@@ -1,6 +1,6 @@
 //! The decision about one row at one moment.
 
-use jiff::Timestamp;
+use jiff::{SignedDuration, Timestamp};
 
 use super::Hours;
 use crate::codes::ReasonCode;
@@ -15,13 +15,24 @@ pub enum Consent {
     Asserted,
 }
 
+/// Whether the tenant may send as a row's sender on its channel.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Sender {
+    Allowed,
+    Refused,
+    /// It might when the file was taken: somebody may have changed the configuration by mistake.
+    Gone,
+}
+
+/// So soon a row is looked at again whose sender went away.
+const SENDER_WAIT: SignedDuration = SignedDuration::from_secs(60);
+
 /// What the rules need to know of a row.
 #[derive(Debug, Clone, Copy)]
 pub struct Question {
     pub category: Category,
     pub consent: Consent,
-    /// The sender is one of the tenant's for this channel.
-    pub sender_allowed: bool,
+    pub sender: Sender,
     pub send_at: Option<Timestamp>,
     pub expires_at: Timestamp,
     /// Of the row's window where the recipient is; none where it may be sent at any hour.
@@ -48,7 +59,7 @@ pub fn decide(question: &Question, now: Timestamp) -> Verdict {
     if question.category == Category::Marketing && question.consent == Consent::Required {
         return Verdict::Suppress(ReasonCode::PolicyNoConsent);
     }
-    if !question.sender_allowed {
+    if question.sender == Sender::Refused {
         return Verdict::Suppress(ReasonCode::PolicySenderNotAllowed);
     }
     if question.expires_at <= now {
@@ -61,6 +72,10 @@ pub fn decide(question: &Question, now: Timestamp) -> Verdict {
     };
     if let Some(send_at) = question.send_at.filter(|t| *t > now) {
         return wait(send_at, None);
+    }
+    if question.sender == Sender::Gone {
+        let again = now.saturating_add(SENDER_WAIT).unwrap_or(Timestamp::MAX);
+        return wait(again, Some(ReasonCode::PolicySenderNotAllowed));
     }
     if let Some(Hours::Closed { until }) = question.hours {
         return wait(until, Some(ReasonCode::PolicyQuietHours));
@@ -80,7 +95,7 @@ mod tests {
         let mut question = Question {
             category: Category::Transactional,
             consent: Consent::Required,
-            sender_allowed: true,
+            sender: Sender::Allowed,
             send_at: None,
             expires_at: time("2026-11-23T12:00:00Z"),
             hours: None,
@@ -96,7 +111,7 @@ mod tests {
         check(
             |q| {
                 q.category = Category::Marketing;
-                q.sender_allowed = false;
+                q.sender = Sender::Refused;
             },
             no_consent,
         );
@@ -110,10 +125,20 @@ mod tests {
         let not_allowed = Verdict::Suppress(ReasonCode::PolicySenderNotAllowed);
         check(
             |q| {
-                q.sender_allowed = false;
+                q.sender = Sender::Refused;
                 q.expires_at = time("2026-11-22T11:00:00Z");
             },
             not_allowed,
+        );
+        let code = Some(ReasonCode::PolicySenderNotAllowed);
+        let soon = Verdict::Wait { until: time("2026-11-22T12:01:00Z"), code };
+        check(|q| q.sender = Sender::Gone, soon);
+        check(
+            |q| {
+                q.sender = Sender::Gone;
+                q.expires_at = time("2026-11-22T12:00:00Z");
+            },
+            Verdict::Expire,
         );
         check(|q| q.expires_at = time("2026-11-22T12:00:00Z"), Verdict::Expire);
         let later = Verdict::Wait { until: time("2026-11-22T15:00:00Z"), code: None };

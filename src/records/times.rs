@@ -40,8 +40,8 @@ impl RowCheck<'_> {
             Some(zone) => std::slice::from_ref(zone),
             None => std::slice::from_ref(&self.checker.timezone),
         };
-        message.send_at = self.instant(Column::SendAt, zones);
-        message.expires_at = self.instant(Column::ExpiresAt, zones);
+        message.send_at = self.instants(Column::SendAt, zones).into_iter().max();
+        message.expires_at = self.expiry(zones, message.send_at);
         self.too_late(channel, message);
     }
 
@@ -61,27 +61,36 @@ impl RowCheck<'_> {
         zones
     }
 
-    /// The instant a column names: where its local time comes at several, in several zones, the last, so that
-    /// it is too early nowhere.
-    fn instant(&mut self, column: Column, zones: &[TimeZone]) -> Option<Timestamp> {
+    /// The end of a message's time: where it comes at several instants, the first behind its beginning, so that
+    /// the message is too late nowhere.
+    fn expiry(&mut self, zones: &[TimeZone], send_at: Option<Timestamp>) -> Option<Timestamp> {
+        let due = send_at.map_or(self.checker.now, |at| at.max(self.checker.now));
+        let instants = self.instants(Column::ExpiresAt, zones);
+        let in_time = instants.iter().filter(|at| **at > due).min();
+        in_time.or(instants.iter().max()).copied()
+    }
+
+    /// The instants a column names: its local time may come at several, in several zones. The last is too early
+    /// nowhere.
+    fn instants(&mut self, column: Column, zones: &[TimeZone]) -> Vec<Timestamp> {
         let given = self.value(column);
         if given.is_empty() {
-            return None;
+            return Vec::new();
         }
         let format = self.checker.date_format.as_deref();
-        let instants = zones.iter().filter_map(|zone| moment::instant(given, format, zone));
-        let instant = instants.max();
-        if instant.is_none() && moment::is_serial(given) {
+        let found = zones.iter().filter_map(|zone| moment::instant(given, format, zone));
+        let instants: Vec<Timestamp> = found.collect();
+        if instants.is_empty() && moment::is_serial(given) {
             let text = "a spreadsheet program made the time a number of days";
             self.plain_fault(column, ReasonCode::RowCellDamaged, text);
-        } else if instant.is_none() {
+        } else if instants.is_empty() {
             let code = ReasonCode::RowTimeInvalid;
             let text = format!("the time {:?} is not readable", cut_value(given));
             let own_form = given.contains(['.', '/']) && self.checker.date_format.is_none();
             let or = if own_form { "; or ask the operator to set date_format" } else { "" };
             self.fault(column, code, text, format!("{}{or}", code.advice()));
         }
-        instant
+        instants
     }
 
     /// A message that could not be sent in time even now is refused, not accepted to expire.

@@ -24,11 +24,14 @@ pub enum OutcomeRecord {
 /// Set beside a status: the row is on a chain of channels, and what belongs to that follows. Records of
 /// the first version never have it.
 const CHAINED: u8 = 0x80;
+/// Set beside whether an earlier step follows: somebody wants the row sent though it may have gone out.
+const RESENT: u8 = 0x02;
 
 fn put_row(row: &RowOutcome, out: &mut Vec<u8>) {
     let is_chained = row.step > 0
         || row.attempts_before > 0
         || row.receipt_until.is_some()
+        || row.resent
         || row.earlier.is_some();
     put_u64(out, u64::from(row.index));
     out.push(row.status.index() | if is_chained { CHAINED } else { 0 });
@@ -44,7 +47,7 @@ fn put_row(row: &RowOutcome, out: &mut Vec<u8>) {
         out.push(row.step);
         put_u64(out, u64::from(row.attempts_before));
         put_time(out, row.receipt_until);
-        out.push(u8::from(row.earlier.is_some()));
+        out.push(if row.resent { RESENT } else { 0 } | u8::from(row.earlier.is_some()));
         if let Some(end) = &row.earlier {
             put_end(end, out);
         }
@@ -72,7 +75,9 @@ fn take_row(bytes: &mut Bytes<'_>) -> Result<RowOutcome, Undecodable> {
         row.step = bytes.u8()?;
         row.attempts_before = number(bytes)?;
         row.receipt_until = bytes.time()?;
-        if bytes.u8()? != 0 {
+        let flags = bytes.u8()?;
+        row.resent = flags & RESENT != 0;
+        if flags & !RESENT != 0 {
             row.earlier = Some(Box::new(take_end(bytes)?));
         }
     }
@@ -222,6 +227,7 @@ mod tests {
         };
         let chained = RowOutcome {
             step: 2,
+            resent: true,
             attempts_before: 2,
             receipt_until: row.ended_at,
             earlier: Some(Box::new(end)),

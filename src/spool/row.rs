@@ -77,6 +77,9 @@ pub struct StoredRow<'a> {
     pub receipt_within_s: u32,
     /// What is tried after the row's own channel, in this order.
     pub fallback: Vec<StoredStep<'a>>,
+    /// The tenant could not use its sender when the file was taken, on one of its channels. False in rows of
+    /// earlier versions.
+    pub sender_refused: bool,
     /// Parts the provider will count; 0 where that means nothing.
     pub parts: u16,
     /// In the order of `RowHead::x_columns`; fewer where the row was too short to have them.
@@ -126,6 +129,7 @@ impl Default for StoredRow<'_> {
             priority: PRIORITY_USUAL,
             receipt_within_s: 0,
             fallback: Vec::new(),
+            sender_refused: false,
             parts: 0,
             x: Vec::new(),
             variables: Vec::new(),
@@ -140,6 +144,8 @@ const EXPIRY_GIVEN: u64 = 1 << 16;
 const PRIORITY_SHIFT: u32 = 17;
 /// A fallback chain stands behind the variables.
 const HAS_FALLBACK: u64 = 1 << 21;
+/// Above that, too: its sender was refused.
+const SENDER_REFUSED: u64 = 1 << 22;
 /// The priority of a row that says none.
 const PRIORITY_USUAL: u8 = 5;
 /// Texts that every row has.
@@ -254,7 +260,8 @@ impl<'a> StoredRow<'a> {
         let priority = if self.priority == PRIORITY_USUAL { 0 } else { u64::from(self.priority) };
         let given = if self.expiry_given { EXPIRY_GIVEN } else { 0 };
         let fallback = if self.fallback.is_empty() { 0 } else { HAS_FALLBACK };
-        (priority << PRIORITY_SHIFT) | given | fallback
+        let refused = if self.sender_refused { SENDER_REFUSED } else { 0 };
+        (priority << PRIORITY_SHIFT) | given | fallback | refused
     }
 
     /// The row as it goes out on a step of its chain; on the first one it is itself.
@@ -366,6 +373,7 @@ impl<'a> StoredRow<'a> {
             },
             receipt_within_s,
             fallback,
+            sender_refused: parts_and_flags & SENDER_REFUSED != 0,
             parts: parts_and_flags as u16,
             x,
             variables,

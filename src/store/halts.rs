@@ -51,12 +51,22 @@ impl Store {
 
     /// Stops something. False where it is stopped already: who did it first stays on record.
     pub fn halt(&self, what: &Halted, record: &HaltRecord) -> Result<bool, StoreError> {
+        self.halt_over(what, record, "")
+    }
+
+    /// The same, where what `whose` did gives way.
+    pub fn halt_over(
+        &self,
+        what: &Halted,
+        record: &HaltRecord,
+        whose: &str,
+    ) -> Result<bool, StoreError> {
         let key = key(what);
         loop {
             let before = self.engine.get(Space::Halts, &key)?;
             let earlier: Option<HaltRecord> =
                 before.as_ref().map(|bytes| decode("halts", bytes)).transpose()?;
-            if earlier.is_some_and(|earlier| !earlier.ended) {
+            if earlier.is_some_and(|earlier| !earlier.ended && earlier.by != whose) {
                 return Ok(false);
             }
             let put = Op::Put(Space::Halts, key.clone(), encode(record));

@@ -172,3 +172,62 @@ fn the_last_attempt_at_one_provider_does_not_end_a_row_that_another_may_take() {
     assert_eq!(column(&stage, "a.csv.result.csv", "code"), ["delivery.attempts_used_up"]);
     assert_eq!(stage.log.sent().len(), 4);
 }
+
+#[test]
+fn a_row_in_doubt_is_not_sent_again_once_the_operator_does_not_want_that_any_more() {
+    let stage = Stage::new(&TWO.replace("attempts_max", "retry_first = \"10m\"\nattempts_max"));
+    let now = stage.live(START.parse().unwrap(), async |life| {
+        put(&life, "messages/a.csv", LOST);
+        while stage.log.sent().is_empty() {
+            wait(1).await;
+        }
+        wait(30).await;
+        life.world.clock.now()
+    });
+    stage.configure(&TWO.replace("on_unknown = \"resend\"", "on_unknown = \"hold\""));
+    stage.live(now, async |life| {
+        assert_eq!(life.rest(PATIENCE).await, End::Rest);
+        assert_eq!(column(&stage, "a.csv.result.csv", "status"), ["unknown"]);
+        assert_eq!(stage.log.sent().len(), 1, "it waited in doubt, and was not sent again");
+        // What somebody asks for is done, whatever the provider's settings say.
+        let list = ask(&stage, "/unknown").await;
+        let batch = list["rows"][0]["batch_id"].as_str().unwrap().to_owned();
+        tell(&stage, &format!("/batches/{batch}/resend")).await.unwrap();
+        assert_eq!(life.rest(PATIENCE).await, End::Rest);
+        life.stop().await;
+    });
+    assert_eq!(stage.log.sent().len(), 2);
+}
+
+/// The name beside an address, and a sender that goes away and comes back while rows wait.
+#[test]
+fn rows_whose_sender_went_away_wait_for_it() {
+    let stage = Stage::new("");
+    let rows = "row_id,channel,phone,email,text,subject,send_at,expires_at\n\
+        r1,email,,ann@example.com,One,S,2026-11-23T10:00:00Z,2026-11-23T14:00:00Z\n\
+        r2,sms,01701234501,,Two,,2026-11-23T10:00:00Z,2026-11-23T14:00:00Z\n\
+        r3,sms,01701234502,,Three,,2026-11-23T10:00:00Z,2026-11-23T10:30:00Z\n";
+    let now = stage.live(START.parse().unwrap(), async |life| {
+        put(&life, "messages/a.csv", rows);
+        wait(60).await;
+        let now = life.world.clock.now();
+        life.stop().await;
+        now
+    });
+    let renamed = "tenant.acme.sender.email = [\"ACME GmbH <news@acme.example>\"]\n";
+    stage.configure(&format!("{renamed}tenant.acme.sender.sms = [\"OTHER\"]\n"));
+    let now = stage.live(now, async |life| {
+        wait(2 * 3600).await;
+        assert_eq!(stage.log.sent().len(), 1, "the same address under another name");
+        let now = life.world.clock.now();
+        life.stop().await;
+        now
+    });
+    stage.configure(renamed);
+    stage.live(now, async |life| {
+        assert_eq!(life.rest(PATIENCE).await, End::Rest);
+        life.stop().await;
+    });
+    assert_eq!(column(&stage, "a.csv.result.csv", "status"), ["sent", "submitted", "expired"]);
+    assert_eq!(column(&stage, "a.csv.result.csv", "code")[2], "policy.expired");
+}

@@ -67,6 +67,7 @@ fn every_event() -> Vec<(&'static str, RowEvent)> {
         ("hurried", RowEvent::Hurried { at: at(1) }),
         ("tried", tried(&RowOutcome::untried(0), Outcome::Accepted, None, false, 1)),
         ("lost", RowEvent::Lost { channel, provider, again: false, at: at(1) }),
+        ("held", RowEvent::Held { at: at(1) }),
         ("failed", ended(Status::Failed)),
         ("suppressed", ended(Status::Suppressed)),
         ("expired", ended(Status::Expired)),
@@ -99,6 +100,12 @@ fn each_event_moves_only_rows_that_stand_where_it_can_happen() {
         (claimed(untried()), "released postponed tried lost".to_owned()),
         (reopened(ended(Status::Expired)), anew.to_owned()),
         (deferred.clone(), format!("{waits} receipt-0")),
+        (
+            lost(untried(), "hub", true, 0),
+            "claimed postponed hurried held failed suppressed expired cancelled receipt-0"
+                .to_owned(),
+        ),
+        (reopened(lost(untried(), "hub", false, 0)), format!("{anew} receipt-0")),
         (claimed(deferred), "released postponed tried lost".to_owned()),
         (awaited.clone(), "expired cancelled receipt-0 no-receipt".to_owned()),
         (no_receipt(awaited, TWO, 60), format!("{waits} receipt-0")),
@@ -141,6 +148,7 @@ fn an_illegal_move_says_what_was_wanted_of_which_row() {
         "hurried",
         "tried",
         "lost",
+        "held",
         "ended",
         "receipted",
         "given up waiting for",
@@ -213,6 +221,7 @@ fn a_row_that_is_sent_again_begins_anew_but_for_the_doubt_about_it() {
         attempts_before: 1,
         code: Some(ReasonCode::DeliveryOutcomeUnknown),
         provider: "hub".to_owned(),
+        resent: true,
         ..anew
     };
     assert_eq!(reopened(unknown.clone()), doubtful);

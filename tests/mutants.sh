@@ -60,7 +60,7 @@ copied() {
             '[package]' | '[profile.dev'*) ;;
             '[dependencies]' | '[dev-dependencies]')
                 package=${line%% *}
-                [[ $line != *=* || -d $crate/src/channel ]] || grep -rqw "${package//-/_}" "$crate/src" || continue
+                [[ $line != *=* || -d $crate/src/channel ]] || grep -rqE "\b${package//-/_}::" "$crate/src" || continue
                 ;;
             *) continue ;;
         esac

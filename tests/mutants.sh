@@ -7,8 +7,9 @@
 #   CAUGHT_MIN=85          the share that must be noticed
 #   SHARD=0/8              the first eighth of the changes
 # The rooms that are changed are copied, with those they import and nothing else, into a crate of their own in
-# target/mutants: there a change costs seconds, not the minutes of the whole. Only the unit tests beside the code
-# are asked. What is not changed stands in tests/mutants.toml, with the reason.
+# target/mutants: there a change of a rule costs a second, one of recovery a quarter of a minute, not the minutes of
+# the whole program. Only the unit tests of the room are asked. Each crate has its findings in mutants.out. What is
+# not changed stands in tests/mutants.toml, with the reason.
 # Exit: 0 enough were noticed, 1 too few, 77 not run.
 set -euo pipefail
 . "$(dirname "$0")/lib.sh"
@@ -69,19 +70,18 @@ copied() {
     printf '[workspace]\n[profile.dev.package.mutants-%s]\ndebug = false\n' "${crate##*/}" >>"$crate/Cargo.toml"
 }
 
-# change ROOMS FILE...: changes these files, and asks the tests of these rooms.
+# change ROOM FILE...: changes these files, and asks the tests of the room.
 change() {
-    local rooms=$1 crate=target/mutants/${1// /-} files=() file status=0 outcome n=0
+    local room=$1 crate=target/mutants/$1 files=() file status=0 outcome n=0
     shift
     for file in "$@"; do
         if [ "$ASKED" = "  " ] || [[ $ASKED == *" $file "* ]]; then files+=(-f "$file"); fi
     done
     [ ${#files[@]} -gt 0 ] || return 0
-    # shellcheck disable=SC2046,SC2086
-    copied "$crate" $(with_imports $rooms)
-    # shellcheck disable=SC2086
+    # shellcheck disable=SC2046
+    copied "$crate" $(with_imports "$room")
     (cd "$crate" && cargo mutants --config "$ROOT/tests/mutants.toml" --in-place --no-shuffle --colors never \
-        ${SHARD:+--shard "$SHARD"} "${files[@]}" --cargo-arg=--lib -- -- $(printf '%s:: ' $rooms)) || status=$?
+        ${SHARD:+--shard "$SHARD"} "${files[@]}" --cargo-arg=--lib -- -- "$room::") || status=$?
     # 2: some were missed; 3: some were noticed by never ending. How many may be is said below.
     [ "$status" -eq 0 ] || [ "$status" -eq 2 ] || [ "$status" -eq 3 ] || fail "cargo mutants: exit $status"
     for outcome in caught timeout missed unviable; do
@@ -91,11 +91,11 @@ change() {
     MISSED+=$(cat "$crate/mutants.out/missed.txt")$'\n'
 }
 
-change "batch" src/batch/*.rs
-change "policy" src/policy/*.rs
-change "pacing" src/pacing/*.rs
-change "spool" src/spool/log.rs src/spool/outcome_log.rs
-change "dispatch" src/dispatch/recover.rs
+change batch src/batch/*.rs
+change policy src/policy/*.rs
+change pacing src/pacing/*.rs
+change spool src/spool/outcome_log.rs
+change dispatch src/dispatch/recover.rs
 
 noticed=$((COUNTS[0] + COUNTS[1]))
 judged=$((noticed + COUNTS[2]))

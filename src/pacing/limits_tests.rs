@@ -121,3 +121,12 @@ fn a_provider_without_a_rate_is_free_again_when_it_no_longer_says_too_fast() {
     }
     assert_eq!(scene.gate.standing(scene.now).per_second, None);
 }
+
+#[test]
+fn while_the_provider_is_away_nobody_waits_in_line_for_its_rate() {
+    let mut scene = Scene::new(Limits { rate: rate("1/min"), failures_max: 1, ..LIMITS });
+    let entry = scene.go(marketing(1, 1));
+    scene.settle(entry, &marketing(1, 1), Word::Failed);
+    let Coming::Later(later) = scene.come(marketing(1, 2)) else { panic!("it is away") };
+    assert_eq!(later.why, Limit::Breaker(ReasonCode::DeliveryNetwork));
+}

@@ -93,6 +93,12 @@ fn each_event_moves_only_rows_that_stand_where_it_can_happen() {
         let event = RowEvent::Ended { status, code: ReasonCode::PolicyExpired, at: at(0) };
         untried().apply(event, Chain::ONE).unwrap()
     };
+    let over = RowEvent::Ended {
+        status: Status::Suppressed,
+        code: ReasonCode::PolicySuppressed,
+        at: at(0),
+    };
+    let passed_over = untried().apply(over, TWO).unwrap();
     let anew = "claimed postponed failed suppressed expired cancelled";
     let waits = "claimed postponed hurried failed suppressed expired cancelled";
     for (row, moves) in [
@@ -113,6 +119,8 @@ fn each_event_moves_only_rows_that_stand_where_it_can_happen() {
             attempt(untried(), Outcome::Unknown, TWO, 0),
             "expired cancelled receipt-0 no-receipt".to_owned(),
         ),
+        // Its first step was passed over: nobody was tried.
+        (passed_over, waits.to_owned()),
         (attempt(untried(), Outcome::Accepted, Chain::ONE, 0), "receipt-0".to_owned()),
         (
             attempt(untried(), Outcome::PermanentMessage, Chain::ONE, 0),

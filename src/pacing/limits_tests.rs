@@ -130,3 +130,16 @@ fn while_the_provider_is_away_nobody_waits_in_line_for_its_rate() {
     let Coming::Later(later) = scene.come(marketing(1, 2)) else { panic!("it is away") };
     assert_eq!(later.why, Limit::Breaker(ReasonCode::DeliveryNetwork));
 }
+
+#[test]
+fn more_may_be_under_way_only_where_the_limit_was_in_the_way() {
+    let mut scene = Scene::new(LIMITS);
+    let comers = [1, 2, 3, 4].map(|pair| marketing(1, pair));
+    let entries = comers.map(|comer| scene.go(comer));
+    let mut limits = Vec::new();
+    for (entry, comer) in entries.into_iter().zip(&comers) {
+        scene.settle(entry, comer, Word::Took);
+        limits.push(scene.gate.standing(scene.now).limit);
+    }
+    assert_eq!(limits, [5; 4], "the first of four that were allowed four");
+}

@@ -7,6 +7,8 @@
 
 mod command;
 mod hold;
+#[cfg(test)]
+mod moves_tests;
 mod numbers;
 mod outcome;
 #[cfg(test)]

@@ -11,6 +11,8 @@ mod concurrency;
 mod gate;
 #[cfg(test)]
 mod gate_tests;
+#[cfg(test)]
+mod limits_tests;
 mod line;
 mod pairs;
 mod retry;

@@ -157,9 +157,15 @@ mod tests {
         check(Resume, paused, Some(Effect::Resume));
         check(Resume, running, Some(Effect::Nothing));
         check(Cancel, running, Some(Effect::Cancel));
+        check(Cancel, Standing { cancelled: true, ..PLAIN }, Some(Effect::Nothing));
         check(Cancel, held, Some(Effect::RefuseHeld));
+        assert!(
+            decide(Cancel, true, &held).is_err(),
+            "a held file is cancelled whole or not at all"
+        );
         check(Cancel, cancelled, Some(Effect::Nothing));
         check(Cancel, refused, Some(Effect::Nothing));
+        check(Cancel, Standing { was_held: false, ..refused }, None);
         check(Cancel, closed, None);
         check(Approve, held, Some(Effect::Release));
         check(Approve, approved, Some(Effect::Nothing));
@@ -169,7 +175,9 @@ mod tests {
         check(Resend, failed, Some(Effect::Reopen));
         check(Resend, again, Some(Effect::Resend));
         check(Resend, closed, None);
-        check(Resend, running, None);
+        for (reopened, resendable) in [(false, false), (true, false), (false, true)] {
+            check(Resend, Standing { reopened, resendable, ..PLAIN }, None);
+        }
         check(ResendReport, refused, Some(Effect::Report));
         for op in ControlOp::ALL {
             check(*op, claimed, None);
@@ -178,5 +186,47 @@ mod tests {
         for unfit in [paused, held, closed, failed, refused, claimed] {
             assert!(decide_retry(&unfit).is_err(), "{unfit:?}");
         }
+    }
+
+    #[test]
+    fn a_refusal_says_what_is_the_matter() {
+        use BatchState::{Claimed, Closed, Duplicate, Held, Refused, Released};
+        use ControlOp::{Approve, Cancel, Pause, Resend, Resume};
+        for (op, state, was_held, sentence) in [
+            (Approve, Refused, true, "was refused before it was approved"),
+            (Approve, Refused, false, "is not held: it needs no approval"),
+            (Approve, Closed, false, "is not held: it needs no approval"),
+            (Pause, Held, false, "is held: nothing of it is sent before it is approved"),
+            (Resume, Held, false, "is held: nothing of it is sent before it is approved"),
+            (Resume, Closed, false, "has nothing left to send"),
+            (Cancel, Released, true, "is still being read"),
+            (Cancel, Duplicate, false, "is a duplicate: nothing of it is sent"),
+            (Resend, Refused, true, "has no row that ended failed, expired or unknown"),
+        ] {
+            let standing = Standing { state, was_held, ..PLAIN };
+            assert_eq!(decide(op, false, &standing), Err(Unfit(sentence)), "{op} on {standing:?}");
+        }
+        for (state, paused, sentence) in [
+            (BatchState::Running, true, "is paused: resume it first"),
+            (Claimed, false, "is still being read"),
+            (Released, false, "is still being read"),
+            (Held, false, "is held: nothing of it is sent before it is approved"),
+            (Closed, false, "has nothing left to send; what failed can be resent"),
+        ] {
+            let standing = Standing { state, paused, ..PLAIN };
+            assert_eq!(decide_retry(&standing), Err(Unfit(sentence)), "{standing:?}");
+        }
+    }
+
+    #[test]
+    fn every_operation_is_read_back_from_its_word() {
+        assert_eq!(BatchOp::Retry.as_str(), "retry");
+        assert_eq!(BatchOp::from_text("retry"), Some(BatchOp::Retry));
+        for op in ControlOp::ALL {
+            let op_of_batch = BatchOp::Control(*op);
+            assert_eq!(op_of_batch.as_str(), op.as_str());
+            assert_eq!(BatchOp::from_text(op.as_str()), Some(op_of_batch));
+        }
+        assert_eq!(BatchOp::from_text("stop"), None);
     }
 }

@@ -145,6 +145,20 @@ mod tests {
     }
 
     #[test]
+    fn who_ended_a_hold_is_said_in_a_word_or_by_name() {
+        for (decider, said) in [
+            (Decider::Account("acme-drop".to_owned()), "account acme-drop"),
+            (Decider::Operator, "operator"),
+            (Decider::OperatorUser("ines".to_owned()), "operator:ines"),
+            (Decider::MissingNumber, "the missing number"),
+            (Decider::NewerFile, "a newer file"),
+            (Decider::Nobody, "hold_timeout"),
+        ] {
+            assert_eq!(decider.to_string(), said);
+        }
+    }
+
+    #[test]
     fn the_usual_is_the_median_of_the_last_files() {
         for (recent, usual) in [
             (&[][..], None),

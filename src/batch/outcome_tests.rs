@@ -10,7 +10,7 @@ use crate::model::{Attempt, ChannelKind, Outcome, Receipt, Status, UntilHint};
 use crate::world::{Dice, World};
 
 const CHANNELS: [ChannelKind; 3] = [ChannelKind::Whatsapp, ChannelKind::Sms, ChannelKind::Email];
-const HINT: UntilHint = UntilHint(None);
+pub(super) const HINT: UntilHint = UntilHint(None);
 const OUTCOMES: [Outcome; 7] = [
     Outcome::Accepted,
     Outcome::PermanentRecipient,
@@ -21,16 +21,16 @@ const OUTCOMES: [Outcome; 7] = [
     Outcome::Unknown,
 ];
 
-fn at(second: i64) -> Timestamp {
+pub(super) fn at(second: i64) -> Timestamp {
     Timestamp::from_second(1_800_000_000 + second).unwrap()
 }
 
-fn chain(steps: u8, receipt_within_s: u32) -> Chain {
+pub(super) fn chain(steps: u8, receipt_within_s: u32) -> Chain {
     Chain { steps, receipt_within_s }
 }
 
 /// What an attempt of this outcome makes of a claimed row, of three attempts at most.
-fn tried(
+pub(super) fn tried(
     row: &RowOutcome,
     outcome: Outcome,
     receipt: Option<Receipt>,
@@ -52,18 +52,18 @@ fn tried(
 }
 
 /// Claims and tries.
-fn attempt(row: RowOutcome, outcome: Outcome, chain: Chain, now: i64) -> RowOutcome {
+pub(super) fn attempt(row: RowOutcome, outcome: Outcome, chain: Chain, now: i64) -> RowOutcome {
     let row = row.apply(RowEvent::Claimed, chain).unwrap();
     let event = tried(&row, outcome, None, false, now);
     row.apply(event, chain).unwrap()
 }
 
-fn no_receipt(row: RowOutcome, chain: Chain, now: i64) -> RowOutcome {
+pub(super) fn no_receipt(row: RowOutcome, chain: Chain, now: i64) -> RowOutcome {
     row.apply(RowEvent::NoReceipt { at: at(now) }, chain).unwrap()
 }
 
 /// Status, step, channels and due time: what a walk is compared by.
-fn brief(row: &RowOutcome) -> (&'static str, u8, &str, Option<Timestamp>) {
+pub(super) fn brief(row: &RowOutcome) -> (&'static str, u8, &str, Option<Timestamp>) {
     (row.status.as_str(), row.step, row.channels_tried.as_str(), row.due())
 }
 
@@ -322,7 +322,8 @@ fn words_that_no_move_makes_are_not_stored() {
         (row(Status::Deferred, 1, doubt), row(Status::Cancelled, 1, None)),
         (row(Status::Deferred, 2, None), row(Status::Deferred, 1, None)),
         (row(Status::Accepted, 0, None), row(Status::Rejected, 0, None)),
-        (awaited, row(Status::Cancelled, 1, None)),
+        (awaited.clone(), row(Status::Cancelled, 1, None)),
+        (awaited, row(Status::Deferred, 1, None)),
         (second, row(Status::Deferred, 1, None)),
     ] {
         assert!(!RowMark::of(&after).may_follow(RowMark::of(&before)), "{before:?} {after:?}");

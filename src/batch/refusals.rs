@@ -21,7 +21,7 @@ impl EqualRefusals {
     pub fn note(&mut self, attempt: &Attempt) -> bool {
         match attempt.outcome {
             Outcome::Accepted => self.forget(),
-            Outcome::PermanentMessage if self.count > 0 && self.code == attempt.provider_code => {
+            Outcome::PermanentMessage if self.code == attempt.provider_code => {
                 self.count += 1;
             }
             Outcome::PermanentMessage => {
@@ -73,5 +73,15 @@ mod tests {
             (Unknown, "http:500"),
         ];
         check(3, &[&[refused][..], &others, &[refused], &others, &[refused]].concat(), true);
+    }
+    #[test]
+    fn the_last_refusals_are_told_with_their_number() {
+        let mut refusals = EqualRefusals::new(3);
+        for code in ["131008", "132001", "132001"] {
+            refusals.note(&attempt(Outcome::PermanentMessage, code));
+        }
+        assert_eq!(refusals.last(), ("132001".to_owned(), 2));
+        refusals.forget();
+        assert_eq!(refusals.last().1, 0);
     }
 }

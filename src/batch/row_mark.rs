@@ -51,9 +51,8 @@ impl RowMark {
 
     fn may_follow_open(self, before: RowMark) -> bool {
         let keeps_doubt = !before.in_doubt || self.in_doubt || self.answered;
-        // What a provider took stays taken, unless it says otherwise.
-        let keeps_rank = self.is_open
-            || self.step != before.step
+        // What a provider took stays taken, unless it says otherwise: on its step it is not sent again.
+        let keeps_rank = self.step != before.step
             || !is_taken(before.status)
             || rank(self.status) >= rank(before.status)
             || self.status == Status::Bounced;

@@ -210,4 +210,22 @@ mod tests {
         }
         assert_eq!(legal, 13);
     }
+
+    #[test]
+    fn states_and_publications_have_the_words_that_stores_and_answers_hold() {
+        let states = BatchState::ALL.map(|state| (state.as_str(), state.is_open()));
+        let expected = [
+            ("claimed", true),
+            ("refused", false),
+            ("duplicate", false),
+            ("held", false),
+            ("released", true),
+            ("running", true),
+            ("closed", false),
+        ];
+        assert_eq!(states, expected);
+        let publications = Publication::ALL.map(Publication::as_str).join(" ");
+        let expected = "supersede errors rejected archive ack rendered result final summary recall";
+        assert_eq!(publications, expected);
+    }
 }

@@ -185,20 +185,23 @@ mod tests {
         spool: &Spool,
         record: BatchRecord,
         boot: &str,
-    ) -> Result<Arc<LiveBatch>, DispatchError> {
+    ) -> Result<(Arc<LiveBatch>, u64), DispatchError> {
         let exits = Exits::Providers(Arc::default());
         let world = World::seeded(AT, 1);
-        recover((store, spool), record, boot, (&exits, None), &world).map(|(live, _)| live)
+        recover((store, spool), record, boot, (&exits, None), &world)
     }
 
     /// What recovery makes of both rows, in the boot that claimed them or in another.
     fn recovered(records: &[OutcomeRecord], boot: &str) -> [&'static str; 2] {
         let folder = tempfile::tempdir().unwrap();
         let (store, spool, record) = laid(folder.path(), records);
-        let live = recover_at(&store, &spool, record, boot).unwrap();
+        let (live, unknown) = recover_at(&store, &spool, record, boot).unwrap();
         assert!(store.windows(live.record.id).unwrap().is_empty());
         let latest = live.latest(0).unwrap();
-        [0, 1].map(|index| latest.get(&index).map_or("untried", |row| row.status.as_str()))
+        let word = |index| latest.get(&index).map_or("untried", |row| row.status.as_str());
+        let words = [0, 1].map(word);
+        assert_eq!(words.iter().filter(|word| **word == "unknown").count() as u64, unknown);
+        words
     }
 
     #[test]
@@ -263,7 +266,7 @@ mod tests {
     fn marks_of_duplicates_that_are_gone_are_an_error() {
         let folder = tempfile::tempdir().unwrap();
         let (store, spool, record) = laid(folder.path(), &[]);
-        let live = recover_at(&store, &spool, record.clone(), "this").unwrap();
+        let (live, _) = recover_at(&store, &spool, record.clone(), "this").unwrap();
         let chunk = store.chunk(record.id, 0).unwrap().unwrap();
         assert!(live.chunk(&chunk).is_ok());
         let gone = live.chunk(&ChunkRecord { duplicates: Some((0, 9)), ..chunk });

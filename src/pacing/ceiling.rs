@@ -135,10 +135,12 @@ mod tests {
         ceiling.recover(start + 400 * SECOND);
         assert_eq!(ceiling.per_second(), None, "it is free again");
         // Long ago says nothing of now.
-        let mut ceiling = Ceiling::new(None, start);
-        (0..50).for_each(|_| ceiling.took_one(start));
-        ceiling.took_one(start + 100 * SECOND);
-        ceiling.lower(start + 100 * SECOND);
-        assert_eq!(ceiling.per_second(), Some(5.0));
+        for now in [start + 2 * SECOND, start + 100 * SECOND] {
+            let mut ceiling = Ceiling::new(None, start);
+            (0..50).for_each(|_| ceiling.took_one(start));
+            ceiling.took_one(now);
+            ceiling.lower(now);
+            assert_eq!(ceiling.per_second(), Some(5.0));
+        }
     }
 }

@@ -9,61 +9,62 @@ use super::{Comer, Coming, Decision, Entry, Gate, Limit, Limits, Rate, TenantRat
 use crate::codes::ReasonCode;
 use crate::model::{Category, Urgency};
 
-const SECOND: Duration = Duration::from_secs(1);
-const LIMITS: Limits = Limits { rate: None, concurrency: 64, pair_rate: None, failures_max: 10 };
+pub(super) const SECOND: Duration = Duration::from_secs(1);
+pub(super) const LIMITS: Limits =
+    Limits { rate: None, concurrency: 64, pair_rate: None, failures_max: 10 };
 
-fn comer(category: Category, lane: u32, pair: u64) -> Comer {
+pub(super) fn comer(category: Category, lane: u32, pair: u64) -> Comer {
     let urgency = Urgency::new(category, 5);
     Comer { place: Place { urgency, lane, weight: 1, batch: lane.into(), cost: 1 }, pair }
 }
 
-fn marketing(lane: u32, pair: u64) -> Comer {
+pub(super) fn marketing(lane: u32, pair: u64) -> Comer {
     comer(Category::Marketing, lane, pair)
 }
 
 /// A gate, the tenants' rates, and what was decided.
-struct Scene {
-    gate: Gate,
-    tenants: TenantRates,
-    now: Instant,
-    decided: BTreeMap<u64, Decision>,
+pub(super) struct Scene {
+    pub(super) gate: Gate,
+    pub(super) tenants: TenantRates,
+    pub(super) now: Instant,
+    pub(super) decided: BTreeMap<u64, Decision>,
 }
 
 impl Scene {
-    fn new(limits: Limits) -> Scene {
+    pub(super) fn new(limits: Limits) -> Scene {
         let now = Instant::now();
         let (gate, tenants) = (Gate::new(&limits, now), TenantRates::default());
         Scene { gate, tenants, now, decided: BTreeMap::new() }
     }
 
-    fn come(&mut self, comer: Comer) -> Coming {
+    pub(super) fn come(&mut self, comer: Comer) -> Coming {
         let coming = self.gate.come(comer, self.now, &mut self.tenants);
         self.advance();
         coming
     }
 
-    fn go(&mut self, comer: Comer) -> Entry {
+    pub(super) fn go(&mut self, comer: Comer) -> Entry {
         match self.come(comer) {
             Coming::Go(entry) => entry,
             other => panic!("{other:?}"),
         }
     }
 
-    fn advance(&mut self) {
+    pub(super) fn advance(&mut self) {
         let decided = &mut self.decided;
         self.gate.advance(self.now, &mut self.tenants, |number, decision| {
             decided.insert(number, decision);
         });
     }
 
-    fn settle(&mut self, entry: Entry, comer: &Comer, word: Word) -> super::Effects {
+    pub(super) fn settle(&mut self, entry: Entry, comer: &Comer, word: Word) -> super::Effects {
         let effects = self.gate.settle(entry, comer, word, self.now);
         self.advance();
         effects
     }
 
     /// All that is decided when its time has come, up to `seconds` from now.
-    fn wait(&mut self, seconds: u32) {
+    pub(super) fn wait(&mut self, seconds: u32) {
         let end = self.now + SECOND * seconds;
         while let Some(at) = self.gate.wake_at().filter(|at| *at <= end) {
             self.now = at;

@@ -203,4 +203,21 @@ mod tests {
             "the newest is known"
         );
     }
+    #[test]
+    fn those_are_forgotten_that_may_write_again_and_else_those_that_may_soonest() {
+        let now = Instant::now();
+        let (first, rest) = (now + Duration::from_millis(1), 100 * SECOND);
+        let mut pairs = Pairs::new(rest, 100);
+        (0..40).for_each(|pair| pairs.goes(pair, now));
+        (40..100).for_each(|pair| pairs.goes(pair, now + 60 * SECOND));
+        pairs.goes(100, now + rest);
+        assert_eq!(pairs.known.len(), 61, "forty are free");
+        assert!((40..101).all(|pair| pairs.may_go(pair, now + rest).is_err()));
+        let mut pairs = Pairs::new(rest, 100);
+        (0..100).for_each(|pair| pairs.goes(pair, first + SECOND * pair as u32));
+        pairs.goes(100, now + rest);
+        assert_eq!(pairs.known.len(), 76, "none is free: a quarter goes");
+        assert_eq!(pairs.may_go(24, now + rest), Ok(()));
+        assert!(pairs.may_go(25, now + rest).is_err());
+    }
 }

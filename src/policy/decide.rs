@@ -143,6 +143,7 @@ mod tests {
         check(|q| q.expires_at = time("2026-11-22T12:00:00Z"), Verdict::Expire);
         let later = Verdict::Wait { until: time("2026-11-22T15:00:00Z"), code: None };
         check(|q| q.send_at = Some(time("2026-11-22T15:00:00Z")), later);
+        check(|q| q.send_at = Some(time("2026-11-22T12:00:00Z")), Verdict::Send);
         let code = Some(ReasonCode::PolicyQuietHours);
         let closed = |until| Some(Hours::Closed { until: time(until) });
         let morning = Verdict::Wait { until: time("2026-11-23T08:00:00Z"), code };

@@ -106,6 +106,19 @@ mod tests {
     }
 
     #[test]
+    fn each_window_and_each_place_has_its_own_answer() {
+        let (calendar, now) = (calendar(), time("2026-11-22T12:00:00Z"));
+        let night = Window::parse("22:00-06:00").unwrap();
+        let (berlin, london) = ("2026-11-22T21:00:00Z", "2026-11-22T22:00:00Z");
+        for (place, opens) in [("", berlin), ("Europe/London", london), ("", berlin)] {
+            let until = time(opens);
+            assert_eq!(calendar.hours(night, place, now), Hours::Closed { until });
+            let day = calendar.hours(super::super::MARKETING_WINDOW, place, now);
+            assert!(matches!(day, Hours::Open { .. }), "{place}: {day:?}");
+        }
+    }
+
+    #[test]
     fn a_country_without_a_common_hour_says_nothing() {
         let narrow = Window::parse("09:00-18:00").unwrap();
         let hours = calendar().hours(narrow, "country:RU", time("2026-11-22T12:00:00Z"));

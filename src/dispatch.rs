@@ -25,6 +25,7 @@ mod recover;
 mod settings;
 mod slots;
 mod station;
+mod steps;
 mod tell;
 mod traffic;
 mod trial;

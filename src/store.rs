@@ -55,8 +55,9 @@ pub use streams::{StreamFile, StreamLine, StreamRecord, StreamText};
 use std::fmt;
 use std::path::Path;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 
-use engine::{Engine, Expect, Op};
+use engine::{Engine, Expect, Op, Space};
 
 use crate::disk::Disk;
 use crate::world::World;
@@ -67,6 +68,8 @@ pub struct Store {
     engine: Arc<dyn Engine>,
     observer: Option<Observer>,
     disk: Disk,
+    /// Commits that gave orders, in this process.
+    orders_given: Arc<AtomicU64>,
 }
 
 /// Told how many seconds each durable commit took.
@@ -91,7 +94,8 @@ impl Store {
     }
 
     fn of(engine: Arc<dyn Engine>) -> Result<Store, StoreError> {
-        let store = Store { engine, observer: None, disk: Disk::boundless() };
+        let store =
+            Store { engine, observer: None, disk: Disk::boundless(), orders_given: Arc::default() };
         store.check_version()?;
         Ok(store)
     }
@@ -117,6 +121,20 @@ impl Store {
         if !self.disk.has_room_for_commit() {
             return Err(StoreError::Full);
         }
+        let gives_orders = ops.iter().any(|op| matches!(op, Op::Put(Space::Orders, ..)));
+        let result = self.commit_observed(ops, expected);
+        if gives_orders && result.is_ok() {
+            self.orders_given.fetch_add(1, Ordering::SeqCst);
+        }
+        result
+    }
+
+    /// Changes whenever something was asked of batches, before who asked hears that it is done.
+    pub fn orders_given(&self) -> u64 {
+        self.orders_given.load(Ordering::SeqCst)
+    }
+
+    fn commit_observed(&self, ops: Vec<Op>, expected: Vec<Expect>) -> Result<(), StoreError> {
         let Some(Observer(observe, world)) = &self.observer else {
             return self.engine.commit(ops, expected);
         };

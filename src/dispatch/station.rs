@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::error::Error;
 use std::ops::RangeInclusive;
 use std::sync::Arc;
+use std::sync::atomic::AtomicU64;
 use std::time::Duration;
 
 use async_trait::async_trait;
@@ -23,7 +24,7 @@ use super::opening::{Opened, Opening};
 use super::provider::{Ground, Provider};
 use super::settings::Settings;
 use super::slots::{Busy, SLOTS};
-use super::traffic::Traffic;
+use super::traffic::{Halts, Traffic};
 use crate::channel::{Channel, ProviderSettings};
 use crate::disk::Room;
 use crate::model::{BatchId, Lane, Realm, TenantId, Urgency};
@@ -161,6 +162,8 @@ pub struct Dispatch {
     pub(super) rota: VecDeque<(Lane, VecDeque<BatchId>)>,
     pub(super) tasks: JoinSet<Ended>,
     ended: Vec<Result<Ended, JoinError>>,
+    /// The wall clock was compared with what is stored.
+    pub(super) clock_compared: bool,
     nudge: Arc<Notify>,
     pub(super) outbox: Arc<Notify>,
     pub(super) stopping: CancellationToken,
@@ -214,6 +217,7 @@ impl Dispatch {
             rota: VecDeque::new(),
             tasks: JoinSet::new(),
             ended: Vec::new(),
+            clock_compared: false,
             nudge,
             outbox,
             stopping: CancellationToken::new(),
@@ -230,7 +234,14 @@ impl Dispatch {
         let number = self.lanes.number(lane, route.as_deref(), self.now());
         let (weight, refusals_max) =
             route.map_or((1, 0), |route| (route.weight, route.pause_after_equal_refusals));
-        Traffic::new((number, weight), batch.as_u64(), refusals_max)
+        let halts = Halts {
+            tenant: lane.0.clone(),
+            routes: self.settings.routes.clone(),
+            store: self.store.clone(),
+            // What was asked of it before it was opened is found in any case.
+            seen: AtomicU64::new(u64::MAX),
+        };
+        Traffic::new((number, weight), batch, halts, refusals_max)
     }
 
     fn now(&self) -> std::time::Instant {
@@ -324,6 +335,7 @@ impl Dispatch {
 
     /// Begins what can be begun.
     async fn begin(&mut self) -> Result<bool, DispatchError> {
+        self.heed_clock().await?;
         self.discover().await?;
         let paused = self.pause_stuck().await?;
         self.tell_of_troubles().await?;

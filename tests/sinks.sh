@@ -21,7 +21,7 @@ STARTED+=($!)
 eventually 10 "the sinks listen" grep -q . "$WORK/ports"
 printf secret >"$WORK/secret"
 chmod 600 "$WORK/secret"
-# Rows that nobody takes or refuses for good end after so many seconds.
+# Rows that nobody takes or refuses for good, and nothing else, end after so many seconds.
 LIFETIME=${LIFETIME:-40}
 python3 "$SINKS" configure "$WORK" "$(cat "$WORK/ports")"
 cat - "$WORK/providers.toml" >"$WORK/dropchute.toml" <<CONF

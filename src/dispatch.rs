@@ -30,6 +30,7 @@ mod settings;
 mod slots;
 mod starting;
 mod station;
+mod steps;
 mod tell;
 mod timers;
 mod traffic;

@@ -57,9 +57,10 @@ pub use streams::{StreamFile, StreamLine, StreamRecord, StreamText};
 use std::fmt;
 use std::path::Path;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use changes::{Changes, touched};
-use engine::{Engine, Expect, Op};
+use engine::{Engine, Expect, Op, Space};
 
 use crate::disk::Disk;
 use crate::world::World;
@@ -71,6 +72,8 @@ pub struct Store {
     observer: Option<Observer>,
     disk: Disk,
     changes: Arc<Changes>,
+    /// Commits that gave orders, in this process.
+    orders_given: Arc<AtomicU64>,
 }
 
 /// Told how many seconds each durable commit took.
@@ -95,8 +98,8 @@ impl Store {
     }
 
     fn of(engine: Arc<dyn Engine>) -> Result<Store, StoreError> {
-        let (disk, changes) = (Disk::boundless(), Arc::default());
-        let store = Store { engine, observer: None, disk, changes };
+        let (disk, changes, orders_given) = (Disk::boundless(), Arc::default(), Arc::default());
+        let store = Store { engine, observer: None, disk, changes, orders_given };
         store.check_version()?;
         Ok(store)
     }
@@ -122,6 +125,7 @@ impl Store {
         if !self.disk.has_room_for_commit() {
             return Err(StoreError::Full);
         }
+        let gives_orders = ops.iter().any(|op| matches!(op, Op::Put(Space::Orders, ..)));
         let touched = touched(&ops);
         let before = self.observer.as_ref().map(|Observer(_, world)| world.clock.instant());
         let result = self.engine.commit(ops, expected);
@@ -130,8 +134,16 @@ impl Store {
         }
         if result.is_ok() {
             self.changes.note(&touched);
+            if gives_orders {
+                self.orders_given.fetch_add(1, Ordering::SeqCst);
+            }
         }
         result
+    }
+
+    /// Changes whenever something was asked of batches, before who asked hears that it is done.
+    pub fn orders_given(&self) -> u64 {
+        self.orders_given.load(Ordering::SeqCst)
     }
 
     /// Whether the store still takes commits.

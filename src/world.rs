@@ -4,10 +4,11 @@
 //! that paused time moves both hands together, the dice are seeded, and mishaps are arranged.
 //! Never reads the environment, never sleeps.
 
+use std::sync::atomic::{AtomicI64, Ordering};
 use std::sync::{Mutex, OnceLock, PoisonError};
 use std::time::Duration;
 
-use jiff::Timestamp;
+use jiff::{SignedDuration, Timestamp};
 use rand::rngs::StdRng;
 use rand::{Rng, RngExt, SeedableRng};
 use tokio::time::Instant;
@@ -24,7 +25,7 @@ impl World {
     /// Wall time of the machine and dice seeded by the operating system.
     pub fn real() -> World {
         World {
-            clock: Clock(Hand::Real),
+            clock: Clock::new(Hand::Real),
             dice: Dice(Mutex::new(rand::make_rng())),
             mishaps: Mishaps::default(),
         }
@@ -34,7 +35,11 @@ impl World {
     #[allow(clippy::disallowed_methods, reason = "the one place that reads the monotonic clock")]
     pub fn seeded(base: Timestamp, seed: u64) -> World {
         World {
-            clock: Clock(Hand::Derived { base, start: Instant::now() }),
+            clock: Clock::new(Hand::Derived {
+                base,
+                start: Instant::now(),
+                moved_ms: AtomicI64::new(0),
+            }),
             dice: Dice(Mutex::new(StdRng::seed_from_u64(seed))),
             mishaps: Mishaps::default(),
         }
@@ -70,20 +75,69 @@ impl std::fmt::Debug for Mishaps {
 
 /// Wall time in UTC, whole milliseconds.
 #[derive(Debug)]
-pub struct Clock(Hand);
+pub struct Clock {
+    hand: Hand,
+    watch: Mutex<Watch>,
+}
 
 #[derive(Debug)]
 enum Hand {
     Real,
-    Derived { base: Timestamp, start: Instant },
+    Derived { base: Timestamp, start: Instant, moved_ms: AtomicI64 },
 }
 
+/// Whether the wall clock goes as the monotonic one does.
+#[derive(Debug, Default)]
+struct Watch {
+    last: Option<(Timestamp, Instant)>,
+    doubted_until: Option<Instant>,
+}
+
+/// A wall clock that moves so much more or less than the monotonic one was put.
+const STEP: SignedDuration = SignedDuration::from_secs(60);
+/// For so long after a step the wall clock may be put right again.
+const DOUBT: Duration = Duration::from_secs(60);
+
 impl Clock {
+    fn new(hand: Hand) -> Clock {
+        Clock { hand, watch: Mutex::default() }
+    }
+
+    /// By how much the wall clock was put forwards, or back, since this was asked last.
+    pub fn step(&self) -> Option<SignedDuration> {
+        let (wall, instant) = (self.now(), self.instant());
+        let mut watch = self.watch.lock().unwrap_or_else(PoisonError::into_inner);
+        let (wall_before, before) = watch.last.replace((wall, instant))?;
+        let passed = SignedDuration::try_from(instant.duration_since(before)).ok()?;
+        let step = wall.duration_since(wall_before).checked_sub(passed)?;
+        if step.abs() < STEP {
+            return None;
+        }
+        watch.doubted_until = Some(instant + DOUBT);
+        Some(step)
+    }
+
+    /// How long it is not to be believed yet, having been put.
+    pub fn doubted_for(&self) -> Option<Duration> {
+        let until = self.watch.lock().unwrap_or_else(PoisonError::into_inner).doubted_until?;
+        Some(until.saturating_duration_since(self.instant())).filter(|rest| !rest.is_zero())
+    }
+
+    /// Puts the wall clock of a test.
+    pub fn put(&self, by: SignedDuration) {
+        if let Hand::Derived { moved_ms, .. } = &self.hand {
+            moved_ms.fetch_add(by.as_millis() as i64, Ordering::Relaxed);
+        }
+    }
+
     #[allow(clippy::disallowed_methods, reason = "the one place that reads the wall clock")]
     pub fn now(&self) -> Timestamp {
-        let now = match &self.0 {
+        let now = match &self.hand {
             Hand::Real => Timestamp::now(),
-            Hand::Derived { base, start } => *base + start.elapsed(),
+            Hand::Derived { base, start, moved_ms } => {
+                let moved = SignedDuration::from_millis(moved_ms.load(Ordering::Relaxed));
+                *base + start.elapsed() + moved
+            }
         };
         Timestamp::from_millisecond(now.as_millisecond()).unwrap_or(Timestamp::UNIX_EPOCH)
     }
@@ -141,5 +195,21 @@ mod tests {
         tokio::time::advance(Duration::from_secs(90)).await;
         assert_eq!(world.clock.now(), "2026-11-22T10:01:30Z".parse().unwrap());
         assert_eq!(World::seeded(base, 7).dice.next_u64(), world.dice.next_u64());
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_clock_that_was_put_is_not_believed_for_a_while() {
+        let clock = World::seeded("2026-11-22T10:00:00Z".parse().unwrap(), 7).clock;
+        assert_eq!(clock.step(), None);
+        tokio::time::advance(Duration::from_secs(7200)).await;
+        assert_eq!((clock.step(), clock.doubted_for()), (None, None), "it only went on");
+        for (by, expected) in [(59, None), (3600, Some(3600)), (-86_400, Some(-86_400))] {
+            clock.put(SignedDuration::from_secs(by));
+            tokio::time::advance(Duration::from_secs(30)).await;
+            assert_eq!(clock.step(), expected.map(SignedDuration::from_secs), "{by}");
+        }
+        assert_eq!(clock.doubted_for(), Some(DOUBT));
+        tokio::time::advance(DOUBT).await;
+        assert_eq!((clock.step(), clock.doubted_for()), (None, None));
     }
 }

@@ -17,7 +17,7 @@ use crate::batch::{
 };
 use crate::codes::ReasonCode;
 use crate::model::{Attempt, Outcome, OutgoingMessage, Urgency};
-use crate::pacing::{Later, Limit};
+use crate::pacing::{HINT_MAX, Later, Limit};
 use crate::world::World;
 
 /// Rows are due on a grid of at most this part of their wait.
@@ -57,6 +57,13 @@ impl Tries {
             rounds: full_rounds(standing.attempts_on_step(), &maxes),
             attempts_max: maxes.iter().fold(0, |all, most| all.saturating_add(*most)),
         }
+    }
+
+    /// A row of these never waits longer for its next try, unless the clock was put.
+    pub(super) fn longest_wait(providers: &[Arc<Provider>]) -> Duration {
+        let longest = providers.iter().map(|provider| provider.settings().retry.max).max();
+        // Dice, grid and provider's hint.
+        longest.unwrap_or_default().max(HINT_MAX) * 4 / 3
     }
 
     /// Leaves out who had all its attempts, unless nobody else is left.
@@ -225,7 +232,7 @@ impl Sending {
             Err(later) => return Ok(Reply::Later(later)),
         };
         let is_late = self.world.clock.now() >= row.allowed_until;
-        if is_late || provider.is_paused() || self.traffic.is_stuck() {
+        if is_late || provider.is_paused() || self.traffic.is_halted().await? {
             ready.release();
             return Ok(Reply::Stopped);
         }

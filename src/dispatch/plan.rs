@@ -15,6 +15,7 @@ use super::question::{calendar, question};
 use crate::batch::{Chain, RowEvent, RowOutcome};
 use crate::codes::ReasonCode;
 use crate::model::{Category, ChannelKind, Status, Urgency};
+use crate::pacing::HINT_MAX;
 use crate::policy::{Calendar, Hours, Verdict, decide};
 use crate::spool::{Chunk, StoredRow};
 use crate::store::ChunkRecord;
@@ -90,7 +91,8 @@ impl ChunkTask {
             if standing.is_settled() {
                 continue;
             }
-            if let Some(due) = standing.due().filter(|due| *due > now) {
+            let due = standing.due().filter(|due| *due > now);
+            if let Some(due) = due.filter(|due| !self.is_misplaced(row, &standing, *due, now)) {
                 let wait =
                     if standing.receipt_until.is_some() { Wait::Receipt } else { Wait::Deferred };
                 plan.waiting.insert(index, wait(due));
@@ -186,7 +188,14 @@ impl ChunkTask {
             return Planned::Ends(Status::Expired, ReasonCode::PolicyExpired);
         }
         let question = question(&self.route, row, channel, expires_at, (calendar, now));
-        match decide(&question, now) {
+        let verdict = decide(&question, now);
+        // Whatever the clock alone has brought about must wait until it is believed: it may be put right again.
+        let is_by_clock =
+            verdict == Verdict::Expire || row.send_at.is_some() || question.hours.is_some();
+        if let Some(rest) = self.world.clock.doubted_for().filter(|_| is_by_clock) {
+            return Planned::Waits(Wait::Deferred(now.saturating_add(rest).unwrap_or(now)));
+        }
+        match verdict {
             Verdict::Suppress(code) => return Planned::Ends(Status::Suppressed, code),
             Verdict::Expire => return Planned::Ends(Status::Expired, ReasonCode::PolicyExpired),
             Verdict::Wait { until, .. } => return Planned::Waits(Wait::Deferred(until)),
@@ -241,6 +250,23 @@ impl ChunkTask {
             None => tries.leave_out_used_up(&mut providers),
         }
         (providers, tries)
+    }
+
+    /// It is to be tried again later than it can have been meant: the clock was ahead then.
+    fn is_misplaced(
+        &self,
+        row: &StoredRow<'_>,
+        standing: &RowOutcome,
+        due: Timestamp,
+        now: Timestamp,
+    ) -> bool {
+        let wait = Duration::try_from(due.duration_since(now)).unwrap_or_default();
+        if standing.deferred_until.is_none() || wait <= HINT_MAX {
+            return false;
+        }
+        let channel = row.on_step(standing.step).channel;
+        let providers = channel.map(|channel| self.exits.on(channel, &self.route));
+        wait > Tries::longest_wait(&providers.unwrap_or_default())
     }
 
     /// It may have gone out, and whoever may have it is not to be asked twice any more.

@@ -72,6 +72,11 @@ impl Routes {
         *self.0.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(map);
     }
 
+    pub(super) fn is_suspended(&self, tenant: &TenantId) -> bool {
+        let table = self.0.read().unwrap_or_else(PoisonError::into_inner);
+        table.get(tenant).is_some_and(|route| route.suspended)
+    }
+
     pub(super) fn of(&self, tenant: &TenantId) -> Option<Arc<Route>> {
         self.0.read().unwrap_or_else(PoisonError::into_inner).get(tenant).cloned()
     }

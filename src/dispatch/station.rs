@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::error::Error;
 use std::sync::Arc;
+use std::sync::atomic::AtomicU64;
 use std::time::Duration;
 
 use async_trait::async_trait;
@@ -22,7 +23,7 @@ use super::provider::{Ground, Provider};
 use super::rota::Rota;
 use super::settings::Settings;
 use super::slots::Slots;
-use super::traffic::Traffic;
+use super::traffic::{Halts, Traffic};
 use crate::channel::{Channel, ProviderSettings};
 use crate::disk::Room;
 use crate::model::{BatchId, Lane, Realm, TenantId, Urgency};
@@ -77,6 +78,8 @@ pub struct Dispatch {
     pub(super) aside: BTreeMap<BatchId, Instant>,
     pub(super) tasks: JoinSet<Ended>,
     ended: Vec<Result<Ended, JoinError>>,
+    /// The wall clock was compared with what is stored.
+    pub(super) clock_compared: bool,
     pub(super) nudge: Arc<Notify>,
     pub(super) outbox: Arc<Notify>,
     pub(super) stopping: CancellationToken,
@@ -138,6 +141,7 @@ impl Dispatch {
             aside: BTreeMap::new(),
             tasks: JoinSet::new(),
             ended: Vec::new(),
+            clock_compared: false,
             nudge,
             outbox,
             stopping: CancellationToken::new(),
@@ -154,7 +158,14 @@ impl Dispatch {
         let number = self.lanes.number(lane, route.as_deref(), self.now());
         let (weight, refusals_max) =
             route.map_or((1, 0), |route| (route.weight, route.pause_after_equal_refusals));
-        Traffic::new((number, weight), batch.as_u64(), refusals_max)
+        let halts = Halts {
+            tenant: lane.0.clone(),
+            routes: self.settings.routes.clone(),
+            store: self.store.clone(),
+            // What was asked of it before it was opened is found in any case.
+            seen: AtomicU64::new(u64::MAX),
+        };
+        Traffic::new((number, weight), batch, halts, refusals_max)
     }
 
     pub(super) fn now(&self) -> std::time::Instant {
@@ -261,6 +272,7 @@ impl Dispatch {
 
     /// Begins what can be begun.
     async fn begin(&mut self) -> Result<bool, DispatchError> {
+        self.heed_clock().await?;
         self.discover().await?;
         self.try_aside().await?;
         let paused = self.pause_stuck().await?;

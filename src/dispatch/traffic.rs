@@ -1,13 +1,16 @@
 //! What the rows of one batch share on their way out.
 
 use std::hash::{DefaultHasher, Hash, Hasher};
-use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
 use std::sync::{Mutex, PoisonError};
 
 use super::attempt::Outbound;
+use super::settings::Routes;
 use crate::batch::EqualRefusals;
-use crate::model::Attempt;
+use crate::model::{Attempt, BatchId, TenantId};
 use crate::pacing::{Comer, Place};
+use crate::store::{Store, StoreError};
+use crate::worker::blocking;
 
 /// One batch's place among others, and what became of its messages of late.
 #[derive(Debug)]
@@ -16,18 +19,35 @@ pub(super) struct Traffic {
     lane: u32,
     /// The tenant's share beside others'.
     weight: AtomicU32,
-    batch: u64,
+    batch: BatchId,
+    halts: Halts,
     refusals: Mutex<EqualRefusals>,
     /// All its messages are refused for one and the same reason: nothing more of it is sent.
     is_stuck: AtomicBool,
 }
 
+/// Where it stands that somebody stopped the batch or its tenant. Asked before each attempt: nothing begins after
+/// who asked for it has heard that it is done.
+#[derive(Debug)]
+pub(super) struct Halts {
+    pub(super) tenant: TenantId,
+    pub(super) routes: Routes,
+    pub(super) store: Store,
+    /// Up to there no order is of this batch.
+    pub(super) seen: AtomicU64,
+}
+
 impl Traffic {
     /// `refusals_max` equal ones in a row stop the batch; 0 never does.
-    pub(super) fn new((lane, weight): (u32, u32), batch: u64, refusals_max: u32) -> Traffic {
+    pub(super) fn new(
+        (lane, weight): (u32, u32),
+        batch: BatchId,
+        halts: Halts,
+        refusals_max: u32,
+    ) -> Traffic {
         let refusals = Mutex::new(EqualRefusals::new(refusals_max));
         let weight = AtomicU32::new(weight);
-        Traffic { lane, weight, batch, refusals, is_stuck: AtomicBool::new(false) }
+        Traffic { lane, weight, batch, halts, refusals, is_stuck: AtomicBool::new(false) }
     }
 
     /// The configuration was read anew.
@@ -39,10 +59,28 @@ impl Traffic {
     pub(super) fn comer(&self, row: &Outbound) -> Comer {
         let mut hasher = DefaultHasher::new();
         (&row.message.sender, &row.message.to).hash(&mut hasher);
-        let (lane, batch) = (self.lane, self.batch);
+        let (lane, batch) = (self.lane, self.batch.as_u64());
         let weight = self.weight.load(Ordering::Relaxed);
         let place = Place { urgency: row.urgency, lane, weight, batch, cost: row.cost };
         Comer { place, pair: hasher.finish() }
+    }
+
+    /// Nothing more may begin: its messages are refused, its tenant is suspended, or an order waits for it.
+    pub(super) async fn is_halted(&self) -> Result<bool, StoreError> {
+        let Halts { tenant, routes, store, seen } = &self.halts;
+        if self.is_stuck() || routes.is_suspended(tenant) {
+            return Ok(true);
+        }
+        let given = store.orders_given();
+        if seen.load(Ordering::Relaxed) == given {
+            return Ok(false);
+        }
+        let (store, batch) = (store.clone(), self.batch);
+        let is_asked = blocking(move || store.next_order(batch)).await?.is_some();
+        if !is_asked {
+            seen.store(given, Ordering::Relaxed);
+        }
+        Ok(is_asked)
     }
 
     /// Takes note of an answer; true where it stops the batch.
@@ -68,5 +106,66 @@ impl Traffic {
 
     fn lock(&self) -> std::sync::MutexGuard<'_, EqualRefusals> {
         self.refusals.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use jiff::Timestamp;
+
+    use super::*;
+    use crate::batch::{BatchEvent, BatchState};
+    use crate::model::ControlOp;
+    use crate::store::{Acceptance, BatchRecord, Commands, ControlRecord, Facts, SimulatedDisk};
+
+    const AT: Timestamp = Timestamp::UNIX_EPOCH;
+
+    fn claimed(id: u64) -> BatchRecord {
+        BatchRecord {
+            id: BatchId::from_u64(id),
+            tenant: "acme".parse().unwrap(),
+            path: "inbox/a.csv".to_owned(),
+            state: BatchState::Claimed,
+            account: String::new(),
+            proof: None,
+            received_at: AT,
+            claimed_at: AT,
+            validated_at: Some(AT),
+            closed_at: None,
+            facts: Facts::default(),
+            chunks: 1,
+            hold: None,
+            control: ControlRecord::default(),
+        }
+    }
+
+    #[tokio::test]
+    async fn whoever_was_told_that_a_batch_is_stopped_sees_nothing_of_it_begin() {
+        for op in [ControlOp::Pause, ControlOp::Cancel] {
+            let store = Store::simulated(&SimulatedDisk::default()).unwrap();
+            let batches = [7, 8].map(|id| {
+                let (record, accepted) = (claimed(id), BatchEvent::FileAccepted);
+                let record = store.open_batch(record).unwrap();
+                store.conclude(record, accepted, &Acceptance::default()).unwrap()
+            });
+            let [stopped, other] = batches.each_ref().map(|record| {
+                let halts = Halts {
+                    tenant: record.tenant.clone(),
+                    routes: Routes::default(),
+                    store: store.clone(),
+                    seen: AtomicU64::new(u64::MAX),
+                };
+                Traffic::new((1, 1), record.id, halts, 0)
+            });
+            assert!(!stopped.is_halted().await.unwrap());
+            let mut commands = Commands::new("operator".to_owned(), AT);
+            store.command(&mut commands, op, batches[0].id, None).unwrap().unwrap();
+            store.carry_out(&commands).unwrap();
+            assert!(stopped.is_halted().await.unwrap(), "{op:?}");
+            assert!(!other.is_halted().await.unwrap());
+            let order = store.next_order(batches[0].id).unwrap().unwrap();
+            store.end_order(batches[0].id, &order).unwrap();
+            assert!(!stopped.is_halted().await.unwrap(), "it was heeded");
+        }
     }
 }

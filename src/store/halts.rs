@@ -109,8 +109,21 @@ impl Store {
         };
         let mut waiting = self.open_batches()?;
         waiting.retain(|record| record.state == BatchState::Running && concerned(record));
+        let told = self.tell(&waiting, by, at)?;
+        self.forget_halt(what)?;
+        Ok(told)
+    }
+
+    /// Tells every running batch that it is to be looked at again, whatever it waits for. Returns how many were told.
+    pub fn look_at_all(&self, by: &str, at: Timestamp) -> Result<usize, StoreError> {
+        let mut running = self.open_batches()?;
+        running.retain(|record| record.state == BatchState::Running);
+        self.tell(&running, by, at)
+    }
+
+    fn tell(&self, batches: &[BatchRecord], by: &str, at: Timestamp) -> Result<usize, StoreError> {
         let mut told = 0;
-        for some in waiting.chunks(TOLD_AT_ONCE) {
+        for some in batches.chunks(TOLD_AT_ONCE) {
             match self.look_again(some, by, at) {
                 Ok(count) => told += count,
                 // One of them changed meanwhile: each is asked for itself.
@@ -122,7 +135,6 @@ impl Store {
                 Err(error) => return Err(error),
             }
         }
-        self.forget_halt(what)?;
         Ok(told)
     }
 

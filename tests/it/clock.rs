@@ -105,3 +105,84 @@ fn a_clock_that_is_a_day_ahead_expires_what_then_is_too_old_and_sends_nothing_tw
         stage.log.sent().iter().map(|line| line.field("text").to_owned()).collect();
     assert_eq!(texts, ["Week"]);
 }
+
+/// What a wrong clock alone has brought about waits for a minute: then it is believed, or right again.
+#[test]
+fn a_clock_that_jumps_ahead_for_a_moment_expires_nothing_and_sends_nothing_early() {
+    let stage = Stage::new("");
+    stage.live(start(), async |life| {
+        let rows = "row_id,phone,text,send_at,expires_at\n\
+            r1,01701234501,Soon,2026-11-23T10:00:00Z,2026-11-23T12:00:00Z\n\
+            r2,01701234502,Late,2026-11-23T20:00:00Z,2026-11-30T12:00:00Z\n";
+        put(&life, "messages/a.csv", rows);
+        tokio::time::sleep(Duration::from_secs(60)).await;
+        life.world.clock.put(24.hours().try_into().unwrap());
+        put(&life, "messages/b.csv", "row_id,phone,text\nr3,01701234503,Now\n");
+        tokio::time::sleep(Duration::from_secs(50)).await;
+        assert_eq!(sent(&stage).len(), 1, "what has no time of its own goes on");
+        life.world.clock.put((-24).hours().try_into().unwrap());
+        assert_eq!(life.rest(24 * PATIENCE).await, End::Rest);
+        life.stop().await;
+    });
+    let sent = stage.log.sent();
+    let at = |text: &str| sent.iter().find(|line| line.field("text") == text).unwrap().at;
+    assert!(at("Soon") >= start() + 1.hours() && at("Soon") < start() + 65.minutes());
+    assert!(at("Late") >= start() + 11.hours());
+    assert_eq!(sent.len(), 3);
+}
+
+#[test]
+fn a_clock_that_jumps_ahead_and_stays_is_believed_after_a_minute() {
+    let stage = Stage::new("");
+    stage.live(start(), async |life| {
+        let rows = "row_id,phone,text,send_at,expires_at\n\
+            r1,01701234501,Over,2026-11-23T10:00:00Z,2026-11-23T12:00:00Z\n\
+            r2,01701234502,Due,2026-11-23T20:00:00Z,2026-11-30T12:00:00Z\n";
+        put(&life, "messages/a.csv", rows);
+        tokio::time::sleep(Duration::from_secs(60)).await;
+        life.world.clock.put(24.hours().try_into().unwrap());
+        tokio::time::sleep(Duration::from_secs(40)).await;
+        assert_eq!(sent(&stage), []);
+        assert_eq!(life.rest(Duration::from_secs(120)).await, End::Rest);
+        life.stop().await;
+    });
+    let texts: Vec<String> =
+        stage.log.sent().iter().map(|line| line.field("text").to_owned()).collect();
+    assert_eq!(texts, ["Due"]);
+}
+
+/// A retry that was planned a day ahead does not wait for that day, be it over a restart.
+#[test]
+fn retries_stored_under_a_wrong_clock_come_when_it_is_right_again() {
+    for restarts in [false, true] {
+        let stage = Stage::new("provider.sim.retry_first = \"10m\"\n");
+        let ahead = start() + 24.hours();
+        let first = async |life: &Life<'_>| {
+            put(
+                life,
+                "messages/a.csv",
+                "row_id,phone,text,expires_at\nr1,01701230106,One,2026-12-01T12:00:00Z\n",
+            );
+            tokio::time::sleep(Duration::from_secs(60)).await;
+            assert_eq!(sent(&stage).len(), 1, "refused once");
+        };
+        if restarts {
+            stage.live(ahead, async |life| {
+                first(&life).await;
+                life.stop().await;
+            });
+            stage.live(start(), async |life| {
+                assert_eq!(life.rest(PATIENCE).await, End::Rest);
+                life.stop().await;
+            });
+        } else {
+            stage.live(ahead, async |life| {
+                first(&life).await;
+                life.world.clock.put((-24).hours().try_into().unwrap());
+                assert_eq!(life.rest(PATIENCE).await, End::Rest);
+                life.stop().await;
+            });
+        }
+        assert_eq!(sent(&stage).len(), 2, "restarts: {restarts}");
+    }
+}

@@ -10,6 +10,7 @@ mod commands;
 mod disk;
 mod drive;
 mod error;
+mod gone;
 mod halts;
 mod preview;
 mod run;

@@ -6,6 +6,7 @@
 //! through `worker::blocking`. Never holds a row, a text or an address: bulk data is the spool's.
 //! Start reading at `engine.rs`, then `records.rs`.
 
+mod changes;
 mod chunks;
 mod commands;
 #[cfg(test)]
@@ -34,6 +35,7 @@ mod sled_engine;
 mod streams;
 mod targets;
 
+pub use changes::Changed;
 pub use commands::Commands;
 pub use dump::DumpError;
 pub use engine::{Health, StoreError};
@@ -56,6 +58,7 @@ use std::fmt;
 use std::path::Path;
 use std::sync::Arc;
 
+use changes::{Changes, touched};
 use engine::{Engine, Expect, Op};
 
 use crate::disk::Disk;
@@ -67,6 +70,7 @@ pub struct Store {
     engine: Arc<dyn Engine>,
     observer: Option<Observer>,
     disk: Disk,
+    changes: Arc<Changes>,
 }
 
 /// Told how many seconds each durable commit took.
@@ -91,7 +95,8 @@ impl Store {
     }
 
     fn of(engine: Arc<dyn Engine>) -> Result<Store, StoreError> {
-        let store = Store { engine, observer: None, disk: Disk::boundless() };
+        let (disk, changes) = (Disk::boundless(), Arc::default());
+        let store = Store { engine, observer: None, disk, changes };
         store.check_version()?;
         Ok(store)
     }
@@ -117,12 +122,15 @@ impl Store {
         if !self.disk.has_room_for_commit() {
             return Err(StoreError::Full);
         }
-        let Some(Observer(observe, world)) = &self.observer else {
-            return self.engine.commit(ops, expected);
-        };
-        let before = world.clock.instant();
+        let touched = touched(&ops);
+        let before = self.observer.as_ref().map(|Observer(_, world)| world.clock.instant());
         let result = self.engine.commit(ops, expected);
-        observe(before.elapsed().as_secs_f64());
+        if let (Some(Observer(observe, _)), Some(before)) = (&self.observer, before) {
+            observe(before.elapsed().as_secs_f64());
+        }
+        if result.is_ok() {
+            self.changes.note(&touched);
+        }
         result
     }
 

@@ -3,13 +3,14 @@
 //! The store knows what is halted. It is laid over the configuration wherever that is laid, so that doors,
 //! intake and dispatch see a suspended tenant as one whose configuration says so.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use jiff::Timestamp;
 use serde_json::{Value, json};
 use tokio::sync::Notify;
 
+use super::gone::{Left, tenants_gone};
 use super::start::Replaceable;
 use super::wiring::publish_specs;
 use crate::admin::{CommandAnswer, HaltCommand, HaltTarget};
@@ -24,6 +25,9 @@ use crate::world::World;
 
 /// Who halts a tenant whose configuration says `suspended = true`.
 const CONFIGURATION: &str = "configuration";
+
+/// Why a tenant is halted that it says nothing of.
+const NOT_CONFIGURED: &str = "not configured";
 
 /// Everything that a halt touches.
 pub(super) struct Halting {
@@ -68,14 +72,19 @@ impl Halting {
     /// Brings what the configuration suspends to the store, lays everything, and says what changed.
     fn lay_all(&self, config: &Config) -> Result<(), StoreError> {
         let now = self.world.clock.now();
-        for tenant in config.tenants.iter().filter(|tenant| tenant.settings.suspended) {
-            let (by, reason) = (CONFIGURATION.to_owned(), String::new());
+        let suspended = config.tenants.iter().filter(|tenant| tenant.settings.suspended);
+        let suspended = suspended.map(|tenant| (tenant.id.clone(), ""));
+        // When such a tenant is configured again, that is the end of a halt: its batches look again.
+        let gone = tenants_gone(config, &self.store)?.into_keys().map(|id| (id, NOT_CONFIGURED));
+        let halted: BTreeMap<TenantId, &str> = suspended.chain(gone).collect();
+        for (id, reason) in &halted {
+            let (by, reason) = (CONFIGURATION.to_owned(), (*reason).to_owned());
             let record = HaltRecord { at: now, by, reason, ended: false };
-            self.store.halt(&Halted::Tenant(tenant.id.clone()), &record)?;
+            self.store.halt(&Halted::Tenant(id.clone()), &record)?;
         }
         for (what, record) in self.store.halts()? {
             let Halted::Tenant(id) = &what else { continue };
-            if record.by == CONFIGURATION && !is_suspended(config, id) {
+            if record.by == CONFIGURATION && !halted.contains_key(id) {
                 self.store.end_halt(&what)?;
             }
         }
@@ -252,6 +261,11 @@ impl Halting {
             line
         });
         json!({ "providers": lines.collect::<Vec<_>>() })
+    }
+
+    /// Tenants that are not configured, and what is left of them.
+    pub(super) fn gone(&self) -> BTreeMap<TenantId, Left> {
+        tenants_gone(&self.current(), &self.store).unwrap_or_default()
     }
 
     /// Suspended tenants and paused providers, for the state of the whole.

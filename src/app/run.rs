@@ -136,7 +136,7 @@ mod tests {
     use crate::app::Options;
     use crate::batch::{BatchEvent, BatchState};
     use crate::model::BatchId;
-    use crate::store::{Acceptance, BatchRecord, ControlRecord, Facts, Store};
+    use crate::store::{Acceptance, BatchRecord, ChunkRecord, ControlRecord, Facts, Store};
     use crate::world::World;
 
     const CONFIG: &str = r#"
@@ -178,8 +178,7 @@ listen = "127.0.0.1:0"
         std::fs::create_dir(&config.data_dir).unwrap();
         // A running batch without its rows.
         let store = Store::open(&config.data_dir.join("store")).unwrap();
-        let record = store.open_batch(batch()).unwrap();
-        store.conclude(record, BatchEvent::FileAccepted, &Acceptance::default()).unwrap();
+        lay_running(&store);
         drop(store);
         let world = Arc::new(World::real());
         let mut app = App::start(config, world, Options::default()).await.unwrap();
@@ -208,8 +207,7 @@ listen = "127.0.0.1:0"
         let config = read(CONFIG);
         std::fs::create_dir(&config.data_dir).unwrap();
         let store = Store::open(&config.data_dir.join("store")).unwrap();
-        let record = store.open_batch(batch()).unwrap();
-        store.conclude(record, BatchEvent::FileAccepted, &Acceptance::default()).unwrap();
+        lay_running(&store);
         drop(store);
         let world = Arc::new(World::real());
         let mut app = App::start(config, world, Options::default()).await.unwrap();
@@ -225,6 +223,27 @@ listen = "127.0.0.1:0"
         assert!(refused.starts_with("channel sms of tenant acme names provider new"), "{refused}");
         assert_eq!(app.reload(read(CONFIG)).unwrap(), Vec::<String>::new());
         app.stop().await.unwrap();
+    }
+
+    /// A running batch with a row that is due.
+    fn lay_running(store: &Store) {
+        let record = store.open_batch(batch()).unwrap();
+        let chunk = ChunkRecord {
+            number: 0,
+            offset: 0,
+            bytes: 1,
+            first_row: 1,
+            rows: 1,
+            duplicates: None,
+            open: 1,
+            deferred: 0,
+            resendable: Some(0),
+            due: Some(Timestamp::UNIX_EPOCH),
+            urgency: None,
+            outcomes_bytes: 0,
+        };
+        store.put_chunks(record.id, &[chunk]).unwrap();
+        store.conclude(record, BatchEvent::FileAccepted, &Acceptance::default()).unwrap();
     }
 
     fn batch() -> BatchRecord {

@@ -1,6 +1,6 @@
 //! Build everything, bind every port, then start.
 
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::collections::{BTreeSet, HashMap};
 use std::net::SocketAddr;
 use std::sync::{Arc, Mutex, PoisonError, RwLock};
 use std::time::Duration;
@@ -13,6 +13,7 @@ use super::commands::Controls;
 use super::disk::DiskKeeper;
 use super::drive::drive;
 use super::error::AppError;
+use super::gone::tenants_gone;
 use super::halts::Halting;
 use super::unknown::Unknowns;
 use super::views::Sights;
@@ -26,7 +27,7 @@ use crate::intake::{self, Doorbell, Intake, Nudges, Tenants};
 use crate::model::TenantId;
 use crate::outbox::{self, Publisher, TenantAnswers};
 use crate::spool::Spool;
-use crate::store::{Store, StoreError};
+use crate::store::Store;
 use crate::telemetry::Metrics;
 use crate::transfer::{Accounts, DoorControl, Doors, Guard};
 use crate::worker::{Worker, blocking, in_place};
@@ -41,13 +42,18 @@ pub struct Options {
     pub rescan: Duration,
     /// Tells this boot of the machine from any other; none where the machine is to be asked.
     pub boot_id: Option<String>,
+    /// So many files the process may have open.
+    pub files_max: usize,
 }
 
 impl Default for Options {
     fn default() -> Options {
-        Options { watch: true, rescan: Duration::from_secs(15), boot_id: None }
+        Options { watch: true, rescan: Duration::from_secs(15), boot_id: None, files_max: 65_536 }
     }
 }
+
+/// One part in so many of the files that may be open is dispatch's: half of all are the doors'.
+const DISPATCH_SHARE: usize = 4;
 
 /// How a task ended.
 pub(super) type TaskResult = Result<(), Box<dyn std::error::Error + Send + Sync>>;
@@ -142,9 +148,10 @@ impl App {
         options: Options,
     ) -> Result<App, AppError> {
         let ground = Ground::lay(&config, store, world).await?;
-        for (tenant, batches) in in_place(|| tenants_in_use(&config, &ground.store))? {
-            tracing::error!(%tenant, batches, "the tenant is not configured, and batches of it are open: \
-                their rows wait for ever; configure it again, suspended if need be");
+        for (tenant, left) in in_place(|| tenants_gone(&config, &ground.store))? {
+            tracing::warn!(%tenant, batches = left.batches, rows = left.rows,
+                "the tenant is not configured, and batches of it are open: their rows are not sent, and expire; \
+                 configure it again, suspended if need be");
         }
         let guard = open_guard(&config, &ground)?;
         let (replaceable, nudges) = (Replaceable::of(&config, guard), Nudges::default());
@@ -270,6 +277,7 @@ impl App {
             dispatch::Settings {
                 disk: disk.clone(),
                 paused,
+                files_max: options.files_max / DISPATCH_SHARE,
                 ..dispatch::Settings::new(routes, wiring::boot_id(&self.config, options, world))
             },
             self.config.providers.clone(),
@@ -343,7 +351,7 @@ impl App {
         Ok(needing_restart)
     }
 
-    /// Rows of a tenant that is gone would never end; of a channel whose providers are not set up they
+    /// Rows of a tenant that is gone would only expire; of a channel whose providers are not set up they
     /// would only wait until they expire.
     fn refuse_unfit(&self, config: &Config) -> Result<(), AppError> {
         let known: BTreeSet<&str> =
@@ -360,8 +368,8 @@ impl App {
                 }
             }
         }
-        match in_place(|| tenants_in_use(config, &self.store))?.pop_first() {
-            Some((tenant, batches)) => Err(AppError::TenantInUse { tenant, batches }),
+        match in_place(|| tenants_gone(config, &self.store))?.pop_first() {
+            Some((tenant, left)) => Err(AppError::TenantInUse { tenant, batches: left.batches }),
             None => Ok(()),
         }
     }
@@ -394,18 +402,6 @@ impl Replaceable {
         // The profile of a released file may be back.
         self.doorbell.ring_for_released();
     }
-}
-
-/// Tenants that are not configured, and of which batches are open: how many.
-fn tenants_in_use(config: &Config, store: &Store) -> Result<BTreeMap<TenantId, usize>, StoreError> {
-    let configured: BTreeSet<&TenantId> = config.tenants.iter().map(|tenant| &tenant.id).collect();
-    let mut gone = BTreeMap::new();
-    for batch in store.open_batches()? {
-        if !configured.contains(&batch.tenant) {
-            *gone.entry(batch.tenant).or_default() += 1;
-        }
-    }
-    Ok(gone)
 }
 
 fn open_guard(config: &Config, ground: &Ground) -> Result<Guard, AppError> {

@@ -7,6 +7,7 @@ use jiff::Timestamp;
 use serde_json::{Value, json};
 
 use super::commands::Controls;
+use super::gone::Left;
 use super::halts::Halting;
 use super::unknown::Unknowns;
 use super::{bans, sessions};
@@ -16,7 +17,7 @@ use crate::codes::ReasonCode;
 use crate::disk::{Disk, Room};
 use crate::dispatch::ProviderViews;
 use crate::files::{Entry, EntryKind, RelPath, Root};
-use crate::model::{BatchId, FileState, Kind, Proof, Realm};
+use crate::model::{BatchId, FileState, Kind, Proof, Realm, TenantId};
 use crate::pacing::Standing;
 use crate::store::{BatchRecord, Store};
 use crate::telemetry::{DoorMetrics, Metrics};
@@ -187,6 +188,7 @@ impl Sights {
             "tests_open": open(Realm::Test),
             "batches_aside": self.metrics.batches_aside.get(),
             "tenants_suspended": suspended,
+            "tenants_gone": self.halting.gone().iter().map(gone).collect::<Vec<_>>(),
             "providers_paused": paused,
             "providers": self.providers.all().into_iter().map(provider).collect::<Vec<_>>(),
         })
@@ -297,6 +299,11 @@ impl Sights {
         }
         open
     }
+}
+
+/// A tenant that is not configured, and what of it never goes out.
+fn gone((tenant, left): (&TenantId, &Left)) -> Value {
+    json!({ "tenant": tenant.as_str(), "batches_open": left.batches, "rows_open": left.rows })
 }
 
 fn provider((id, standing): (String, Standing)) -> Value {

@@ -23,12 +23,13 @@ pub(super) fn serve(global: &Global) -> Result<(), Failure> {
     let config = load(global)?;
     keep_private();
     start_log(&config.log)?;
-    raise_file_limit(config.transfer.limits.connections_max);
+    let mut options = Options::default();
+    if let Some(files_max) = raise_file_limit(config.transfer.limits.connections_max) {
+        options.files_max = files_max;
+    }
     let runtime = runtime()?;
     let result = runtime.block_on(async {
-        let app = App::start(config, Arc::new(World::real()), Options::default())
-            .await
-            .context("start")?;
+        let app = App::start(config, Arc::new(World::real()), options).await.context("start")?;
         app.run(CancellationToken::new(), || reread(global)).await.context("run")
     });
     // A file that is still being read is read anew at the next start; nobody waits for it.
@@ -51,20 +52,23 @@ pub(super) fn keep_private() {
 }
 
 /// Lets the daemon open as many files as the system allows it: the soft limit is usually 1024, for the
-/// sake of programs of another kind.
-fn raise_file_limit(connections_max: usize) {
+/// sake of programs of another kind. Returns how many it may open from now on.
+fn raise_file_limit(connections_max: usize) -> Option<usize> {
     /// Control, its double for cutting it, data, file.
     const FILES_PER_CONNECTION: usize = 4;
-    let Some((soft, hard)) = file_limit() else { return };
+    let (soft, hard) = file_limit()?;
+    let mut now = hard;
     let all = Rlimit { current: Some(hard), maximum: Some(hard) };
     if soft < hard
         && let Err(error) = setrlimit(Resource::Nofile, all)
     {
         tracing::warn!(%error, soft, hard, "limit of open files cannot be raised");
+        now = soft;
     }
     if hard < (connections_max * FILES_PER_CONNECTION) as u64 {
         tracing::warn!(hard, connections_max, "limit of open files is too low for all connections");
     }
+    usize::try_from(now).ok()
 }
 
 /// The soft and the hard limit of open files. Read as text: the system call that asks is the one that

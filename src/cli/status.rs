@@ -33,10 +33,18 @@ pub(super) fn status(global: &Global) -> Result<(), Failure> {
         let names = answer[key].as_array().into_iter().flatten().map(text_of);
         rows.push((key, names.collect::<Vec<_>>().join(", ")));
     }
+    let gone = answer["tenants_gone"].as_array().into_iter().flatten().map(gone);
+    rows.push(("tenants_gone", gone.collect::<Vec<_>>().join(", ")));
     let closed = answer["providers"].as_array().into_iter().flatten().filter_map(closed);
     rows.push(("providers_closed", closed.collect::<Vec<_>>().join(", ")));
     rows.push(("listening", listeners.join(", ")));
     print(format_args!("{}", pairs(&rows)))
+}
+
+/// A tenant that is not configured any more, and what of it is not sent.
+fn gone(tenant: &Value) -> String {
+    let (name, rows) = (text_of(&tenant["tenant"]), text_of(&tenant["rows_open"]));
+    format!("{name} (not configured: {rows} rows in {} files)", text_of(&tenant["batches_open"]))
 }
 
 /// A provider that nothing goes to for the moment, and why.

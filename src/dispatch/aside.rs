@@ -9,9 +9,9 @@ use std::time::Duration;
 
 use futures_util::FutureExt;
 
+use super::entry::Order;
 use super::error::DispatchError;
 use super::station::{Dispatch, Ended};
-use crate::batch::BatchState;
 use crate::codes::ReasonCode;
 use crate::model::{BatchId, Notice};
 use crate::store::StoreError;
@@ -33,29 +33,26 @@ impl Dispatch {
     pub(super) async fn spare(&mut self, ended: Ended) -> Result<Option<Ended>, DispatchError> {
         let (batch, error) = match ended {
             Ended::Chunk(batch, chunk, Err(error)) if error.is_of_one_batch() => {
-                if let Some(entry) = self.batches.get_mut(&batch) {
-                    entry.active.remove(&chunk);
-                }
+                self.leave_chunk(batch, chunk);
                 (batch, error)
             }
             Ended::Order(batch, Err(error)) if error.is_of_one_batch() => {
-                if let Some(entry) = self.batches.get_mut(&batch) {
-                    entry.ordered = false;
-                }
+                self.leave_order(batch, Order::Waits { to_look: false });
                 (batch, error)
             }
             Ended::Opened(batch, Err(error)) if error.is_of_one_batch() => {
-                self.opening.ended(batch);
+                self.leave_opening(batch);
                 (batch, error)
             }
             ended => return Ok(Some(ended)),
         };
-        if let Some(entry) = self.batches.get(&batch) {
-            // What is on the wire ends first.
-            entry.halt.cancel();
+        if let Some(open) = self.open_mut(batch) {
+            // What is on the wire ends first; then its files are closed.
+            open.halt.cancel();
         }
         let again = self.world.clock.instant() + ASIDE_WAIT;
-        self.opening.aside.insert(batch, again);
+        self.aside.insert(batch, again);
+        self.seat(batch);
         self.tell_of_aside(batch, &error).await?;
         Ok(None)
     }
@@ -92,32 +89,22 @@ impl Dispatch {
         Ok(())
     }
 
-    /// Closes the files of batches that were set aside, once nothing of theirs is under way.
-    pub(super) fn leave_aside(&mut self) {
-        let is_idle = |batch: &&BatchId| {
-            self.batches.get(batch).is_some_and(|e| e.active.is_empty() && !e.ordered)
-        };
-        let idle: Vec<BatchId> = self.opening.aside.keys().filter(is_idle).copied().collect();
-        for batch in idle {
-            self.forget(batch);
-        }
-        self.metrics.batches_aside.set(self.opening.aside.len() as i64);
-    }
-
-    /// Opens what was set aside long enough ago.
+    /// Lets batches go on that were set aside long enough ago.
     pub(super) async fn try_aside(&mut self) -> Result<(), DispatchError> {
         let now = self.world.clock.instant();
-        let is_due = |id: &BatchId| !self.batches.contains_key(id);
-        let aside = self.opening.aside.iter();
-        let due = aside.filter(|(id, at)| **at <= now && is_due(id)).map(|(id, _)| *id);
+        let is_closed = |id: &BatchId| !self.open.contains(id);
+        let aside = self.aside.iter();
+        let due = aside.filter(|(id, at)| **at <= now && is_closed(id)).map(|(id, _)| *id);
         for batch in due.collect::<Vec<_>>() {
             let store = self.store.clone();
-            let record = blocking(move || store.batch(batch)).await?;
-            self.opening.aside.remove(&batch);
-            if let Some(record) = record.filter(|record| record.state == BatchState::Running) {
-                self.open(record);
+            let first = blocking(move || store.timers(batch, 1)).await?;
+            self.aside.remove(&batch);
+            if let Some(entry) = self.batches.get_mut(&batch) {
+                entry.due = first.first().map(|(due, _)| *due);
             }
+            self.seat(batch);
         }
+        self.metrics.batches_aside.set(self.aside.len() as i64);
         Ok(())
     }
 }

@@ -3,100 +3,95 @@
 use std::sync::Arc;
 
 use super::aside::caught;
+use super::entry::{Entry, Files, Order};
 use super::error::DispatchError;
-use super::order::OrderTask;
+use super::order::{Followed, OrderTask};
 use super::station::{Dispatch, Ended};
-use crate::batch::BatchState;
 use crate::model::BatchId;
-use crate::store::{BatchRecord, OrderAct, OrderRecord};
-use crate::worker::blocking;
+use crate::store::OrderAct;
+
+/// Orders followed at the same time: each may have to open a batch.
+const FOLLOWED_MAX: usize = 8;
 
 impl Dispatch {
-    /// Takes note of what was ordered; true where something came of it at once.
-    pub(super) async fn heed(&mut self) -> Result<bool, DispatchError> {
-        let store = self.store.clone();
-        let orders = blocking(move || store.next_orders()).await?;
-        let mut any = false;
-        for (batch, order) in orders {
-            any |= self.heed_one(batch, order).await?;
+    /// Something was ordered of a batch: from here on nothing of it begins but that.
+    pub(super) fn note_order(&mut self, batch: BatchId, act: OrderAct) {
+        let Some(entry) = self.batches.get_mut(&batch) else { return };
+        if let Some(open) = entry.open() {
+            open.halt.cancel();
         }
-        Ok(any)
-    }
-
-    async fn heed_one(
-        &mut self,
-        batch: BatchId,
-        order: OrderRecord,
-    ) -> Result<bool, DispatchError> {
-        let Some(entry) = self.batches.get_mut(&batch) else {
-            return match self.opening.holds(batch) {
-                true => Ok(false),
-                false => self.open_for(batch, order).await,
-            };
-        };
-        if entry.ordered {
-            return Ok(false);
+        if entry.order != Order::None {
+            return;
         }
-        entry.halt.cancel();
-        if !entry.active.is_empty() {
-            // The tasks end soon, and wake the station.
-            return Ok(false);
-        }
-        entry.ordered = true;
-        if matches!(order.act, OrderAct::Look | OrderAct::Retry) {
+        entry.order = Order::Waits { to_look: act == OrderAct::Look };
+        if matches!(act, OrderAct::Look | OrderAct::Retry) {
             // Somebody mended something, perhaps: the rows that come now find it out.
             self.providers.values().for_each(|provider| provider.look_now());
         }
-        let task = OrderTask {
-            live: Arc::clone(&entry.live),
-            order,
-            store: self.store.clone(),
-            world: Arc::clone(&self.world),
-            metrics: Arc::clone(&self.metrics),
-            stopping: self.stopping.clone(),
-        };
-        self.spawn_order(batch, task);
-        Ok(true)
+        self.seat(batch);
     }
 
-    fn spawn_order(&mut self, batch: BatchId, task: OrderTask) {
-        self.tasks.spawn(async move { Ended::Order(batch, caught(task.run()).await) });
+    /// Follows orders, as many at a time as there may be; true where one was begun.
+    pub(super) fn follow_orders(&mut self) -> bool {
+        let mut any = false;
+        while self.following < FOLLOWED_MAX
+            && let Some(batch) = self.orders.pop_front().or_else(|| self.looks.pop_front())
+        {
+            let Some(entry) = self.batches.get_mut(&batch) else { continue };
+            let is_aside = self.aside.contains_key(&batch);
+            if entry.order != Order::InLine || is_aside {
+                if is_aside {
+                    entry.order = Order::Waits { to_look: false };
+                }
+                continue;
+            }
+            entry.order = Order::Followed;
+            self.following += 1;
+            let task = OrderTask {
+                batch,
+                live: entry.open().map(|open| Arc::clone(&open.live)),
+                opener: self.opener(),
+                metrics: Arc::clone(&self.metrics),
+                stopping: self.stopping.clone(),
+            };
+            self.tasks.spawn(async move { Ended::Order(batch, caught(task.run()).await) });
+            self.seat(batch);
+            any = true;
+        }
+        any
     }
 
-    /// A batch that was opened again has no timer yet that would make it known.
-    async fn open_for(
-        &mut self,
-        batch: BatchId,
-        order: OrderRecord,
-    ) -> Result<bool, DispatchError> {
-        let store = self.store.clone();
-        let running = blocking(move || match store.batch(batch)? {
-            Some(record) if record.state == BatchState::Running => Ok(Some(record)),
-            // It is over: there is nothing to do for the order.
-            _ => store.end_order(batch, &order).map(|_| None),
-        })
-        .await?;
-        // What is to be opened first wakes the station when it is.
-        let is_over = running.is_none();
-        running.into_iter().for_each(|record| self.open(record));
-        Ok(is_over)
+    /// An order is not followed any more, whatever came of it.
+    pub(super) fn leave_order(&mut self, batch: BatchId, order: Order) {
+        self.following -= 1;
+        if let Some(entry) = self.batches.get_mut(&batch) {
+            entry.order = order;
+        }
     }
 
-    /// An order was followed: the batch goes on as its record says now.
+    /// An order was followed: the batch goes on as its record says now. Where it could not be, it is still
+    /// in the store.
     pub(super) async fn resume_after_order(
         &mut self,
         batch: BatchId,
-        record: Option<Box<BatchRecord>>,
+        followed: Option<Followed>,
     ) -> Result<(), DispatchError> {
-        let halt = self.stopping.child_token();
-        if let Some(entry) = self.batches.get_mut(&batch) {
-            entry.ordered = false;
-            entry.next_due = None;
-            if let Some(record) = record {
-                entry.halt = halt;
-                entry.heed(&record);
+        let Some(Followed { record, timers }) = followed else {
+            self.leave_order(batch, Order::Waits { to_look: false });
+            self.seat(batch);
+            return Ok(());
+        };
+        self.leave_order(batch, Order::None);
+        if let Some(Entry { files, due, .. }) = self.batches.get_mut(&batch) {
+            match files {
+                Files::Open(open) => {
+                    open.heed(&record);
+                    open.timers = timers;
+                }
+                _ => *due = timers.next(),
             }
         }
+        self.seat(batch);
         self.close_if_done(batch).await
     }
 }

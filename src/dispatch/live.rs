@@ -2,7 +2,7 @@
 
 use std::collections::{HashMap, HashSet};
 use std::path::PathBuf;
-use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::atomic::{AtomicU32, AtomicUsize, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use jiff::Timestamp;
@@ -28,6 +28,8 @@ pub(super) struct LiveBatch {
     /// The last words on the rows of the chunks that are being worked on.
     words: Mutex<HashMap<u32, Words>>,
     next_window: AtomicU32,
+    /// Rows of it that went in a second, of late.
+    pace: AtomicUsize,
 }
 
 /// By position in the chunk; those behind the end are untried.
@@ -102,6 +104,7 @@ impl LiveBatch {
             next_window: AtomicU32::new(
                 windows.iter().copied().fold(log.last_window(), u32::max).saturating_add(1),
             ),
+            pace: AtomicUsize::new(0),
             record,
             head,
             rows,
@@ -113,6 +116,14 @@ impl LiveBatch {
 
     pub(super) fn next_window(&self) -> u32 {
         self.next_window.fetch_add(1, Ordering::Relaxed)
+    }
+
+    pub(super) fn pace(&self) -> usize {
+        self.pace.load(Ordering::Relaxed)
+    }
+
+    pub(super) fn set_pace(&self, rows_per_second: usize) {
+        self.pace.store(rows_per_second, Ordering::Relaxed);
     }
 
     pub(super) fn chunk(&self, chunk: &ChunkRecord) -> Result<Chunk, DispatchError> {

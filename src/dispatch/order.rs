@@ -9,12 +9,14 @@ use std::sync::Arc;
 use jiff::Timestamp;
 use tokio_util::sync::CancellationToken;
 
-use super::chunk::{accepted, remaining};
+use super::chunk::{ROOM_WAIT, accepted, remaining};
 use super::error::DispatchError;
 use super::live::LiveBatch;
+use super::opening::Opener;
+use super::timers::Timers;
 use crate::batch::{RowEvent, RowOutcome};
 use crate::codes::ReasonCode;
-use crate::model::Status;
+use crate::model::{BatchId, Status};
 use crate::spool::RowState;
 use crate::store::{BatchRecord, ChunkRecord, OrderAct, OrderRecord, Store};
 use crate::telemetry::Metrics;
@@ -24,68 +26,139 @@ use crate::world::World;
 /// Chunks that share a sync and a commit.
 const CHUNKS_AT_ONCE: usize = 64;
 
-/// What following an order works with. No task of a chunk runs beside it.
+/// What following an order works with. Nothing else works on the batch meanwhile.
 #[derive(Debug, Clone)]
 pub(super) struct OrderTask {
-    pub(super) live: Arc<LiveBatch>,
-    pub(super) order: OrderRecord,
-    pub(super) store: Store,
-    pub(super) world: Arc<World>,
+    pub(super) batch: BatchId,
+    /// The batch, where its files are open. Else they are opened for this order, if it needs them.
+    pub(super) live: Option<Arc<LiveBatch>>,
+    pub(super) opener: Opener,
     pub(super) metrics: Arc<Metrics>,
     pub(super) stopping: CancellationToken,
 }
 
+/// A batch after an order, as it is now.
+pub(super) struct Followed {
+    pub(super) record: Box<BatchRecord>,
+    pub(super) timers: Timers,
+}
+
+/// An order that is being followed.
+struct Following {
+    batch: BatchId,
+    order: OrderRecord,
+    /// None where only the store is concerned.
+    live: Option<Arc<LiveBatch>>,
+    store: Store,
+    world: Arc<World>,
+    metrics: Arc<Metrics>,
+}
+
 impl OrderTask {
-    /// Follows the order to its end and strikes it, unless a stop comes first. Returns the batch as it
-    /// is now.
-    pub(super) async fn run(self) -> Result<Option<Box<BatchRecord>>, DispatchError> {
-        let (mut task, mut is_done) = (self, false);
-        while !is_done {
-            if task.stopping.is_cancelled() {
+    /// Follows the batch's next order to its end and strikes it. None where a stop comes first, or there is
+    /// no room to write something down.
+    pub(super) async fn run(self) -> Result<Option<Followed>, DispatchError> {
+        let stopping = self.stopping.clone();
+        match self.follow().await {
+            Err(error) if error.is_for_room() => {
+                tokio::select! {
+                    () = stopping.cancelled() => {}
+                    () = tokio::time::sleep(ROOM_WAIT) => {}
+                }
+                Ok(None)
+            }
+            followed => followed,
+        }
+    }
+
+    async fn follow(self) -> Result<Option<Followed>, DispatchError> {
+        let (stopping, store) = (self.stopping.clone(), self.opener.store.clone());
+        let (batch, mut next) = (self.batch, blocking(move || self.begin()).await?);
+        while let Some(mut following) = next {
+            if stopping.is_cancelled() {
                 return Ok(None);
             }
-            (task, is_done) = blocking(move || {
-                let is_done = task.page()?;
-                Ok::<_, DispatchError>((task, is_done))
+            next = blocking(move || {
+                let is_done = following.page()?;
+                match is_done {
+                    true => following.end().map(|()| None),
+                    false => Ok::<_, DispatchError>(Some(following)),
+                }
             })
             .await?;
         }
-        let (batch, order) = (task.live.record.id, task.order);
-        let store = task.store;
-        let (record, order) =
-            blocking(move || store.end_order(batch, &order).map(|record| (record, order))).await?;
-        let (act, by) = (order.act.as_str(), &order.by);
-        tracing::info!(tenant = %record.tenant, %batch, file = record.name(), act, by,
-            rows = order.changed, "order followed");
-        Ok(Some(Box::new(record)))
+        let followed = blocking(move || {
+            let Some(record) = store.batch(batch)? else { return Ok(None) };
+            let timers = Timers::load(&store, &record)?;
+            Ok::<_, DispatchError>(Some(Followed { record: Box::new(record), timers }))
+        });
+        followed.await
     }
 
+    fn begin(self) -> Result<Option<Following>, DispatchError> {
+        let OrderTask { batch, mut live, opener, metrics, .. } = self;
+        let Some(order) = opener.store.next_order(batch)? else { return Ok(None) };
+        if order.act == OrderAct::Look {
+            live = None;
+        } else if live.is_none() {
+            let Some(opened) = opener.open(batch)? else { return Ok(None) };
+            live = Some(opened.live);
+        }
+        let (store, world) = (opener.store, opener.ground.world);
+        Ok(Some(Following { batch, order, live, store, world, metrics }))
+    }
+}
+
+impl Following {
     /// Does the next chunks; true where none is left.
     fn page(&mut self) -> Result<bool, DispatchError> {
-        let (batch, order) = (self.live.record.id, &self.order);
-        let chunks = match (order.act, order.row) {
-            (_, None) => self.store.chunks(batch, order.next_chunk, CHUNKS_AT_ONCE)?,
-            (_, Some(_)) if order.next_chunk > 0 => return Ok(true),
-            (_, Some(row)) => {
-                let found = self.store.chunk_of_row(batch, self.live.record.chunks, row)?;
+        let (batch, order, live) = (self.batch, &self.order, self.live.clone());
+        let chunks = match (&live, order.row) {
+            (Some(_), Some(_)) if order.next_chunk > 0 => return Ok(true),
+            (Some(live), Some(row)) => {
+                let found = self.store.chunk_of_row(batch, live.record.chunks, row)?;
                 found.into_iter().collect()
             }
+            _ => self.store.chunks(batch, order.next_chunk, CHUNKS_AT_ONCE)?,
         };
         let Some(last) = chunks.last() else { return Ok(true) };
         self.order.next_chunk = last.number + 1;
         let mut done = Vec::new();
         for before in chunks {
-            let after = self.chunk(&before)?;
+            let after = match &live {
+                Some(live) => self.chunk(live, &before)?,
+                // What its rows wait for is different from now on.
+                None if before.open > 0 => {
+                    ChunkRecord { due: Some(self.world.clock.now()), ..before.clone() }
+                }
+                None => continue,
+            };
             if after != before {
                 done.push((before, after));
             }
         }
-        self.live.sync()?;
+        if let Some(live) = live {
+            live.sync()?;
+        }
         self.store.advance_order(batch, &self.order, &done)?;
         Ok(false)
     }
 
-    fn chunk(&mut self, before: &ChunkRecord) -> Result<ChunkRecord, DispatchError> {
+    /// Strikes the order.
+    fn end(self) -> Result<(), DispatchError> {
+        let Following { batch, order, store, .. } = self;
+        let record = store.end_order(batch, &order)?;
+        let (act, by) = (order.act.as_str(), &order.by);
+        tracing::info!(tenant = %record.tenant, %batch, file = record.name(), act, by,
+            rows = order.changed, "order followed");
+        Ok(())
+    }
+
+    fn chunk(
+        &mut self,
+        live: &LiveBatch,
+        before: &ChunkRecord,
+    ) -> Result<ChunkRecord, DispatchError> {
         let is_concerned = match self.order.act {
             OrderAct::Resend => before.may_be_resendable(),
             _ => before.open > 0,
@@ -93,14 +166,10 @@ impl OrderTask {
         if !is_concerned {
             return Ok(before.clone());
         }
-        if self.order.act == OrderAct::Look {
-            // What its rows wait for is different from now on.
-            return Ok(ChunkRecord { due: Some(self.world.clock.now()), ..before.clone() });
-        }
-        let (chunk, mut latest) = (self.live.chunk(before)?, self.live.latest(before.number)?);
+        let (chunk, mut latest) = (live.chunk(before)?, live.latest(before.number)?);
         let (rows, now) = (chunk.rows()?, self.world.clock.now());
         let settled = match self.order.act {
-            OrderAct::Resend => self.store.settlements(self.live.record.id)?,
+            OrderAct::Resend => self.store.settlements(self.batch)?,
             _ => BTreeMap::new(),
         };
         let mut changed = Vec::new();
@@ -129,7 +198,7 @@ impl OrderTask {
             }
         }
         for row in changed.iter().filter(|row| row.is_settled()) {
-            let test = self.live.record.realm().yes_no();
+            let test = live.record.realm().yes_no();
             self.metrics.rows_settled.of([row.status.as_str(), test]).inc();
         }
         latest.extend(changed.iter().map(|row| (row.index, row.clone())));
@@ -142,11 +211,11 @@ impl OrderTask {
         self.order.changed += latest.values().filter(is_done).count() as u64;
         let mut outcomes_bytes = before.outcomes_bytes;
         if !changed.is_empty() {
-            self.live.append(before.number, 0, &changed)?;
-            outcomes_bytes = self.live.outcomes_bytes();
+            live.append(before.number, 0, &changed)?;
+            outcomes_bytes = live.outcomes_bytes();
         }
-        let words = self.live.last_words(before.number);
-        self.live.leave(before.number);
+        let words = live.last_words(before.number);
+        live.leave(before.number);
         Ok(remaining(before, &accepted(&rows), (&words, outcomes_bytes), &HashMap::new(), now))
     }
 }

@@ -22,6 +22,8 @@ pub struct Settings {
     pub boot_id: String,
     /// While it is below its floor no row is claimed.
     pub disk: Disk,
+    /// Files of batches that may be open: half of them for what is under way, half for what is idle.
+    pub files_max: usize,
 }
 
 impl Settings {
@@ -32,6 +34,7 @@ impl Settings {
             window_rows: 256,
             boot_id,
             disk: Disk::boundless(),
+            files_max: 16_384,
         }
     }
 }
@@ -103,6 +106,21 @@ pub struct RouteTemplate {
 }
 
 impl Route {
+    /// Of a tenant that is not configured any more: nothing of its goes out.
+    pub(super) fn nowhere() -> Route {
+        Route {
+            timezone: TimeZone::UTC,
+            consent: Consent::Required,
+            suspended: true,
+            weight: 1,
+            rate: None,
+            pause_after_equal_refusals: 0,
+            channels: BTreeMap::new(),
+            senders: BTreeMap::new(),
+            templates: Vec::new(),
+        }
+    }
+
     /// The template of this name for a channel: in the row's language, else in none, else any.
     pub(super) fn template(
         &self,

@@ -1,67 +1,158 @@
 //! Who may have a chunk under way: the urgent always find room, however full the house is.
 
-use crate::model::Urgency;
+use std::collections::BTreeMap;
+
+use crate::model::{Lane, Urgency};
 
 /// Chunks under way at the same time.
 #[derive(Debug, Clone, Copy)]
-pub(super) struct Slots {
-    pub(super) at_once: usize,
-    pub(super) per_tenant: usize,
-    pub(super) per_batch: usize,
+struct Bounds {
+    at_once: usize,
+    per_tenant: usize,
+    per_batch: usize,
 }
 
-pub(super) const SLOTS: Slots = Slots { at_once: 64, per_tenant: 8, per_batch: 3 };
+const BOUNDS: Bounds = Bounds { at_once: 64, per_tenant: 8, per_batch: 3 };
 
-/// What is under way already.
-#[derive(Debug, Clone, Copy, Default)]
-pub(super) struct Busy {
-    /// In the whole house, by class.
-    pub(super) house: [usize; Urgency::CLASSES],
-    /// Of the chunk's lane, by class.
-    pub(super) lane: [usize; Urgency::CLASSES],
-    /// Of its batch.
-    pub(super) batch: usize,
+/// Of each class so many chunks may go beside those that have a slot.
+const GUESTS_MAX: usize = 32;
+
+/// What is under way, by class: in the whole house, and of each lane.
+#[derive(Debug)]
+pub(super) struct Slots {
+    bounds: Bounds,
+    house: [usize; Urgency::CLASSES],
+    guests: [usize; Urgency::CLASSES],
+    lanes: BTreeMap<Lane, [usize; Urgency::CLASSES]>,
+}
+
+/// How a chunk was let in.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Seat {
+    Slot,
+    /// All slots are taken, and nothing of its class and lane is under way: a small part of it may go.
+    Guest,
 }
 
 impl Slots {
-    /// Whether a chunk of a class may begin. The first of each class of a lane needs no slot, so that
-    /// nobody waits for others to end; beyond that advertising leaves a quarter to the rest.
-    pub(super) fn admit(&self, class: usize, busy: &Busy) -> bool {
-        if busy.lane[class] == 0 {
-            return true;
+    /// For batches that may have so many files open, each so many.
+    pub(super) fn within(files_max: usize, each: usize) -> Slots {
+        let at_once = (files_max / each).clamp(1, BOUNDS.at_once);
+        Slots::new(Bounds { at_once, ..BOUNDS })
+    }
+
+    fn new(bounds: Bounds) -> Slots {
+        let none = [0; Urgency::CLASSES];
+        Slots { bounds, house: none, guests: none, lanes: BTreeMap::new() }
+    }
+
+    /// Something of the lane begins.
+    pub(super) fn take(&mut self, lane: &Lane, class: usize, seat: Seat) {
+        self.of(seat)[class] += 1;
+        self.lanes.entry(lane.clone()).or_default()[class] += 1;
+    }
+
+    /// It ended.
+    pub(super) fn give_back(&mut self, lane: &Lane, class: usize, seat: Seat) {
+        self.of(seat)[class] -= 1;
+        let of_lane = self.lanes.get_mut(lane).expect("what ends has begun");
+        of_lane[class] -= 1;
+        if of_lane.iter().all(|busy| *busy == 0) {
+            self.lanes.remove(lane);
         }
-        let house: usize = busy.house.iter().sum();
-        let lane: usize = busy.lane.iter().sum();
-        if house >= self.at_once || lane >= self.per_tenant || busy.batch >= self.per_batch {
-            return false;
+    }
+
+    fn of(&mut self, seat: Seat) -> &mut [usize; Urgency::CLASSES] {
+        match seat {
+            Seat::Slot => &mut self.house,
+            Seat::Guest => &mut self.guests,
         }
+    }
+
+    /// Whether a chunk of a class may begin, of a batch that has so many under way. The first of each class
+    /// of a lane needs no slot, so that nobody waits for others to end; beyond that advertising leaves a
+    /// quarter to the rest.
+    pub(super) fn admit(&self, lane: &Lane, class: usize, of_batch: usize) -> Option<Seat> {
+        let busy = self.lanes.get(lane).copied().unwrap_or_default();
+        let Bounds { at_once, per_tenant, per_batch } = self.bounds;
+        let (in_house, in_lane): (usize, usize) = (self.house.iter().sum(), busy.iter().sum());
         let share = |all: usize| (all - all / 4).max(1);
-        class != Urgency::MARKETING
-            || (busy.house[class] < share(self.at_once)
-                && busy.lane[class] < share(self.per_tenant))
+        let is_full = in_house >= at_once
+            || class == Urgency::MARKETING && self.house[class] >= share(at_once);
+        if busy[class] == 0 {
+            let guest = (self.guests[class] < GUESTS_MAX).then_some(Seat::Guest);
+            return if is_full { guest } else { Some(Seat::Slot) };
+        }
+        let has_enough = in_lane >= per_tenant
+            || of_batch >= per_batch
+            || class == Urgency::MARKETING && busy[class] >= share(per_tenant);
+        (!is_full && !has_enough).then_some(Seat::Slot)
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::model::Realm;
 
     const URGENT: usize = 0;
+    const MARKETING: usize = Urgency::MARKETING;
+
+    /// So many of each class of the lane `acme`, and so many of others' in the house.
+    fn busy(acme: [usize; 3], others: [usize; 3]) -> Slots {
+        let mut slots = Slots::new(BOUNDS);
+        for (lane, busy) in [("acme", acme), ("other", others)] {
+            for (class, count) in busy.into_iter().enumerate() {
+                (0..count).for_each(|_| slots.take(&lane_of(lane), class, Seat::Slot));
+            }
+        }
+        slots
+    }
+
+    fn lane_of(tenant: &str) -> Lane {
+        (tenant.parse().unwrap(), Realm::Real)
+    }
 
     #[test]
     fn the_first_chunk_of_a_class_needs_no_slot_and_advertising_leaves_some_free() {
-        let quiet = Busy::default();
-        let admits = |class, busy: Busy| SLOTS.admit(class, &busy);
-        assert!(admits(Urgency::MARKETING, quiet));
-        let full = Busy { house: [0, 0, 64], ..quiet };
-        assert!(admits(URGENT, full) && admits(Urgency::MARKETING, full));
-        let second = Busy { lane: [1, 1, 1], ..full };
-        assert!(!admits(URGENT, second) && !admits(Urgency::MARKETING, second));
-        let marketing = Busy { house: [0, 0, 48], lane: [1, 1, 1], batch: 1 };
-        assert!(admits(URGENT, marketing) && !admits(Urgency::MARKETING, marketing));
-        let of_tenant = Busy { house: [0, 1, 6], lane: [0, 1, 6], batch: 1 };
-        assert!(admits(1, of_tenant) && !admits(Urgency::MARKETING, of_tenant));
-        let of_batch = Busy { house: [0, 3, 0], lane: [0, 3, 0], batch: 3 };
-        assert!(!admits(1, of_batch) && admits(URGENT, of_batch));
+        let acme = lane_of("acme");
+        let (slot, guest) = (Some(Seat::Slot), Some(Seat::Guest));
+        assert_eq!(busy([0; 3], [0; 3]).admit(&acme, MARKETING, 0), slot);
+        let full = busy([0; 3], [0, 0, 64]);
+        assert_eq!([URGENT, MARKETING].map(|class| full.admit(&acme, class, 0)), [guest; 2]);
+        let second = busy([1, 1, 1], [0, 0, 61]);
+        assert_eq!([URGENT, MARKETING].map(|class| second.admit(&acme, class, 0)), [None; 2]);
+        let marketing = busy([1, 0, 1], [0, 0, 47]);
+        assert_eq!([URGENT, MARKETING].map(|class| marketing.admit(&acme, class, 1)), [slot, None]);
+        let of_tenant = busy([0, 1, 6], [0; 3]);
+        assert_eq!([1, MARKETING].map(|class| of_tenant.admit(&acme, class, 1)), [slot, None]);
+        let of_batch = busy([0, 3, 0], [0; 3]);
+        assert_eq!([1, URGENT].map(|class| of_batch.admit(&acme, class, 3)), [None, slot]);
+    }
+
+    #[test]
+    fn however_many_lanes_there_are_what_is_under_way_is_bounded() {
+        let mut slots = busy([0; 3], [0, 0, 64]);
+        let mut guests = 0;
+        for lane in (0..300).map(|number| lane_of(&format!("tenant{number}"))) {
+            for class in 0..Urgency::CLASSES {
+                let Some(seat) = slots.admit(&lane, class, 0) else { continue };
+                slots.take(&lane, class, seat);
+                guests += 1;
+            }
+        }
+        assert_eq!(guests, GUESTS_MAX * Urgency::CLASSES);
+    }
+
+    #[test]
+    fn what_ended_is_free_again() {
+        let (mut slots, acme) = (busy([0, 8, 0], [0; 3]), lane_of("acme"));
+        assert_eq!(slots.admit(&acme, 1, 0), None);
+        slots.give_back(&acme, 1, Seat::Slot);
+        assert_eq!(slots.admit(&acme, 1, 0), Some(Seat::Slot));
+        (0..7).for_each(|_| slots.give_back(&acme, 1, Seat::Slot));
+        slots.take(&acme, 0, Seat::Guest);
+        slots.give_back(&acme, 0, Seat::Guest);
+        assert!(slots.lanes.is_empty() && slots.house == [0; 3] && slots.guests == [0; 3]);
     }
 }

@@ -1,5 +1,7 @@
 //! What dispatch says to tenants: their batch is stuck, or nothing goes to one of their providers.
 
+use std::sync::Arc;
+
 use crate::batch::Effect;
 use crate::codes::{ReasonCode, Severity};
 use crate::model::{BatchId, ControlOp, Notice, Realm, TenantId};
@@ -14,12 +16,11 @@ impl Dispatch {
     /// Pauses the batches whose messages are refused for one and the same reason; true where it did.
     pub(super) async fn pause_stuck(&mut self) -> Result<bool, DispatchError> {
         let stuck: Vec<(BatchId, String, u32)> = self
-            .batches
-            .iter()
-            .filter(|(_, entry)| !entry.is_paused())
-            .filter_map(|(batch, entry)| {
-                let (code, count) = entry.traffic.stuck_for()?;
-                Some((*batch, code, count))
+            .open()
+            .filter(|(_, open)| open.is_stuck())
+            .filter_map(|(batch, open)| {
+                let (code, count) = open.traffic.stuck_for()?;
+                Some((batch, code, count))
             })
             .collect();
         let any = !stuck.is_empty();
@@ -36,8 +37,9 @@ impl Dispatch {
         provider_code: &str,
         count: u32,
     ) -> Result<(), DispatchError> {
-        let Some(entry) = self.batches.get_mut(&batch) else { return Ok(()) };
-        let record = &entry.live.record;
+        let Some(open) = self.open_mut(batch) else { return Ok(()) };
+        let (live, halt) = (Arc::clone(&open.live), open.halt.clone());
+        let record = &live.record;
         let (now, tenant) = (self.world.clock.now(), record.tenant.clone());
         let message = format!(
             "the provider refused {count} messages of the file one after the other, all with \
@@ -55,7 +57,7 @@ impl Dispatch {
         self.metrics.limit_hits.of(["pause_after_equal_refusals"]).inc();
         // What is on the wire ends, and nothing else begins before the pause is stored. Where there is no
         // room for that, the next turn tries again.
-        entry.halt.cancel();
+        halt.cancel();
         let store = self.store.clone();
         blocking(move || {
             let orders = store.batch(batch)?.map_or(0, |record| record.control.orders);
@@ -72,8 +74,8 @@ impl Dispatch {
             }
         })
         .await?;
-        if let Some(entry) = self.batches.get_mut(&batch) {
-            entry.pause();
+        if let Some(open) = self.open_mut(batch) {
+            open.pause();
         }
         self.outbox.notify_one();
         Ok(())
@@ -104,8 +106,7 @@ impl Dispatch {
     }
 
     fn tenants_sending_by(&self, provider: &str) -> Vec<TenantId> {
-        let lanes = self.rota.iter().map(|(lane, _)| lane);
-        let real = lanes.filter(|(_, realm)| *realm == Realm::Real);
+        let real = self.lanes_known.keys().filter(|(_, realm)| *realm == Realm::Real);
         let sends_by = |tenant: &TenantId| {
             let route = self.settings.routes.of(tenant);
             route

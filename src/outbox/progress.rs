@@ -31,6 +31,8 @@ pub(super) struct ProgressFiles {
 struct Shown {
     at: Timestamp,
     done: u64,
+    /// Of a batch that only waits: how many of its rows, and until when. Its file stays as it is.
+    waits: Option<(u64, Option<Timestamp>)>,
 }
 
 /// Numbers of a batch's chunks, summed up.
@@ -74,8 +76,8 @@ impl ProgressFiles {
         }
         let (id, tenant) = (record.id, record.tenant.clone());
         match OpenBatch::open(store, spool, settings, record).and_then(|b| b.show(before, now)) {
-            Ok(Some(done)) => {
-                self.shown.insert(id, Shown { at: now, done });
+            Ok(Some(shown)) => {
+                self.shown.insert(id, shown);
                 Ok(())
             }
             Ok(None) => Ok(()),
@@ -90,16 +92,21 @@ impl ProgressFiles {
 }
 
 impl OpenBatch {
-    /// Writes the progress file, where this batch may have one; returns the rows done.
-    fn show(&self, before: Option<Shown>, now: Timestamp) -> Result<Option<u64>, OutboxError> {
+    /// Writes the progress file, where this batch may have one and it says something new; returns what it says.
+    fn show(&self, before: Option<Shown>, now: Timestamp) -> Result<Option<Shown>, OutboxError> {
         let is_running = self.record.state == BatchState::Running;
         // A newer file has the name, or an older one still shows its progress under it.
         if (is_running && !self.owns_name()?) || self.progress_owner()? == ProgressOwner::Other {
             return Ok(None);
         }
         let progress = if is_running { self.running(before, now)? } else { self.validating(now) };
-        self.publish_progress(&progress)?;
-        Ok(Some(progress.done))
+        let is_waiting = matches!(progress.state, ProgressState::Scheduled | ProgressState::Paused);
+        let waits = is_waiting.then_some((progress.deferred, progress.next_at));
+        let is_old = |before: Shown| before.waits == waits && before.done == progress.done;
+        if !is_waiting || !before.is_some_and(is_old) {
+            self.publish_progress(&progress)?;
+        }
+        Ok(Some(Shown { at: now, done: progress.done, waits }))
     }
 
     fn validating(&self, now: Timestamp) -> Progress<'_> {
@@ -180,7 +187,7 @@ mod tests {
     #[test]
     fn rate_and_eta_come_from_two_looks() {
         let at = |second| Timestamp::from_second(second).unwrap();
-        let before = Shown { at: at(100), done: 10 };
+        let before = Shown { at: at(100), done: 10, waits: None };
         assert_eq!(rate(before, 60, at(105)), 10.0);
         assert_eq!(rate(before, 60, at(100)), 0.0);
         assert_eq!(rate(before, 5, at(105)), 0.0);

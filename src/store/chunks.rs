@@ -44,13 +44,13 @@ impl Store {
             .collect()
     }
 
-    /// Every batch that has a timer, found by leaping from one to the next.
-    pub fn batches_with_timers(&self) -> Result<Vec<BatchId>, StoreError> {
+    /// Every batch of which rows are claimed: after a start, where a crash left something.
+    pub fn batches_with_windows(&self) -> Result<Vec<BatchId>, StoreError> {
         let (mut from, mut batches) = (Vec::new(), Vec::new());
         loop {
-            let next = self.engine.scan(Space::Timers, &from, &after_prefix(&[]), 1)?;
+            let next = self.engine.scan(Space::Windows, &from, &after_prefix(&[]), 1)?;
             let Some((key, _)) = next.first() else { return Ok(batches) };
-            let batch = keys::batch_of(key).ok_or(StoreError::Damaged { space: "timers" })?;
+            let batch = keys::batch_of(key).ok_or(StoreError::Damaged { space: "windows" })?;
             batches.push(batch);
             from = after_prefix(&keys::batch(batch));
         }

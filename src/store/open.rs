@@ -4,6 +4,7 @@ use super::Store;
 use super::engine::{Op, Space, StoreError, after_prefix};
 use super::keys;
 use super::records::{BatchRecord, RECORD_VERSION};
+use crate::model::BatchId;
 
 /// Listed batches read at a time.
 const PAGE: usize = 256;
@@ -17,6 +18,20 @@ impl Store {
         // One that ended while the page was read is over.
         found.retain(|record| record.state.is_open());
         Ok(found)
+    }
+
+    /// The ids of these, and of some that ended just now.
+    pub fn open_ids(&self) -> Result<Vec<BatchId>, StoreError> {
+        let (mut from, mut ids) = (Vec::new(), Vec::new());
+        loop {
+            let page = self.engine.scan(Space::Open, &from, &after_prefix(&[]), PAGE)?;
+            let Some((last, _)) = page.last() else { return Ok(ids) };
+            from = last.clone();
+            from.push(0);
+            for (key, _) in &page {
+                ids.push(keys::batch_of(key).ok_or(StoreError::Damaged { space: "open" })?);
+            }
+        }
     }
 
     /// The batches that a list names, oldest first.

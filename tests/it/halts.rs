@@ -93,6 +93,44 @@ fn a_suspended_tenants_rows_wait_over_a_restart_and_run_out_of_time() {
 }
 
 #[test]
+fn rows_of_a_tenant_that_is_not_configured_any_more_run_out_of_time_and_go_when_it_is_back() {
+    let stage = Stage::new(SLOW);
+    let now = stage.live(START.parse().unwrap(), async |life| {
+        put(&life, "messages/a.csv", ROWS);
+        wait(5).await;
+        let now = life.world.clock.now();
+        life.stop().await;
+        now
+    });
+    stage.configure("tenant.acme = \"\"\n[tenant.other]\ntimezone = \"UTC\"\n");
+    let now = stage.live(now, async |life| {
+        let is_said = |line: &crate::stage::Line| {
+            let about = (line.field("tenant"), line.field("batches"), line.field("rows"));
+            line.message.starts_with("the tenant is not configured") && about == ("acme", "1", "3")
+        };
+        assert!(stage.log.lines().iter().any(is_said), "the operator reads it at the start");
+        let gone = ask(&stage, "/status").await["tenants_gone"][0].clone();
+        let told = ["batches_open", "rows_open"].map(|key| gone[key].as_u64().unwrap());
+        assert_eq!((gone["tenant"].as_str().unwrap(), told), ("acme", [1, 3]));
+        wait(700).await;
+        assert_eq!(stage.log.sent().len(), 1, "the one before the end");
+        let gone = ask(&stage, "/status").await["tenants_gone"][0]["rows_open"].clone();
+        assert_eq!(gone, 2, "the row that had ten minutes has ended");
+        let now = life.world.clock.now();
+        life.stop().await;
+        now
+    });
+    stage.configure(SLOW);
+    stage.live(now, async |life| {
+        assert_eq!(life.rest(PATIENCE).await, End::Rest);
+        life.stop().await;
+    });
+    let status = column(&stage, "a.csv.result.csv", "status");
+    assert_eq!(status, ["submitted", "submitted", "submitted", "expired"]);
+    assert_eq!(column(&stage, "a.csv.result.csv", "code")[3], "policy.expired");
+}
+
+#[test]
 fn a_file_all_of_whose_rows_ran_out_of_time_is_answered_while_its_tenant_is_suspended() {
     let stage = Stage::new("");
     stage.live(START.parse().unwrap(), async |life| {

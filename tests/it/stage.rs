@@ -148,6 +148,7 @@ impl Stage {
                 watch: false,
                 rescan: self.rescan,
                 boot_id: Some(format!("boot {}", self.boot)),
+                ..Options::default()
             };
             // A store that fails this early is a crash, too; the life then finds it dead.
             let app = App::start_on(store.clone(), config, Arc::clone(&world), options).await;

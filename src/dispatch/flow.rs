@@ -1,0 +1,383 @@
+//! What a chunk sends: windows claimed as their turn comes near, messages made ready just before their own.
+
+use std::collections::{BTreeMap, HashMap, VecDeque};
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::pin::Pin;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::time::Duration;
+
+use futures_util::future::FutureExt;
+use futures_util::stream::{FuturesUnordered, StreamExt};
+use tokio::time::Instant;
+use tokio_util::sync::CancellationToken;
+
+use super::attempt::{Outbound, Sending};
+use super::chunk::{ChunkTask, ROOM_WAIT, Wait};
+use super::error::DispatchError;
+use super::message::{Composer, Unrenderable};
+use super::plan::{Going, Plan};
+use super::provider::Provider;
+use super::question::calendar;
+use crate::batch::{RowEvent, RowOutcome};
+use crate::codes::ReasonCode;
+use crate::model::{ChannelKind, OutgoingMessage, Status};
+use crate::pacing::sms_parts;
+use crate::policy::Calendar;
+use crate::spool::StoredRow;
+use crate::store::{StoreError, WindowRecord};
+use crate::worker::blocking;
+
+/// Rows of a chunk that are ready and stand in line or are on the wire, at most; and the bytes of their texts.
+const READY_MAX: usize = 256;
+const READY_BYTES: usize = 1024 * 1024;
+/// A window holds so many times as many rows as the provider takes at once, unless more go in a second.
+const ROUNDS: usize = 8;
+/// A chunk of which nothing had its turn for so long goes back: others may go meanwhile.
+const PATIENCE: Duration = Duration::from_secs(5);
+/// A chunk claims no more after so long, though its rows go.
+const CHUNK_TIME: Duration = Duration::from_secs(30);
+
+type Claim<'t> = Pin<Box<dyn Future<Output = Claimed> + Send + 't>>;
+
+/// A window that was claimed, with its rows; none where there was no room for the claim.
+type Claimed = Result<Option<(Arc<Sending>, Vec<Going>)>, DispatchError>;
+
+/// What came of a row: the window it stood in, what it took of the room for texts, and the step it was on.
+struct Ended {
+    window: u32,
+    bytes: usize,
+    step: u8,
+    row: Result<Option<RowOutcome>, DispatchError>,
+}
+
+/// A chunk's rows on their way out.
+pub(super) struct Flow<'t> {
+    task: &'t ChunkTask,
+    rows: &'t [StoredRow<'t>],
+    composer: Composer<'t>,
+    calendar: Calendar,
+    /// Not claimed yet.
+    planned: VecDeque<Going>,
+    /// Claimed, and not made ready yet.
+    claimed: VecDeque<(Arc<Sending>, Going)>,
+    waiting: HashMap<u32, Wait>,
+    windows: Vec<u32>,
+    /// Outcomes were appended that are not synced: no further window is claimed before them, since it must
+    /// not outlive the word on which step its rows are.
+    must_sync: bool,
+    bytes: usize,
+    /// Rows that had their turn.
+    gone: usize,
+    begun: Instant,
+    last_turn: Instant,
+    /// Cancelled: nobody stands in line any more.
+    patience: CancellationToken,
+    fault: Option<DispatchError>,
+}
+
+impl<'t> Flow<'t> {
+    pub(super) fn new(task: &'t ChunkTask, rows: &'t [StoredRow<'t>], plan: Plan) -> Flow<'t> {
+        let now = task.world.clock.instant();
+        Flow {
+            task,
+            rows,
+            composer: Composer::new(&task.live.record, &task.live.head, &task.route),
+            calendar: calendar(&task.route),
+            planned: plan.outbound.into(),
+            claimed: VecDeque::new(),
+            waiting: plan.waiting,
+            windows: Vec::new(),
+            must_sync: plan.moved_on,
+            bytes: 0,
+            gone: 0,
+            begun: now,
+            last_turn: now,
+            patience: task.stopping.child_token(),
+            fault: None,
+        }
+    }
+
+    /// Sends what can be sent. Returns the windows, and until when rows wait that were not.
+    pub(super) async fn run(mut self) -> Result<(Vec<u32>, HashMap<u32, Wait>), DispatchError> {
+        let mut under_way = FuturesUnordered::new();
+        let mut claim: Option<Claim<'t>> = None;
+        loop {
+            while let Some((sending, row)) = self.next_ready(under_way.len()).await {
+                let (bytes, step) = (size_of(&row.message), row.standing.step);
+                self.bytes += bytes;
+                under_way.push(async move {
+                    let row = sending.send(row).await;
+                    Ended { window: sending.window, bytes, step, row }
+                });
+            }
+            if claim.is_none() {
+                claim = self.next_claim(under_way.len());
+            }
+            if claim.is_none() && under_way.is_empty() {
+                break;
+            }
+            let tired = self.last_turn + PATIENCE;
+            tokio::select! {
+                biased;
+                Some(claimed) = wait_for(&mut claim) => {
+                    claim = None;
+                    self.take_claim(claimed);
+                }
+                Some(first) = under_way.next(), if !under_way.is_empty() => {
+                    // Whatever ended together is written together; it is in the kernel's hands at once, so
+                    // that a crash of the process makes nothing of it unknown.
+                    let mut ended = vec![first];
+                    while let Some(next) = under_way.next().now_or_never().flatten() {
+                        ended.push(next);
+                    }
+                    self.take_in(ended).await;
+                }
+                () = tokio::time::sleep_until(tired), if !self.patience.is_cancelled() => self.give_up(),
+            }
+        }
+        self.task.live.set_pace(self.pace());
+        match self.fault {
+            Some(fault) => Err(fault),
+            None => Ok((self.windows, self.waiting)),
+        }
+    }
+
+    /// Who stands in line goes home, and nothing more begins; what is on the wire ends.
+    fn give_up(&mut self) {
+        self.patience.cancel();
+        self.task.is_tired.store(true, Ordering::Relaxed);
+        self.task.nudge.notify_one();
+    }
+
+    /// The next row with its message, where there is room for one more.
+    async fn next_ready(&mut self, ready: usize) -> Option<(Arc<Sending>, Box<Outbound>)> {
+        while ready < READY_MAX && self.bytes < READY_BYTES {
+            if self.patience.is_cancelled() {
+                self.claimed.clear();
+            }
+            let (sending, going) = self.claimed.pop_front()?;
+            match self.compose(&going) {
+                Ok(message) => return Some((sending, outbound(going, message))),
+                Err(Unrenderable(code)) => self.not_sent(sending.window, going, code).await,
+            }
+        }
+        None
+    }
+
+    /// Renders a row. A panic of ours over one row must not cut off those that are on the wire.
+    fn compose(&mut self, going: &Going) -> Result<OutgoingMessage, Unrenderable> {
+        let row = &self.rows[going.standing.index as usize];
+        let step = going.standing.step;
+        let attempt = going.standing.attempts_on_step() + 1;
+        let composer = &mut self.composer;
+        let composed = catch_unwind(AssertUnwindSafe(|| match step {
+            0 => composer.compose((row, 0), going.channel, attempt),
+            _ => composer.compose((&row.on_step(step), step), going.channel, attempt),
+        }));
+        composed.unwrap_or_else(|_| {
+            self.stop_for(DispatchError::Panicked);
+            Err(Unrenderable(ReasonCode::RowTemplateUnknown))
+        })
+    }
+
+    /// A row has no message: it ends, or goes on with the next step of its chain.
+    async fn not_sent(&mut self, window: u32, going: Going, code: ReasonCode) {
+        if code == ReasonCode::RowTemplateUnknown {
+            return;
+        }
+        let at = self.task.world.clock.now();
+        let (step, status) = (going.standing.step, Status::Failed);
+        let ended = going.standing.apply(RowEvent::Ended { status, code, at }, going.chain);
+        let row = ended.map(Some).map_err(DispatchError::from);
+        self.take_in(vec![Ended { window, bytes: 0, step, row }]).await;
+    }
+
+    /// Writes down what became of rows; those that are on a further step of their chain go on.
+    async fn take_in(&mut self, ended: Vec<Ended>) {
+        let (mut by_window, mut moved_on) = (BTreeMap::<u32, Vec<RowOutcome>>::new(), Vec::new());
+        for Ended { window, bytes, step, row } in ended {
+            self.bytes -= bytes;
+            match row {
+                Ok(Some(row)) => {
+                    if row.step != step && !row.is_settled() {
+                        moved_on.push(row.clone());
+                    }
+                    by_window.entry(window).or_default().push(row);
+                }
+                Ok(None) => {}
+                Err(error) => self.stop_for(error),
+            }
+        }
+        for (window, rows) in by_window {
+            self.gone += rows.len();
+            (self.last_turn, self.must_sync) = (self.task.world.clock.instant(), true);
+            if let Err(error) = self.task.record(window, &rows).await {
+                self.stop_for(error);
+                // The fault may be of one row: nobody else knows what became of the others.
+                for row in &rows {
+                    let _fault = self.task.record(window, std::slice::from_ref(row)).await;
+                }
+            }
+        }
+        if !moved_on.is_empty() && !self.patience.is_cancelled() {
+            self.plan_anew(moved_on).await;
+        }
+    }
+
+    /// The next step of a chain does not wait for the other rows of its chunk.
+    async fn plan_anew(&mut self, rows: Vec<RowOutcome>) {
+        let (mut plan, now) = (Plan::default(), self.task.world.clock.now());
+        for standing in rows {
+            let row = &self.rows[standing.index as usize];
+            if standing.due().is_some_and(|due| due > now) {
+                continue;
+            }
+            if let Err(error) = self.task.plan_row(row, standing, &self.calendar, &mut plan) {
+                self.stop_for(error);
+            }
+        }
+        if let Err(error) = self.task.record(0, &plan.noted).await {
+            self.stop_for(error);
+        }
+        self.waiting.extend(plan.waiting);
+        plan.outbound.into_iter().rev().for_each(|row| self.planned.push_front(row));
+    }
+
+    /// Claims the next window, when few rows of those before are left; so many are ready or on the wire.
+    fn next_claim(&mut self, ready: usize) -> Option<Claim<'t>> {
+        let is_over = self.begun + CHUNK_TIME <= self.task.world.clock.instant();
+        if self.patience.is_cancelled() || is_over || !self.task.may_claim() {
+            self.planned.clear();
+        }
+        let (pace, most) = (self.pace(), self.window_rows(self.planned.front()?));
+        let few = if pace >= 2 * most { most } else { most / 2 };
+        if self.claimed.len() + ready > few {
+            return None;
+        }
+        let rows: Vec<Going> = self.planned.drain(..most.min(self.planned.len())).collect();
+        let must_sync = std::mem::take(&mut self.must_sync);
+        let (task, stopping) = (self.task, self.patience.clone());
+        Some(Box::pin(async move { task.claim(rows, must_sync, stopping).await }))
+    }
+
+    fn take_claim(&mut self, claimed: Claimed) {
+        match claimed {
+            Ok(Some((sending, rows))) => {
+                self.windows.push(sending.window);
+                self.claimed.extend(rows.into_iter().map(|row| (Arc::clone(&sending), row)));
+            }
+            Ok(None) => {}
+            Err(error) => self.stop_for(error),
+        }
+    }
+
+    /// As many rows as go in about a second: what is claimed and not tried is unknown after a power cut.
+    fn window_rows(&self, row: &Going) -> usize {
+        let reach = |provider: &Arc<Provider>| {
+            let standing = provider.standing();
+            let rate = standing.per_second.map_or(usize::MAX, |rate| rate.ceil() as usize);
+            rate.min(self.pace().max(ROUNDS * standing.limit))
+        };
+        let most = row.providers.iter().map(reach).max().unwrap_or(1);
+        most.clamp(1, self.task.window_rows)
+    }
+
+    /// Rows a second, of this chunk or of those before.
+    fn pace(&self) -> usize {
+        let passed = (self.task.world.clock.instant() - self.begun).as_secs_f64().max(0.001);
+        match self.gone {
+            0 => self.task.live.pace(),
+            gone => (gone as f64 / passed) as usize,
+        }
+    }
+
+    /// The chunk begins nothing more. What is on the wire ends, and is recorded, before the first fault is
+    /// told: cut off, it would be unknown for ever.
+    fn stop_for(&mut self, error: DispatchError) {
+        self.patience.cancel();
+        self.fault.get_or_insert(error);
+    }
+}
+
+impl ChunkTask {
+    /// Claims a window durably.
+    async fn claim(
+        &self,
+        rows: Vec<Going>,
+        must_sync: bool,
+        stopping: CancellationToken,
+    ) -> Claimed {
+        let number = self.live.next_window();
+        let mut positions: Vec<u32> = rows.iter().map(|row| row.standing.index).collect();
+        positions.sort_unstable();
+        let window = WindowRecord {
+            number,
+            chunk: self.number,
+            rows: WindowRecord::runs_of(&positions),
+            boot_id: self.boot_id.clone(),
+        };
+        let (store, live) = (self.store.clone(), Arc::clone(&self.live));
+        let claimed = blocking(move || {
+            if must_sync {
+                live.sync()?;
+            }
+            Ok::<_, DispatchError>(store.claim_window(live.record.id, &window)?)
+        });
+        match claimed.await {
+            Err(DispatchError::Store(StoreError::Full)) => {
+                tokio::time::sleep(ROOM_WAIT).await;
+                return Ok(None);
+            }
+            claimed => claimed?,
+        }
+        self.metrics.window_claims.inc();
+        let sending = Sending {
+            live: Arc::clone(&self.live),
+            traffic: Arc::clone(&self.traffic),
+            chunk: self.number,
+            window: number,
+            world: Arc::clone(&self.world),
+            stopping,
+            nudge: Arc::clone(&self.nudge),
+        };
+        Ok(Some((Arc::new(sending), rows)))
+    }
+}
+
+async fn wait_for<'t>(claim: &mut Option<Claim<'t>>) -> Option<Claimed> {
+    match claim {
+        Some(claim) => Some(claim.await),
+        None => None,
+    }
+}
+
+fn outbound(going: Going, message: OutgoingMessage) -> Box<Outbound> {
+    let Going { standing, chain, urgency, expires_at, allowed_until, providers, tries, .. } = going;
+    let cost = cost(&message);
+    Box::new(Outbound {
+        standing,
+        chain,
+        message,
+        urgency,
+        cost,
+        expires_at,
+        allowed_until,
+        providers,
+        tries,
+    })
+}
+
+/// What a message counts for at limits.
+fn cost(message: &OutgoingMessage) -> u32 {
+    match message.channel {
+        ChannelKind::Sms => sms_parts(&message.text),
+        _ => 1,
+    }
+}
+
+/// What a message takes of the memory, about.
+fn size_of(message: &OutgoingMessage) -> usize {
+    let variables = message.variables.iter().map(|(name, value)| name.len() + value.len());
+    message.subject.len() + message.text.len() + message.html.len() + variables.sum::<usize>()
+}

@@ -84,6 +84,7 @@ impl ChunkTask {
         let calendar = calendar(&self.route);
         let rows = chunk.rows()?;
         let accepted = accepted(&rows);
+        plan.outbound.reserve(accepted.len());
         for index in accepted.iter().copied() {
             let row = &rows[index as usize];
             let standing = latest.remove(&index).unwrap_or_else(|| RowOutcome::untried(index));

@@ -167,7 +167,8 @@ impl Place {
         let hidden = folder.join(format!("inbox/messages/.{name}"));
         std::fs::write(&hidden, text).unwrap();
         std::fs::rename(hidden, folder.join(&path)).unwrap();
-        let version = Root::open(&folder).unwrap().stat(&RelPath::of(&path)).unwrap().version;
+        // Whoever looks through the folder may have found and taken it already.
+        let Ok(entry) = Root::open(&folder).unwrap().stat(&RelPath::of(&path)) else { return };
         let evidence = UploadEvidence {
             tenant: tenant.parse().unwrap(),
             path,
@@ -176,7 +177,7 @@ impl Place {
             proof: Proof::Rename,
             weak: false,
             at: self.world.clock.now(),
-            version,
+            version: entry.version,
         };
         self.store.record_upload(&evidence).unwrap();
     }

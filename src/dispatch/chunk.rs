@@ -72,12 +72,13 @@ impl ChunkTask {
         let task = self.clone();
         let (before, chunk, mut plan) = blocking(move || task.plan()).await?;
         self.record(0, &plan.noted).await?;
-        let accepted = std::mem::take(&mut plan.accepted);
         plan.outbound.truncate(self.part.unwrap_or(usize::MAX));
+        let accepted = std::mem::take(&mut plan.accepted);
         let (windows, waiting) = {
             let rows = if plan.outbound.is_empty() { Vec::new() } else { chunk.rows()? };
             Flow::new(&self, &rows, plan).run().await?
         };
+        drop(chunk);
         let task = Arc::new(self);
         let left = Arc::new((before, windows, accepted, waiting));
         loop {

@@ -84,8 +84,9 @@ impl ChunkTask {
         let (now, mut plan) = (self.world.clock.now(), Plan::default());
         let calendar = calendar(&self.route);
         let rows = chunk.rows()?;
-        plan.accepted = accepted(&rows);
-        for index in plan.accepted.clone() {
+        let accepted = accepted(&rows);
+        plan.outbound.reserve(accepted.len());
+        for index in accepted.iter().copied() {
             let row = &rows[index as usize];
             let standing = latest.remove(&index).unwrap_or_else(|| RowOutcome::untried(index));
             if standing.is_settled() {
@@ -100,9 +101,10 @@ impl ChunkTask {
             }
             self.plan_row(row, standing, &calendar, &mut plan)?;
         }
-        drop(rows);
+        plan.accepted = accepted;
         // Stable: rows of one urgency go in the file's order.
         plan.outbound.sort_by_key(|row| row.urgency);
+        drop(rows);
         Ok((record, chunk, plan))
     }
 

@@ -186,7 +186,7 @@ impl OutcomeRecord {
                 provider: bytes.text()?.to_owned(),
             }),
             OutcomeRecord::SETTLED | OutcomeRecord::REFUSED | OutcomeRecord::WHOLE => {
-                let mut rows = Vec::new();
+                let mut rows = Vec::with_capacity(bytes.0.len() / ROW_BYTES + 1);
                 while !bytes.0.is_empty() {
                     rows.push(take_row(&mut bytes)?);
                 }

@@ -148,6 +148,8 @@ const HAS_FALLBACK: u64 = 1 << 21;
 const SENDER_REFUSED: u64 = 1 << 22;
 /// The priority of a row that says none.
 const PRIORITY_USUAL: u8 = 5;
+/// No row takes less: its texts' marks and what stands around them.
+const ROW_BYTES_MIN: usize = 25;
 /// Texts that every row has.
 const TEXTS: usize = 13;
 /// Texts that every further step has.
@@ -502,7 +504,9 @@ pub(super) fn chunk_rows(body: &[u8]) -> Result<Vec<StoredRow<'_>>, Undecodable>
     if row == 0 {
         (row, form) = (bytes.u64()?, Form::Marked);
     }
-    let mut rows = Vec::new();
+    // Room for all of them at once: a list that grows leaves as much garbage as it holds in the end.
+    let rows_max = (bytes.0.len() / ROW_BYTES_MIN).min(ChunkBuilder::ROWS_MAX as usize);
+    let mut rows = Vec::with_capacity(rows_max);
     while !bytes.0.is_empty() {
         let next = StoredRow::take(&mut bytes, row, rows.last(), form)?;
         rows.push(next);

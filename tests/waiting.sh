@@ -112,13 +112,15 @@ sent_soon bank code4 authentication "a password while they look again"
 holds_few_files "while they look again"
 
 say "--- one of them is cancelled"
-ID=$(dropchute --json batch list --tenant acme --limit 5000 | python3 -c '
+CHOSEN=$(dropchute --json batch list --tenant acme --limit 20 | python3 -c '
 import json, sys
-print(next(b["batch_id"] for b in json.load(sys.stdin)["batches"] if b["name"] == "messages_7.csv"))')
-dropchute batch cancel "$ID" >/dev/null || fail "cancel: $(tail -n 1 "$WORK/cli.log")"
-has_result() { [ "$(answers acme 'messages_7.csv.result.csv')" -gt 0 ]; }
+batches = json.load(sys.stdin)["batches"]
+print(next(b["batch_id"] + " " + b["file"] for b in batches if "code" not in b["file"]))')
+NAME=${CHOSEN#* }
+dropchute batch cancel "${CHOSEN% *}" >/dev/null || fail "cancel: $(tail -n 1 "$WORK/cli.log")"
+has_result() { [ "$(answers acme "$NAME.result.csv")" -gt 0 ]; }
 eventually 20 "a waiting file is cancelled" has_result
-grep -q cancelled "$TREE"/acme/outbox/messages_7.csv.result.csv || fail "it was not cancelled"
+grep -q cancelled "$TREE/acme/outbox/$NAME.result.csv" || fail "it was not cancelled"
 waits $((FILES - 1)) || fail "batches open: $(dropchute status)"
 pass "cancelled though its files are closed"
 stop_serve 10000

@@ -12,6 +12,7 @@ mod crashes;
 mod demo;
 mod doors;
 mod doubt;
+mod flow;
 mod halts;
 mod holds;
 mod hostile;

@@ -142,10 +142,10 @@ class Smtp:
             sys.exit()
         self.say("354 go on")
         if self.how == "421_in_data":
-            # The message is long: it is answered, and no longer read, while it is still being sent.
+            # It is answered in its middle, and not taken.
             self.until(b"Subject:")
             self.say("421 4.3.2 closing")
-            time.sleep(0.3)
+            self.until(b"\r\n.\r\n")
             sys.exit()
         message = self.until(b"\r\n.\r\n")
         ref = re.search(rb"(?i)message-id: *<([^>]*)>", message)[1].decode()
@@ -326,7 +326,7 @@ def drop(folder, lifetime):
         ends_at = ""
         if first in AGAIN and second in AGAIN:
             ends_at = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(time.time() + lifetime))
-        text = "long " * 200_000 if first == "421_in_data" else "Hello"
+        text = "long " * 12_000 if first == "421_in_data" else "Hello"
         row = f"row_id,email,subject,text,expires_at\n{name},{name}@sink.example,Hi,{text},{ends_at}\n"
         inbox = folder / "data/tenants" / name / "inbox"
         (inbox / ".one.part").write_text(row, encoding="utf-8")

@@ -121,15 +121,14 @@ impl ChunkTask {
         if standing.receipt_until.is_some() {
             let chain = row.chain(standing.step);
             standing = standing.apply(RowEvent::NoReceipt { at: now }, chain)?;
-        }
-        if self.is_held(&standing) {
+        } else if self.is_held(&standing) {
             let chain = row.chain(standing.step);
             standing = standing.apply(RowEvent::Held { at: now }, chain)?;
-            if !standing.is_settled() {
-                // A receipt may tell more: it is waited for.
-                plan.noted.push(standing);
-                return Ok(());
-            }
+        }
+        if standing.receipt_until.is_some() {
+            // A receipt may tell more: it is waited for.
+            plan.noted.push(standing);
+            return Ok(());
         }
         while !standing.is_settled() {
             let step = standing.step;

@@ -27,6 +27,8 @@ pub(super) struct Entry {
     pub(super) is_new: bool,
     pub(super) place: Place,
     pub(super) order: Order,
+    /// Something more was ordered while an order was being followed.
+    pub(super) ordered_again: bool,
     pub(super) files: Files,
 }
 
@@ -82,7 +84,8 @@ impl Entry {
     /// A batch of which nothing is known but where it belongs.
     pub(super) fn new(lane: Lane, class: usize) -> Entry {
         let (due, is_new, place) = (None, false, Place::default());
-        Entry { lane, class, due, is_new, place, order: Order::None, files: Files::Closed }
+        let (order, ordered_again, files) = (Order::None, false, Files::Closed);
+        Entry { lane, class, due, is_new, place, order, ordered_again, files }
     }
 
     pub(super) fn open(&self) -> Option<&Open> {

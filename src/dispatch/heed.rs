@@ -20,6 +20,7 @@ impl Dispatch {
         if let Some(open) = entry.open() {
             open.halt.cancel();
         }
+        entry.ordered_again |= entry.order == Order::Followed;
         if entry.order != Order::None {
             return;
         }
@@ -65,7 +66,10 @@ impl Dispatch {
     pub(super) fn leave_order(&mut self, batch: BatchId, order: Order) {
         self.following -= 1;
         if let Some(entry) = self.batches.get_mut(&batch) {
-            entry.order = order;
+            entry.order = match std::mem::take(&mut entry.ordered_again) {
+                true => Order::Waits { to_look: false },
+                false => order,
+            };
         }
     }
 

@@ -38,7 +38,9 @@ mails = [open(path, "rb").read() for path in glob.glob(f"{work}/mail/*")]
 at_sink = {
     "email": [re.search(rb"(?mi)^Message-ID:\s*<([^>]+)>", mail).group(1).decode()
               for mail in mails if b"Text of row" in mail],
-    "sms": [json.loads(json.loads(line)["body"])["ref"] for line in lines_of(f"{work}/http.log")],
+    # What was refused was not received; of a client that went away before the answer nobody knows.
+    "sms": [json.loads(entry["body"])["ref"] for entry in map(json.loads, lines_of(f"{work}/http.log"))
+            if entry["status"] not in (503, 422)],
     "viber": [name.removesuffix(".json") for name in os.listdir(f"{work}/sent") if not name.startswith(".")]
     if os.path.isdir(f"{work}/sent") else [],
 }
@@ -78,6 +80,8 @@ for source in sorted(glob.glob(f"{work}/in/*.csv")):
                 problems.append(f"{name}: unknown, though it is sent again: {line}")
         if line["status"] in ("sent", "submitted"):
             sent[line["channel"]].add(line["message_id"])
+            if name.startswith("messages_chain") and line["channels_tried"] != "whatsapp>sms":
+                problems.append(f"{name}: another path than it was asked to go: {line}")
         elif line["status"] == "unknown":
             unknown[line["channel"]].add(line["message_id"])
             batches[summary["batch_id"]] += 1

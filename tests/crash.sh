@@ -81,7 +81,7 @@ CONF
     dropchute check >/dev/null || { cat "$WORK/cli.log" >&2; fail "check refuses the configuration"; }
 }
 
-# file NAME ROWS CHANNEL...: rows that take the channels in turn.
+# file NAME ROWS [CHANNEL...]: rows that take the channels in turn, or name none.
 file() {
     local name=$1 rows=$2
     shift 2
@@ -90,7 +90,7 @@ file() {
         n = split(channels, channel, " ")
         print "row_id,channel,email,phone,telegram_chat_id,subject,text"
         for (row = 1; row <= rows; row++)
-            print name "-" row "," channel[row % n + 1] ",r" row "@one.example,+4915112345678," 5000 + row % 1000 ",Hi,Text of row " row
+            print name "-" row "," channel[row % (n ? n : 1) + 1] ",r" row "@one.example,+4915112345678," 5000 + row % 1000 ",Hi,Text of row " row
     }' >"$WORK/in/$name"
     FILES+=("$name")
 }

@@ -7,9 +7,10 @@
 # Use: tests/kill9.sh [CYCLES=20]
 #   SEED=N                 repeats the files and the waits of an earlier run
 #   DROPCHUTE_BIN=FILE, DROPCHUTE_INSTALL=1, KEEP=1: as for tests/clients.sh
-# Each cycle drops files of three tenants, over SFTP and by local copies, whose rows go to Postfix's smtp-sink, to
+# Each cycle drops files of four tenants, over SFTP and by local copies, whose rows go to Postfix's smtp-sink, to
 # nginx and to a folder; every fifth brings a long one, and one whose rows go nowhere, so long that a kill hits it
-# half read. A client whose upload a kill cut tries again, as a partner's would. Every third start is killed before it is well up, in the middle of its
+# half read. The fourth tenant's rows fail over from a provider that refuses every other one, and go down a chain whose first
+# channel refuses them all. A client whose upload a kill cut tries again, as a partner's would. Every third start is killed before it is well up, in the middle of its
 # recovery; every fourth process gets a SIGTERM instead, and may leave nothing unknown behind. Message-IDs are counted at the receivers, which slow down some messages.
 # Exit: 0 all held, 1 something did not, 77 not run.
 set -euo pipefail
@@ -27,7 +28,7 @@ ROWS_LONG=600
 ROWS_DRY=6000
 SMTP_CONNECTIONS=16
 HTTP_CONCURRENCY=16
-WIRE=$((SMTP_CONNECTIONS + HTTP_CONCURRENCY + FOLDER_CONCURRENCY))
+WIRE=$((SMTP_CONNECTIONS + 3 * HTTP_CONCURRENCY + FOLDER_CONCURRENCY))
 # A twentieth of the messages waits a second or more at the final dot; nginx answers a hundred a second.
 start_smtp_sink -W .:1:5
 start_nginx 'limit_req zone=slow burst=500;'
@@ -53,6 +54,22 @@ on_unknown = \"resend\"
 [tenant.beta]
 sender = { email = [\"Beta <news@beta.example>\"], sms = [\"BETA\"] }
 channel = { email = [\"mail_again\"], sms = [\"api_again\"] }
+[provider.half]
+kind = "http"
+url = "http://127.0.0.1:$HTTP_PORT/half"
+body = '{"to": {{ to | tojson }}, "ref": {{ message_id | tojson }}}'
+outcomes = { "http:503" = "transient" }
+concurrency = $HTTP_CONCURRENCY
+retry_first = "1s"
+[provider.no]
+kind = "http"
+url = "http://127.0.0.1:$HTTP_PORT/no"
+body = '{"to": {{ to | tojson }}, "ref": {{ message_id | tojson }}}'
+concurrency = $HTTP_CONCURRENCY
+[tenant.delta]
+pause_after_equal_refusals = 0
+sender = { sms = ["DELTA"], whatsapp = ["DELTA"] }
+channel = { sms = ["half", "api"], whatsapp = ["no"] }
 [tenant.gamma]
 sender = { email = [\"Gamma <news@gamma.example>\"], sms = [\"GAMMA\"] }
 channel = { email = [\"mail\"], sms = [\"api\"] }
@@ -71,6 +88,14 @@ for ((cycle = 1; cycle <= CYCLES; cycle++)); do
         file "$name" "$ROWS" sms email
         copy "$name"
     done
+    # Over to another provider where the first refuses; and down a chain whose first channel always does.
+    TENANT_OF[messages_half$cycle.csv]=delta
+    file "messages_half$cycle.csv" "$ROWS" sms
+    TENANT_OF[messages_chain$cycle.csv]=delta
+    file "messages_chain$cycle.csv" 20 ''
+    sed -i '1s/$/,fallback/; 2,$s/$/,whatsapp>sms/' "$WORK/in/messages_chain$cycle.csv"
+    copy "messages_half$cycle.csv"
+    copy "messages_chain$cycle.csv"
     if ((cycle % 5 == 1)); then
         file "messages_long$cycle.csv" "$ROWS_LONG" sms email viber
         upload_later "messages_long$cycle.csv"

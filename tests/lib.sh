@@ -197,7 +197,8 @@ start_smtp_sink() {
 }
 
 # start_nginx [DIRECTIVE]: logs each request's body, a JSON string a line, to $WORK/http.log. The directive
-# stands in the inner server, behind the one that reads and logs the request.
+# stands in the inner server, behind the one that reads and logs the request. /half refuses every other message for the
+# moment (503), /no all of them for good (422).
 start_nginx() {
     free_port
     HTTP_PORT=$FREE_PORT
@@ -215,6 +216,7 @@ http {
     client_body_temp_path $WORK/nginx/body; proxy_temp_path $WORK/nginx/proxy;
     fastcgi_temp_path $WORK/nginx/f; uwsgi_temp_path $WORK/nginx/u; scgi_temp_path $WORK/nginx/s;
     limit_req_zone \$server_name zone=slow:1m rate=100r/s;
+    split_clients \$request_id \$is_refused { 50% yes; * no; }
     server {
         listen 127.0.0.1:$HTTP_PORT;
         location / { access_log $WORK/http.log bodies; proxy_pass http://unix:$WORK/nginx/socket; }
@@ -223,6 +225,9 @@ http {
         listen unix:$WORK/nginx/socket;
         ${1:-}
         location / { try_files /none @answer; }
+        # Refuses every other message for the moment, and none of them is ever taken.
+        location /half { if (\$is_refused = yes) { return 503; } try_files /none @answer; }
+        location /no { return 422; }
         location @answer { return 200 '{"status":"ok","id":"\$request_id"}'; }
     }
 }

@@ -149,6 +149,8 @@ impl Press {
             return Ok(Step::Done);
         };
         let (record, name) = (self.record(record.id)?, name_of(&record));
+        // What a power cut may take back is told to nobody.
+        self.store.settled(record.id)?;
         let (tenant, batch) = (record.tenant.clone(), record.id);
         let answer = publication.as_str();
         match self.perform(record, publication, &ordered) {

@@ -170,6 +170,21 @@ async fn every_answer_of_a_batch_is_golden() {
     assert!(house.store.publications(9).unwrap().is_empty());
 }
 
+/// An ACK was published whose verdict a power cut took back.
+#[tokio::test(start_paused = true)]
+async fn what_is_not_synced_yet_is_told_to_nobody() {
+    let mut house = House::new();
+    lay_mixed(&house, 2, "inbox/a.csv");
+    let before = house.tree();
+    house.disk.leave_unsynced(true);
+    assert!(house.try_publish().await.is_err(), "the power goes");
+    assert_eq!(house.tree(), before);
+    house.disk.leave_unsynced(false);
+    house.restart();
+    house.publish().await;
+    assert!(house.tree().keys().any(|name| name.ends_with("a.csv.ack.csv")));
+}
+
 #[tokio::test(start_paused = true)]
 async fn a_crash_between_any_two_steps_changes_no_byte() {
     // Without `applied` the step was done and its record lost: it is done twice.

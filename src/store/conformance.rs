@@ -500,6 +500,10 @@ impl Engine for Overtaken {
         self.inner.scan_back(space, until, limit)
     }
 
+    fn settled(&self, batch: &[u8]) -> Result<(), StoreError> {
+        self.inner.settled(batch)
+    }
+
     fn health(&self) -> Health {
         self.inner.health()
     }

@@ -161,6 +161,9 @@ pub(super) trait Engine: Send + Sync + fmt::Debug {
         until: &[u8],
         limit: usize,
     ) -> Result<Vec<KeyValue>, StoreError>;
+    /// Waits until whatever can be read of this batch's record and orders survives a power cut: a commit
+    /// can be read a moment before it is synced, and nobody outside may be told of it before.
+    fn settled(&self, batch: &[u8]) -> Result<(), StoreError>;
     fn health(&self) -> Health;
 }
 

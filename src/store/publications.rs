@@ -31,6 +31,12 @@ impl Store {
         Ok(page.is_empty())
     }
 
+    /// Waits until what was read of a batch would be read after a power cut, too: before a partner is told
+    /// of it. Waits for nothing but a commit to this very batch that is being synced.
+    pub fn settled(&self, batch: BatchId) -> Result<(), StoreError> {
+        self.engine.settled(&keys::batch(batch))
+    }
+
     /// What is to be published, as it was ordered; to be read before the batch is.
     pub fn ordered(
         &self,

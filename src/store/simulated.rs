@@ -16,6 +16,7 @@ struct Disk {
     commits: u64,
     fail_at: Option<(u64, bool)>,
     full: bool,
+    unsynced: bool,
 }
 
 impl SimulatedDisk {
@@ -29,6 +30,11 @@ impl SimulatedDisk {
     /// While it is full there is room for no commit; nothing fails for good.
     pub fn fill(&self, full: bool) {
         self.disk().full = full;
+    }
+
+    /// While it is so, whoever waits for what can be read to be synced waits in vain: the power goes first.
+    pub fn leave_unsynced(&self, unsynced: bool) {
+        self.disk().unsynced = unsynced;
     }
 
     /// True once a commit failed that was told to.
@@ -133,6 +139,13 @@ impl Engine for SimulatedEngine {
         let disk = self.disk.disk();
         let range = disk.values.range((space, Vec::new())..(space, until.to_vec())).rev();
         Ok(range.take(limit).map(|((_, key), value)| (key.clone(), value.clone())).collect())
+    }
+
+    fn settled(&self, _batch: &[u8]) -> Result<(), StoreError> {
+        if self.disk.disk().unsynced {
+            self.failed.store(true, Ordering::Release);
+        }
+        self.check_alive()
     }
 
     fn health(&self) -> Health {

@@ -11,7 +11,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Condvar, Mutex, PoisonError};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
@@ -38,14 +38,50 @@ struct Request {
     reply: SyncSender<Result<(), StoreError>>,
 }
 
+/// Keys of batches and of their orders that a group of commits changes: from before it can be read until
+/// it is synced.
+#[derive(Debug, Default)]
+struct InFlight {
+    keys: Mutex<Vec<Vec<u8>>>,
+    synced: Condvar,
+}
+
+impl InFlight {
+    fn begin(&self, group: &[Request]) {
+        let ops = group.iter().flat_map(|request| &request.ops);
+        let keys = ops.filter_map(|op| match op {
+            Op::Put(Space::Batches | Space::Publications, key, _) => Some(key.clone()),
+            _ => None,
+        });
+        self.keys.lock().unwrap_or_else(PoisonError::into_inner).extend(keys);
+    }
+
+    fn end(&self) {
+        self.keys.lock().unwrap_or_else(PoisonError::into_inner).clear();
+        self.synced.notify_all();
+    }
+
+    /// Waits until none of these begins with `prefix`.
+    fn pass(&self, prefix: &[u8]) {
+        let keys = self.keys.lock().unwrap_or_else(PoisonError::into_inner);
+        let touched = |keys: &mut Vec<Vec<u8>>| keys.iter().any(|key| key.starts_with(prefix));
+        // A commit that takes longer fails, and with it the next look at the store.
+        let _passed = self.synced.wait_timeout_while(keys, COMMIT_MAX, touched);
+    }
+}
+
 /// The open database and its committer.
 #[derive(Debug)]
 pub(super) struct SledEngine {
     folder: PathBuf,
     trees: Vec<sled::Tree>,
+    in_flight: Arc<InFlight>,
     failed: Arc<AtomicBool>,
     requests: Mutex<Option<SyncSender<Request>>>,
     committer: Mutex<Option<JoinHandle<()>>>,
+    /// Whoever holds it keeps commits from being synced.
+    #[cfg(test)]
+    before_sync: Arc<Mutex<()>>,
 }
 
 fn failed(act: &str, error: impl std::fmt::Display) -> StoreError {
@@ -88,7 +124,18 @@ impl SledEngine {
         let log = sync_new_store(folder).map_err(|error| failed("sync store", error))?;
         let is_failed = Arc::new(AtomicBool::new(false));
         let (requests, inbox) = sync_channel(WAITING_MAX);
-        let work = Committer { db, trees: trees.clone(), log, failed: Arc::clone(&is_failed) };
+        let in_flight = Arc::<InFlight>::default();
+        #[cfg(test)]
+        let before_sync = Arc::default();
+        let work = Committer {
+            db,
+            trees: trees.clone(),
+            log,
+            in_flight: Arc::clone(&in_flight),
+            failed: Arc::clone(&is_failed),
+            #[cfg(test)]
+            before_sync: Arc::clone(&before_sync),
+        };
         let committer = std::thread::Builder::new()
             .name("store-committer".to_owned())
             .spawn(move || work.run(&inbox))
@@ -96,7 +143,10 @@ impl SledEngine {
         Ok(SledEngine {
             folder: folder.to_owned(),
             trees,
+            in_flight,
             failed: is_failed,
+            #[cfg(test)]
+            before_sync,
             requests: Mutex::new(Some(requests)),
             committer: Mutex::new(Some(committer)),
         })
@@ -203,6 +253,11 @@ impl Engine for SledEngine {
         Ok(found)
     }
 
+    fn settled(&self, batch: &[u8]) -> Result<(), StoreError> {
+        self.in_flight.pass(batch);
+        self.check_alive()
+    }
+
     fn health(&self) -> Health {
         let blobs = std::fs::read_dir(self.folder.join("blobs")).map_or(0, |d| d.count() as u64);
         Health { failed: self.failed.load(Ordering::Acquire), blobs }
@@ -227,7 +282,10 @@ struct Committer {
     db: sled::Db,
     trees: Vec<sled::Tree>,
     log: File,
+    in_flight: Arc<InFlight>,
     failed: Arc<AtomicBool>,
+    #[cfg(test)]
+    before_sync: Arc<Mutex<()>>,
 }
 
 impl Committer {
@@ -240,6 +298,7 @@ impl Committer {
                 ops += next.ops.len();
                 group.push(next);
             }
+            self.in_flight.begin(&group);
             let results = if self.failed.load(Ordering::Acquire) {
                 Err(StoreError::Failed("an earlier commit failed".to_owned()))
             } else {
@@ -249,6 +308,7 @@ impl Committer {
             if results.is_err() {
                 self.failed.store(true, Ordering::Release);
             }
+            self.in_flight.end();
             for (index, request) in group.into_iter().enumerate() {
                 let result = match &results {
                     Ok(each) => each[index].clone(),
@@ -290,6 +350,8 @@ impl Committer {
                 TransactionError::Storage(error) => failed("commit", error),
                 TransactionError::Abort(()) => failed("commit", "aborted"),
             })?;
+        #[cfg(test)]
+        drop(self.before_sync.lock());
         self.db.flush().map_err(|error| failed("flush", error))?;
         self.log.sync_data().map_err(|error| {
             // The kernel keeps what it could not write, as if it stood on the disk: the next start must
@@ -317,4 +379,38 @@ fn holds(
         }
     }
     Ok(true)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::mpsc::channel;
+
+    use super::*;
+
+    /// An ACK was published whose verdict a power cut took back.
+    #[test]
+    fn what_can_be_read_before_it_is_synced_is_settled_only_then() {
+        let folder = tempfile::tempdir().unwrap();
+        let engine = Arc::new(SledEngine::open(folder.path()).unwrap());
+        let (mine, other) = (b"batch 1".to_vec(), b"batch 2".to_vec());
+        let not_yet = engine.before_sync.lock().unwrap();
+        let commit = std::thread::spawn({
+            let (engine, key) = (Arc::clone(&engine), mine.clone());
+            move || engine.commit(vec![Op::Put(Space::Batches, key, b"verdict".to_vec())], vec![])
+        });
+        while engine.get(Space::Batches, &mine).unwrap().is_none() {
+            std::thread::yield_now();
+        }
+        engine.settled(&other).unwrap();
+        let (told, settled) = channel();
+        let reader = std::thread::spawn({
+            let (engine, key) = (Arc::clone(&engine), mine.clone());
+            move || told.send(engine.settled(&key)).unwrap()
+        });
+        assert!(settled.recv_timeout(Duration::from_millis(200)).is_err(), "it is not synced");
+        drop(not_yet);
+        assert_eq!(settled.recv_timeout(COMMIT_MAX), Ok(Ok(())));
+        assert_eq!(commit.join().unwrap(), Ok(()));
+        reader.join().unwrap();
+    }
 }

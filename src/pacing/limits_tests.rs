@@ -143,3 +143,18 @@ fn more_may_be_under_way_only_where_the_limit_was_in_the_way() {
     }
     assert_eq!(limits, [5; 4], "the first of four that were allowed four");
 }
+
+#[test]
+fn rests_grow_where_one_after_the_other_is_refused_the_account() {
+    let mut scene = Scene::new(LIMITS);
+    let refused = Word::RefusedAccount(ReasonCode::DeliveryProviderCredentials);
+    let mut rests = Vec::new();
+    for pair in 1..5 {
+        let entry = scene.go(marketing(1, pair));
+        scene.settle(entry, &marketing(1, pair), refused);
+        let (rest, _) = scene.gate.standing(scene.now).closed.unwrap();
+        rests.push(rest.as_secs());
+        scene.now += rest;
+    }
+    assert_eq!(rests, [30, 60, 120, 240]);
+}

@@ -167,14 +167,7 @@ impl TenantSettings {
                 outer.temporary_names.clone(),
                 value::list(pattern),
             ),
-            quota: Quota {
-                bytes: section.optional("quota_bytes", outer.quota.bytes, value::size),
-                files: section.optional(
-                    "quota_files",
-                    outer.quota.files,
-                    value::number(1, u64::MAX),
-                ),
-            },
+            quota: quota(section, outer.quota),
             resume_window: section.value(
                 "resume_window",
                 outer.resume_window,
@@ -236,6 +229,13 @@ fn not_yet(section: &Section<'_>) {
     section.not_yet("out_sentinel", Some("none"));
     section.not_yet("phone_check", Some("valid"));
     section.not_yet("receipt_window", Some("72h"));
+}
+
+fn quota(section: &Section<'_>, outer: Quota) -> Quota {
+    Quota {
+        bytes: section.optional("quota_bytes", outer.bytes, value::size),
+        files: section.optional("quota_files", outer.files, value::number(1, u64::MAX)),
+    }
 }
 
 fn sms(section: &Section<'_>, outer: &SmsRules) -> SmsRules {

@@ -117,7 +117,7 @@ impl Rota {
     }
 
     /// The first of a line has had its turn, and stands last.
-    pub(super) fn to_the_back(&mut self, lane: &Lane, class: usize) {
+    pub(super) fn put_behind(&mut self, lane: &Lane, class: usize) {
         let Some(lines) = self.lines.get_mut(lane) else { return };
         let line = &mut lines[class];
         let first = line.ahead.pop_front().or_else(|| line.others.pop_front());
@@ -158,7 +158,7 @@ mod tests {
     /// Who has its turn next in a line.
     fn turn(rota: &mut Rota, lane: &Lane, class: usize) -> Option<u64> {
         let first = rota.first(lane, class);
-        rota.to_the_back(lane, class);
+        rota.put_behind(lane, class);
         first.map(BatchId::as_u64)
     }
 

@@ -78,7 +78,7 @@ impl Dispatch {
             }
             _ => Turn::Passed,
         };
-        self.rota.to_the_back(lane, class);
+        self.rota.put_behind(lane, class);
         self.seat(batch);
         turn
     }

@@ -85,7 +85,7 @@ mod tests {
         assert_eq!(store.changed(), nothing);
         let accepted = BatchEvent::FileAccepted;
         let record = store.conclude(record, accepted, &Acceptance::default()).unwrap();
-        assert_eq!(store.clone().changed(), only(record.id), "whoever holds the store");
+        assert_eq!(store.changed(), only(record.id), "whoever holds the store");
         assert_eq!(store.changed(), nothing);
         let mut commands = Commands::new("operator".to_owned(), at(6));
         let paused = store.command(&mut commands, ControlOp::Pause, record.id, None).unwrap();

@@ -404,7 +404,7 @@ mod tests {
         engine.settled(&other).unwrap();
         let (told, settled) = channel();
         let reader = std::thread::spawn({
-            let (engine, key) = (Arc::clone(&engine), mine.clone());
+            let (engine, key) = (Arc::clone(&engine), mine);
             move || told.send(engine.settled(&key)).unwrap()
         });
         assert!(settled.recv_timeout(Duration::from_millis(200)).is_err(), "it is not synced");

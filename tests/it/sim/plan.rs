@@ -537,8 +537,7 @@ impl Maker {
         };
         let send_at = soon(12, -60..600);
         let expires_at = soon(8, 240..1200).filter(|at| send_at.is_none_or(|send| send < *at));
-        let window = self.dice.random_range(0..100);
-        let window = match window {
+        let window = match self.dice.random_range(0..100) {
             _ if plain => None,
             // Berlin: one that is open, one that opens soon, one that closes soon, one that is over.
             0..4 => Some((9 * 60, 18 * 60)),

@@ -55,21 +55,21 @@ on_unknown = \"resend\"
 sender = { email = [\"Beta <news@beta.example>\"], sms = [\"BETA\"] }
 channel = { email = [\"mail_again\"], sms = [\"api_again\"] }
 [provider.half]
-kind = "http"
-url = "http://127.0.0.1:$HTTP_PORT/half"
-body = '{"to": {{ to | tojson }}, "ref": {{ message_id | tojson }}}'
-outcomes = { "http:503" = "transient" }
+kind = \"http\"
+url = \"http://127.0.0.1:$HTTP_PORT/half\"
+body = '{\"to\": {{ to | tojson }}, \"ref\": {{ message_id | tojson }}}'
+outcomes = { \"http:503\" = \"transient\" }
 concurrency = $HTTP_CONCURRENCY
-retry_first = "1s"
+retry_first = \"1s\"
 [provider.no]
-kind = "http"
-url = "http://127.0.0.1:$HTTP_PORT/no"
-body = '{"to": {{ to | tojson }}, "ref": {{ message_id | tojson }}}'
+kind = \"http\"
+url = \"http://127.0.0.1:$HTTP_PORT/no\"
+body = '{\"to\": {{ to | tojson }}, \"ref\": {{ message_id | tojson }}}'
 concurrency = $HTTP_CONCURRENCY
 [tenant.delta]
 pause_after_equal_refusals = 0
-sender = { sms = ["DELTA"], whatsapp = ["DELTA"] }
-channel = { sms = ["half", "api"], whatsapp = ["no"] }
+sender = { sms = [\"DELTA\"], whatsapp = [\"DELTA\"] }
+channel = { sms = [\"half\", \"api\"], whatsapp = [\"no\"] }
 [tenant.gamma]
 sender = { email = [\"Gamma <news@gamma.example>\"], sms = [\"GAMMA\"] }
 channel = { email = [\"mail\"], sms = [\"api\"] }

@@ -122,6 +122,9 @@ class Smtp:
         self.how = base64.b64decode(login).split(b"\0")[1].decode()
         if self.how == "account":
             return self.say("535 5.7.8 no")
+        if self.how == "ready_late":
+            # Longer than a chunk waits for a turn.
+            time.sleep(6.5)
         self.say("235 go on")
         while True:
             command = self.until(b"\r\n")[:4].upper()
@@ -177,6 +180,7 @@ DOT = {
     "permanent_message": lambda smtp: smtp.say("554 5.7.1 spam"),
     "unknown": lambda smtp: sys.exit(),
     "late": smtp_late(2.5),
+    "ready_late": lambda smtp: smtp.say("250 ok"),
     "too_late": smtp_late(NEVER),
     "in_two": smtp_in_two,
     "not_utf8": lambda smtp: smtp.say("250 2.0.0 \xfcbernommen"),
@@ -247,6 +251,7 @@ def cases():
         ("http", "busy", refused, 1, 1),
         ("http", "nobody", refused, 0, 1),
         ("smtp", "late", taken["smtp"], 1, 0),
+        ("smtp", "ready_late", taken["smtp"], 1, 0),
         ("smtp", "too_late", UNKNOWN, 1, 0),
         ("smtp", "in_two", taken["smtp"], 1, 0),
         ("smtp", "not_utf8", taken["smtp"], 1, 0),
@@ -294,7 +299,8 @@ def provider(name, kind, behaviour, ports):
     if kind == "smtp":
         return common + (
             f'host = "127.0.0.1"\nport = {port}\ntls = "none"\nusername = "{behaviour}"\npassword_file = "secret"\n'
-            'connect_timeout = "2s"\ncommand_timeout = "4s"\ndata_timeout = "4s"\ndot_timeout = "4s"\n'
+            f'connect_timeout = "2s"\ncommand_timeout = "{9 if behaviour == "ready_late" else 4}s"\n'
+            'data_timeout = "4s"\ndot_timeout = "4s"\n'
         )
     path = OUTCOMES.get(behaviour, behaviour)
     return common + (

@@ -98,6 +98,8 @@ pub(super) struct Sending {
     pub(super) world: Arc<World>,
     /// Cancelled: no new attempt begins.
     pub(super) stopping: CancellationToken,
+    /// Cancelled: nobody waits for a turn any more.
+    pub(super) patience: CancellationToken,
     /// Wakes the station where the batch is stuck.
     pub(super) nudge: Arc<Notify>,
 }
@@ -204,35 +206,38 @@ impl Sending {
         if self.traffic.is_stuck() {
             return Ok(Reply::Stopped);
         }
-        let ready = async {
-            let pass = match provider.pass(self.traffic.comer(row), &row.message.sender).await? {
-                Ok(pass) => pass,
-                Err(later) => return Ok::<_, DispatchError>(Err(later)),
-            };
-            let ready = provider.channel.ready().await;
-            Ok(Ok((pass, ready)))
-        };
-        let ready = tokio::select! {
+        let pass = tokio::select! {
             biased;
-            () = self.stopping.cancelled() => return Ok(Reply::Stopped),
-            ready = ready => ready,
+            () = self.patience.cancelled() => return Ok(Reply::Stopped),
+            pass = provider.pass(self.traffic.comer(row), &row.message.sender) => pass,
         };
-        let ready = match ready {
+        let pass = match pass {
             // What a sender's ramp cannot record is not begun.
             Err(error) if error.is_for_room() => return Ok(Reply::Stopped),
-            ready => ready?,
+            pass => pass?,
         };
-        let (pass, ready) = match ready {
-            Ok((pass, Ok(ready))) => (pass, ready),
-            Ok((pass, Err(attempt))) => {
-                row.apply(RowEvent::Claimed)?;
-                return Ok(self.answered(provider, pass, attempt));
-            }
+        let pass = match pass {
+            Ok(pass) => pass,
             Err(Later { why: Limit::Turn, .. }) => return Ok(Reply::Stopped),
             Err(later) => return Ok(Reply::Later(later)),
         };
+        // However long it takes to connect: that the provider does not answer must be found out.
+        let ready = tokio::select! {
+            biased;
+            () = self.stopping.cancelled() => return Ok(Reply::Stopped),
+            ready = provider.channel.ready() => ready,
+        };
+        let ready = match ready {
+            Ok(ready) => ready,
+            Err(attempt) => {
+                row.apply(RowEvent::Claimed)?;
+                return Ok(self.answered(provider, pass, attempt));
+            }
+        };
+        let is_halted = self.traffic.is_halted().await?;
+        // Nothing is waited for from here on until it has begun.
         let is_late = self.world.clock.now() >= row.allowed_until;
-        if is_late || provider.is_paused() || self.traffic.is_halted().await? {
+        if is_halted || is_late || provider.is_paused() {
             ready.release();
             return Ok(Reply::Stopped);
         }

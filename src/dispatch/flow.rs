@@ -66,10 +66,14 @@ pub(super) struct Flow<'t> {
     /// not outlive the word on which step its rows are.
     must_sync: bool,
     bytes: usize,
+    /// A row stood in line and was not sent.
+    came_back: bool,
     /// Rows that had their turn.
     gone: usize,
     begun: Instant,
     last_turn: Instant,
+    /// Cancelled: nobody begins any more.
+    halt: CancellationToken,
     /// Cancelled: nobody stands in line any more.
     patience: CancellationToken,
     fault: Option<DispatchError>,
@@ -78,6 +82,7 @@ pub(super) struct Flow<'t> {
 impl<'t> Flow<'t> {
     pub(super) fn new(task: &'t ChunkTask, rows: &'t [StoredRow<'t>], plan: Plan) -> Flow<'t> {
         let now = task.world.clock.instant();
+        let halt = task.stopping.child_token();
         Flow {
             task,
             rows,
@@ -89,10 +94,12 @@ impl<'t> Flow<'t> {
             windows: Vec::new(),
             must_sync: plan.moved_on,
             bytes: 0,
+            came_back: false,
             gone: 0,
             begun: now,
             last_turn: now,
-            patience: task.stopping.child_token(),
+            patience: halt.child_token(),
+            halt,
             fault: None,
         }
     }
@@ -105,6 +112,7 @@ impl<'t> Flow<'t> {
             while let Some((sending, row)) = self.next_ready(under_way.len()).await {
                 let (bytes, step) = (size_of(&row.message), row.standing.step);
                 self.bytes += bytes;
+                self.last_turn = self.task.world.clock.instant();
                 under_way.push(async move {
                     let row = sending.send(row).await;
                     Ended { window: sending.window, bytes, step, row }
@@ -132,7 +140,9 @@ impl<'t> Flow<'t> {
                     }
                     self.take_in(ended).await;
                 }
-                () = tokio::time::sleep_until(tired), if !self.patience.is_cancelled() => self.give_up(),
+                () = tokio::time::sleep_until(tired), if !under_way.is_empty() && !self.patience.is_cancelled() => {
+                    self.give_up();
+                }
             }
         }
         self.task.live.set_pace(self.pace());
@@ -207,7 +217,7 @@ impl<'t> Flow<'t> {
                     }
                     by_window.entry(window).or_default().push(row);
                 }
-                Ok(None) => {}
+                Ok(None) => self.came_back = true,
                 Err(error) => self.stop_for(error),
             }
         }
@@ -257,10 +267,21 @@ impl<'t> Flow<'t> {
         if self.claimed.len() + ready > few {
             return None;
         }
+        if self.is_closed() {
+            self.planned.clear();
+            return None;
+        }
         let rows: Vec<Going> = self.planned.drain(..most.min(self.planned.len())).collect();
         let must_sync = std::mem::take(&mut self.must_sync);
-        let (task, stopping) = (self.task, self.patience.clone());
-        Some(Box::pin(async move { task.claim(rows, must_sync, stopping).await }))
+        let (task, stop) = (self.task, (self.halt.clone(), self.patience.clone()));
+        Some(Box::pin(async move { task.claim(rows, must_sync, stop).await }))
+    }
+
+    /// Rows came back unsent, and nobody takes the next one either: planned anew, it waits until somebody does.
+    fn is_closed(&self) -> bool {
+        let is_away = |provider: &Arc<Provider>| provider.is_paused() || provider.rest().is_some();
+        let next = self.planned.front();
+        self.came_back && next.is_some_and(|row| row.providers.iter().all(is_away))
     }
 
     fn take_claim(&mut self, claimed: Claimed) {
@@ -297,7 +318,7 @@ impl<'t> Flow<'t> {
     /// The chunk begins nothing more. What is on the wire ends, and is recorded, before the first fault is
     /// told: cut off, it would be unknown for ever.
     fn stop_for(&mut self, error: DispatchError) {
-        self.patience.cancel();
+        self.halt.cancel();
         self.fault.get_or_insert(error);
     }
 }
@@ -308,7 +329,7 @@ impl ChunkTask {
         &self,
         rows: Vec<Going>,
         must_sync: bool,
-        stopping: CancellationToken,
+        (stopping, patience): (CancellationToken, CancellationToken),
     ) -> Claimed {
         let number = self.live.next_window();
         let mut positions: Vec<u32> = rows.iter().map(|row| row.standing.index).collect();
@@ -341,6 +362,7 @@ impl ChunkTask {
             window: number,
             world: Arc::clone(&self.world),
             stopping,
+            patience,
             nudge: Arc::clone(&self.nudge),
         };
         Ok(Some((Arc::new(sending), rows)))

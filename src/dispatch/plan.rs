@@ -99,6 +99,14 @@ impl ChunkTask {
                 plan.waiting.insert(index, wait(due));
                 continue;
             }
+            if let Some(rest) = self.world.clock.doubted_for()
+                && standing.receipt_until.is_some()
+            {
+                // That no receipt came in time is the clock's word alone.
+                let later = now.saturating_add(rest).unwrap_or(now);
+                plan.waiting.insert(index, Wait::Receipt(later));
+                continue;
+            }
             self.plan_row(row, standing, &calendar, &mut plan)?;
         }
         plan.accepted = accepted;
@@ -182,11 +190,14 @@ impl ChunkTask {
             return Planned::Ends(Status::Failed, ReasonCode::RowChannelUnavailable);
         };
         let expires_at = self.expires_at(row);
-        if self.is_gone && expires_at > now {
-            return Planned::Waits(Wait::Paused(expires_at));
-        }
         if self.is_gone {
-            return Planned::Ends(Status::Expired, ReasonCode::PolicyExpired);
+            return match self.world.clock.doubted_for() {
+                _ if expires_at > now => Planned::Waits(Wait::Paused(expires_at)),
+                Some(rest) => {
+                    Planned::Waits(Wait::Deferred(now.saturating_add(rest).unwrap_or(now)))
+                }
+                None => Planned::Ends(Status::Expired, ReasonCode::PolicyExpired),
+            };
         }
         let question = question(&self.route, row, channel, expires_at, (calendar, now));
         let verdict = decide(&question, now);

@@ -65,7 +65,7 @@ impl Rota {
 
     fn line_up(&mut self, batch: BatchId, lane: &Lane, class: usize, is_ahead: bool) {
         let lines = self.lines.entry(lane.clone()).or_insert_with(|| {
-            self.lanes.push_front(lane.clone());
+            self.lanes.push_back(lane.clone());
             Default::default()
         });
         match is_ahead {
@@ -188,7 +188,7 @@ mod tests {
             rota.seat((id(number), lane), place, [true, false, true], false, None);
         }
         let next: Vec<Option<Lane>> = (0..3).map(|_| rota.next_lane()).collect();
-        assert_eq!(next, [&lanes[1], &lanes[0], &lanes[1]].map(|lane| Some(lane.clone())));
+        assert_eq!(next, [&lanes[0], &lanes[1], &lanes[0]].map(|lane| Some(lane.clone())));
         rota.seat((id(0), &lanes[0]), &mut places[0], MARKETING, false, None);
         assert_eq!((rota.lanes(), rota.first(&lanes[0], 0)), (2, None));
         rota.seat((id(0), &lanes[0]), &mut places[0], NOTHING, false, Some(at(5)));

@@ -66,21 +66,20 @@ impl Traffic {
     }
 
     /// Nothing more may begin: its messages are refused, its tenant is suspended, or an order waits for it.
+    /// What was said when this returns is heeded: it looks again while orders come in.
     pub(super) async fn is_halted(&self) -> Result<bool, StoreError> {
         let Halts { tenant, routes, store, seen } = &self.halts;
-        if self.is_stuck() || routes.is_suspended(tenant) {
-            return Ok(true);
-        }
-        let given = store.orders_given();
-        if seen.load(Ordering::Relaxed) == given {
-            return Ok(false);
-        }
-        let (store, batch) = (store.clone(), self.batch);
-        let is_asked = blocking(move || store.next_order(batch)).await?.is_some();
-        if !is_asked {
+        loop {
+            let given = store.orders_given();
+            if seen.load(Ordering::Relaxed) == given {
+                return Ok(self.is_stuck() || routes.is_suspended(tenant));
+            }
+            let (store, batch) = (store.clone(), self.batch);
+            if blocking(move || store.next_order(batch)).await?.is_some() {
+                return Ok(true);
+            }
             seen.store(given, Ordering::Relaxed);
         }
-        Ok(is_asked)
     }
 
     /// Takes note of an answer; true where it stops the batch.

@@ -8,6 +8,9 @@ use super::keys;
 use super::records::{ChunkRecord, RECORD_VERSION, WindowRecord, decode, encode};
 use crate::model::BatchId;
 
+/// Windows that end in one commit.
+const WINDOWS_AT_ONCE: usize = 500;
+
 impl Store {
     pub fn chunk(&self, batch: BatchId, number: u32) -> Result<Option<ChunkRecord>, StoreError> {
         let found = self.engine.get(Space::Chunks, &keys::numbered(batch, number))?;
@@ -71,10 +74,13 @@ impl Store {
         before: &ChunkRecord,
         after: &ChunkRecord,
     ) -> Result<(), StoreError> {
-        let mut ops: Vec<Op> = windows
-            .iter()
-            .map(|number| Op::Delete(Space::Windows, keys::numbered(batch, *number)))
-            .collect();
+        let end = |number: &u32| Op::Delete(Space::Windows, keys::numbered(batch, *number));
+        // Nothing of them is under way any more: those that find no room beside the chunk may end before it.
+        let (first, last) = windows.split_at(windows.len().saturating_sub(WINDOWS_AT_ONCE));
+        for windows in first.chunks(WINDOWS_AT_ONCE) {
+            self.commit(windows.iter().map(end).collect(), Vec::new())?;
+        }
+        let mut ops: Vec<Op> = last.iter().map(end).collect();
         let expected = self.replace_chunk(batch, before, after, &mut ops)?;
         self.commit(ops, vec![expected])
     }
@@ -138,4 +144,31 @@ fn chunk_of(number: u32, bytes: &[u8]) -> Result<ChunkRecord, StoreError> {
     let mut chunk: ChunkRecord = decode("chunks", bytes)?;
     chunk.number = number;
     Ok(chunk)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::conformance::{at, chunk, claimed};
+    use super::*;
+    use crate::store::SimulatedDisk;
+
+    /// A slow provider makes windows of one row: a thousand and more of a chunk are more than a commit holds.
+    #[test]
+    fn any_number_of_windows_ends_with_their_chunk() {
+        let store = Store::simulated(&SimulatedDisk::default()).unwrap();
+        let record = store.open_batch(claimed(7)).unwrap();
+        let before = ChunkRecord { open: 1, ..chunk(0, Some(at(9))) };
+        store.put_chunks(record.id, std::slice::from_ref(&before)).unwrap();
+        let numbers: Vec<u32> = (1..=1024).collect();
+        for number in &numbers {
+            let rows = vec![(number - 1, 1)];
+            let boot_id = "b".to_owned();
+            let window = WindowRecord { number: *number, chunk: 0, rows, boot_id };
+            store.claim_window(record.id, &window).unwrap();
+        }
+        let after = ChunkRecord { open: 0, due: None, ..before };
+        store.release_windows(record.id, &numbers, &before, &after).unwrap();
+        assert!(store.windows(record.id).unwrap().is_empty());
+        assert_eq!(store.chunk(record.id, 0).unwrap(), Some(after));
+    }
 }

@@ -349,14 +349,16 @@ impl<'t> Court<'t> {
         let same = self.sheets.iter().filter(|s| s.tenant == sheet.tenant && s.path == sheet.path);
         let mut asked: Vec<(Timestamp, &str)> = match same.count() {
             1 => self.asked(sheet, &["pause", "resume", "cancel"]).collect(),
+            _ if self.asked(sheet, &["resume"]).next().is_some() => return None,
             _ => Vec::new(),
         };
         for (at, act) in &self.theatre.done {
             let Act::Tell(tell) = act else { continue };
             let is_about = matches!(tell.what, Told::Batch(..))
                 && tell.batch.as_ref() == Some(&sent.batch)
-                && ["pause", "resume", "cancel"].contains(&tell.op);
-            // An end that nobody acknowledged may have come true all the same.
+                && ["pause", "resume", "cancel", "resend"].contains(&tell.op);
+            // An end that nobody acknowledged may have come true all the same; a resend opens what was over,
+            // paused or not.
             if is_about && (tell.done || tell.op == "resume") {
                 asked.push((*at, tell.op));
             }

@@ -154,7 +154,8 @@ all_answered() {
 # wait_for_clients: until every upload that was begun has stood there.
 wait_for_clients() {
     local upload
-    for upload in ${UPLOADS[@]+"${UPLOADS[@]}"}; do wait "$upload"; done
+    # Of hundreds that ended long ago bash has forgotten the first: exit 127.
+    for upload in ${UPLOADS[@]+"${UPLOADS[@]}"}; do wait "$upload" 2>/dev/null || [ $? -eq 127 ]; done
     UPLOADS=()
 }
 

@@ -3,12 +3,12 @@
 # and neither a one-time password nor a start waits for them.
 #
 # Use: tests/waiting.sh [FILES]
-#   FILES: 5000 unless told.  DROPCHUTE_BIN=FILE, DROPCHUTE_INSTALL=1, KEEP=1: as for tests/clients.sh
+#   FILES: 1000 unless told.  DROPCHUTE_BIN=FILE, DROPCHUTE_INSTALL=1, KEEP=1: as for tests/clients.sh
 #   RESULT_MS: how soon, 3000 unless told; more on a busy machine.
 # Exit: 0 all held, 1 something did not, 77 not run.
 set -euo pipefail
 . "$(dirname "$0")/lib.sh"
-FILES=${1:-5000}
+FILES=${1:-1000}
 FILES_MAX=256
 # From the end of an upload with one password to its result.
 RESULT_MS=${RESULT_MS:-3000}

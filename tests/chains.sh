@@ -31,21 +31,7 @@ id_pointer = "/id"
 CONF
 }
 cat >"$WORK/dropchute.toml" <<CONF
-format = 1
-data_dir = "data"
-disk_reserve = "0%"
-[sftp]
-listen = ["127.0.0.1:$SFTP_PORT"]
-[ftp]
-listen = []
-[admin]
-listen = "127.0.0.1:$ADMIN_PORT"
-[web]
-listen = "127.0.0.1:0"
-[defaults]
-grace = "200ms"
-settle = "200ms"
-default_category = "transactional"
+$(sftp_config)
 [provider.mail]
 kind = "smtp"
 host = "127.0.0.1"

@@ -19,21 +19,7 @@ free_port; ADMIN_PORT=$FREE_PORT
 start_nginx
 ssh-keygen -q -t ed25519 -N '' -f "$WORK/id_ed25519"
 cat >"$WORK/dropchute.toml" <<CONF
-format = 1
-data_dir = "data"
-disk_reserve = "0%"
-[sftp]
-listen = ["127.0.0.1:$SFTP_PORT"]
-[ftp]
-listen = []
-[admin]
-listen = "127.0.0.1:$ADMIN_PORT"
-[web]
-listen = "127.0.0.1:0"
-[defaults]
-grace = "200ms"
-settle = "200ms"
-default_category = "transactional"
+$(sftp_config)
 [provider.api]
 kind = "http"
 url = "http://127.0.0.1:$HTTP_PORT/send"

@@ -239,6 +239,27 @@ CONF
 
 # --- The instance
 
+# sftp_config: the beginning of an instance whose only door is SFTP, and which takes files soon.
+sftp_config() {
+    cat <<CONF
+format = 1
+data_dir = "data"
+disk_reserve = "0%"
+[sftp]
+listen = ["127.0.0.1:$SFTP_PORT"]
+[ftp]
+listen = []
+[admin]
+listen = "127.0.0.1:$ADMIN_PORT"
+[web]
+listen = "127.0.0.1:0"
+[defaults]
+grace = "200ms"
+settle = "200ms"
+default_category = "transactional"
+CONF
+}
+
 # start_serve [LOG]: and waits until it is ready.
 start_serve() {
     launch_serve "$@"

@@ -19,20 +19,7 @@ free_port; ADMIN_PORT=$FREE_PORT
 ssh-keygen -q -t ed25519 -N '' -f "$WORK/id_ed25519"
 KEY=$(cut -d' ' -f1,2 "$WORK/id_ed25519.pub")
 cat >"$WORK/dropchute.toml" <<CONF
-format = 1
-data_dir = "data"
-disk_reserve = "0%"
-[sftp]
-listen = ["127.0.0.1:$SFTP_PORT"]
-[ftp]
-listen = []
-[admin]
-listen = "127.0.0.1:$ADMIN_PORT"
-[web]
-listen = "127.0.0.1:0"
-[defaults]
-grace = "100ms"
-settle = "100ms"
+$(sftp_config)
 [provider.dry]
 kind = "simulator"
 [tenant.acme]

@@ -30,6 +30,8 @@ use crate::worker::blocking;
 /// Rows of a chunk that are ready and stand in line or are on the wire, at most; and the bytes of their texts.
 const READY_MAX: usize = 256;
 const READY_BYTES: usize = 1024 * 1024;
+/// Outcomes written together, at most: a kill before that leaves their rows unknown.
+const ENDED_MAX: usize = 32;
 /// A window holds so many times as many rows as the provider takes at once, unless more go in a second.
 const ROUNDS: usize = 8;
 /// A chunk of which nothing had its turn for so long goes back: others may go meanwhile.
@@ -132,10 +134,13 @@ impl<'t> Flow<'t> {
                     self.take_claim(claimed);
                 }
                 Some(first) = under_way.next(), if !under_way.is_empty() => {
-                    // Whatever ended together is written together; it is in the kernel's hands at once, so
-                    // that a crash of the process makes nothing of it unknown.
+                    // What ended together is written together; it is in the kernel's hands at once, so that a
+                    // crash of the process makes nothing of it unknown. Where all answer at once this has no
+                    // end: those behind begin only when these are written.
                     let mut ended = vec![first];
-                    while let Some(next) = under_way.next().now_or_never().flatten() {
+                    while ended.len() < ENDED_MAX
+                        && let Some(next) = under_way.next().now_or_never().flatten()
+                    {
                         ended.push(next);
                     }
                     self.take_in(ended).await;

@@ -37,15 +37,14 @@ impl<'a> BodyCheck<'a> {
         let Some(template_at) = sms_step(row).filter(|_| errors.is_empty()) else { return 0 };
         let lookup = |name: &str| layout.variable(name, record);
         let template = template_at.and_then(|at| sms.templates.get(at)?.as_deref());
-        let rendered = match own.or(template) {
-            Some(template) => match template.render(&lookup) {
-                Ok(rendered) => rendered.text,
-                // Dispatch says what is wrong with it, should it still be so.
-                Err(_) => return 0,
-            },
-            None => String::new(),
+        // As it is sent: the row's own text, else the template's. A row may give a template and a subject.
+        let source = if row.text.is_empty() { template } else { own };
+        let mut text = match source.map(|source| source.render(&lookup)) {
+            Some(Ok(rendered)) => rendered.text,
+            // Dispatch says what is wrong with it, should it still be so.
+            Some(Err(_)) => return 0,
+            None => row.text.clone(),
         };
-        let mut text = if rendered.is_empty() { row.text.clone() } else { rendered };
         sms.rules.finish(&mut text);
         let (parts, most) = (sms.rules.parts(&text), sms.rules.parts_max);
         if parts > most {

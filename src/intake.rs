@@ -33,6 +33,7 @@ mod prepare;
 mod read_ahead;
 mod reading;
 mod ready;
+mod recovery;
 mod retries;
 mod row_memory;
 mod same_again;

@@ -15,7 +15,7 @@ use crate::batch::BatchState;
 use crate::files::{RelPath, Root};
 use crate::model::{CutUpload, FileVersion};
 use crate::spool::BatchFolder;
-use crate::store::{BatchRecord, StoreError};
+use crate::store::BatchRecord;
 
 impl Desk {
     /// Takes the file of a fresh record, if it is still the version that was found ready. The record
@@ -168,7 +168,7 @@ impl Desk {
     }
 
     /// Takes back a claim that did not come about: its sidecars return into the inbox. One that cannot
-    /// go back lets the next start try again.
+    /// go back lets the next start try again; without room the record stays, and `recover` finds it.
     fn forget(&self, tree: &Root, record: &BatchRecord) -> Result<(), IntakeError> {
         let half_done = |source| IntakeError::HalfClaimed { path: record.path.clone(), source };
         let folder = self.spool.batch(record.id);
@@ -185,11 +185,7 @@ impl Desk {
         if !sidecars.is_empty() {
             tree.sync_folder(&inbox).map_err(half_done)?;
         }
-        self.store.forget_claim(record.id).map_err(|error| match error {
-            // Without a file the record would wait for the next start.
-            StoreError::Full => half_done(io::ErrorKind::StorageFull.into()),
-            error => error.into(),
-        })?;
+        self.store.forget_claim(record.id)?;
         self.spool.batch(record.id).remove()?;
         Ok(())
     }

@@ -24,6 +24,7 @@ use super::late::Orphan;
 use super::marker::{acts_on_others, is_marker, let_markers_wait};
 use super::pairs::{Group, kind_of, pair_up};
 use super::ready::{Readiness, Sightings};
+use super::recovery::Claims;
 use super::retries::{Retries, WAIT_MAX};
 use super::settings::{MinProof, ProfileSettings, Settings, TenantSettings};
 use super::watch::InboxWatch;
@@ -82,7 +83,7 @@ pub struct Intake {
     pub(super) settled: SettledDays,
     finished: Vec<Done>,
     /// Tenants whose memory of row ids may have become too scattered.
-    untidy: BTreeSet<TenantId>,
+    pub(super) untidy: BTreeSet<TenantId>,
     /// One tenant at a time, beside all else.
     tidying: FuturesUnordered<BoxFuture<'static, Tidied>>,
     /// The held files are to be looked through.
@@ -91,7 +92,8 @@ pub struct Intake {
     pub(super) holds_due: Timestamp,
     /// A released file waits until another one of its tenant is read.
     pub(super) released_waits: bool,
-    recovered: bool,
+    /// Claims that nobody goes on with are sought before anything else.
+    pub(super) claims: Claims,
     next_rescan: Instant,
 }
 
@@ -141,14 +143,14 @@ impl Intake {
             look_at_holds: true,
             holds_due: Timestamp::MAX,
             released_waits: false,
-            recovered: false,
+            claims: Claims::OfBefore,
             next_rescan,
         }
     }
 
     /// One unit of work.
     async fn go_on(&mut self) -> Result<Progress, IntakeError> {
-        if !self.recovered {
+        if self.claims != Claims::Known {
             self.recover().await?;
         }
         for done in std::mem::take(&mut self.finished) {
@@ -162,26 +164,6 @@ impl Intake {
         let started = self.start_reading();
         self.start_tidying();
         Ok(if claimed || started { Progress::Busy } else { Progress::Idle })
-    }
-
-    /// Batches that were claimed when the process ended are read from their beginning.
-    async fn recover(&mut self) -> Result<(), IntakeError> {
-        let (desk, tenants) = (self.desk.clone(), self.settings.data_dir.join("tenants"));
-        let unread = blocking(move || -> Result<Vec<BatchRecord>, IntakeError> {
-            desk.sweep_row_ids()?;
-            let mut kept = desk.store.open_batches()?;
-            kept.retain(|b| matches!(b.state, BatchState::Claimed | BatchState::Released));
-            desk.resume_claims(&tenants, kept)
-        })
-        .await?;
-        let now = self.world.clock.now();
-        unread.iter().for_each(|record| self.retries.suspect(record.id));
-        // Released ones are found with the held.
-        let claimed = unread.into_iter().filter(|record| record.state == BatchState::Claimed);
-        self.waiting.extend(claimed.map(|record| (now, record)));
-        self.untidy.extend(self.settings.tenants.all().keys().cloned());
-        self.recovered = true;
-        Ok(())
     }
 
     /// Takes up signs and rings; true where it is time to look through everything.
@@ -230,6 +212,9 @@ impl Intake {
                 Ok(found) => claimed |= found,
                 Err(error) if error.is_fatal() => return Err(error),
                 Err(error) => {
+                    if !matches!(error, IntakeError::Inbox { .. }) {
+                        self.claims = Claims::Failed;
+                    }
                     let error = &error as &dyn Error;
                     tracing::error!(tenant = %lane.0, error, "inbox cannot be read");
                     self.look_again(&lane, now + REST);

@@ -15,7 +15,7 @@ use std::path::{Path, PathBuf};
 
 use super::folder::create_folder;
 use super::id_sort::{ENTRY_BYTES, IdDigest, IdEntry, IdSorter, entry_bytes, read_entry};
-use super::log::{SpoolError, put_in_place};
+use super::log::{SpoolError, create_anew, put_in_place};
 use crate::faults::{self, FileAct, WatchedFile};
 use crate::model::BatchId;
 
@@ -218,8 +218,7 @@ impl IdWriter {
         let temporary = path.with_extension("tmp");
         let blocks = entries_max.div_ceil(ENTRIES_A_BLOCK).max(1);
         let failed = |source| SpoolError::io("create", &temporary)(source);
-        let allowed = faults::before(FileAct::Open(temporary.as_path().into()));
-        let filter = allowed.and_then(|()| File::create(&temporary)).map_err(failed)?;
+        let filter = create_anew(&temporary)?;
         let entries = OpenOptions::new().write(true).open(&temporary).map_err(failed)?;
         let at = |mut file: File, offset: u64| -> Result<BufWriter<WatchedFile>, SpoolError> {
             file.seek(SeekFrom::Start(offset)).map_err(failed)?;

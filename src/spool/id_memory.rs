@@ -286,9 +286,13 @@ impl<'a> Search<'a> {
 
 #[cfg(test)]
 mod tests {
+    use std::os::fd::BorrowedFd;
+    use std::os::unix::fs::MetadataExt;
+
     use super::super::id_file::IdJudge;
     use super::super::id_sort::IdSorter;
     use super::*;
+    use crate::faults::{FileAct, arrange};
 
     fn digest(n: u64) -> IdDigest {
         let mixed = n.wrapping_mul(0x9e37_79b9_7f4a_7c15);
@@ -369,6 +373,36 @@ mod tests {
         assert_eq!(find(&memory, 0..2000, 0), all);
         assert_eq!(find(&memory, 5..6, 0), [(5, 7, 5)]);
         assert_eq!(find(&memory, 0..2000, 8), [], "a batch too old counts no more");
+    }
+
+    fn is_folder(file: BorrowedFd<'_>) -> bool {
+        let facts = rustix::fs::fstat(file).unwrap();
+        rustix::fs::FileType::from_raw_mode(facts.st_mode).is_dir()
+    }
+
+    /// What it should have written may be gone, whatever the next sync of the same file says.
+    #[test]
+    fn a_file_whose_sync_failed_is_not_written_over() {
+        let house = House(tempfile::tempdir().unwrap());
+        house.batch(6, 0..10);
+        let sorter = || {
+            let mut sorter = IdSorter::with_memory(house.0.path().join("ids"), 64);
+            sorter.push(digest(1), 0).unwrap();
+            sorter
+        };
+        let (path, batch) = (house.path("7.ids"), BatchId::from_u64(7));
+        let fails = arrange(|act| match act {
+            FileAct::Sync(file) if !is_folder(file) => Err(io::ErrorKind::Other.into()),
+            _ => Ok(()),
+        });
+        assert!(IdFile::create(&path, batch, sorter(), &mut Repeats::default()).is_err());
+        drop(fails);
+        // Open, so that its number is not given to another.
+        let left = std::fs::File::open(house.path("7.tmp")).unwrap();
+        IdFile::create(&path, batch, sorter(), &mut Repeats::default()).unwrap();
+        let number = |facts: std::fs::Metadata| facts.ino();
+        let made = std::fs::metadata(&path).unwrap();
+        assert_ne!(number(made), number(left.metadata().unwrap()));
     }
 
     #[test]

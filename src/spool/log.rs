@@ -86,16 +86,9 @@ pub struct LogWriter {
 }
 
 impl LogWriter {
-    /// A new, empty file in place of one from an earlier, unfinished try. That one is not written over: of
-    /// a file whose sync failed once no later sync says anything.
+    /// A new, empty file in place of one from an earlier, unfinished try.
     pub fn create(path: &Path) -> Result<LogWriter, SpoolError> {
-        let anew = || open(OpenOptions::new().write(true).create_new(true), path);
-        let made = anew().or_else(|error| match error.kind() {
-            io::ErrorKind::AlreadyExists => remove_file(path).and_then(|()| anew()),
-            _ => Err(error),
-        });
-        let file = made.map_err(SpoolError::io("create", path))?;
-        Ok(LogWriter::of(path, file, 0))
+        Ok(LogWriter::of(path, create_anew(path)?, 0))
     }
 
     /// Continues a file behind its last good record; a torn tail is cut off.
@@ -274,6 +267,17 @@ fn sync_all(file: &File) -> io::Result<()> {
 /// Makes a folder's names survive a power cut.
 pub(super) fn sync_folder(path: &Path) -> Result<(), SpoolError> {
     File::open(path).and_then(|f| sync_all(&f)).map_err(SpoolError::io("sync", path))
+}
+
+/// An empty file in place of one from an earlier, unfinished try. That one is not written over: of a file
+/// whose sync failed once no later sync says anything.
+pub(super) fn create_anew(path: &Path) -> Result<File, SpoolError> {
+    let anew = || open(OpenOptions::new().write(true).create_new(true), path);
+    let made = anew().or_else(|error| match error.kind() {
+        io::ErrorKind::AlreadyExists => remove_file(path).and_then(|()| anew()),
+        _ => Err(error),
+    });
+    made.map_err(SpoolError::io("create", path))
 }
 
 /// A file written under a temporary name gets its own, durably: sync, rename, sync of the folder.

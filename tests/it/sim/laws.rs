@@ -175,7 +175,7 @@ impl<'t> Court<'t> {
         let sent = self.sent.get(key).unwrap_or(&none);
         let has_left = sent.iter().any(Sent::was_taken);
         let taken = sent.iter().any(|sent| sent.outcome == "accepted" && sent.step == step);
-        let resent = self.is_resent(sheet, &cells["batch_id"]);
+        let resent = self.resends(sheet, &cells["batch_id"]) > 0;
         let any_cut = self.any_cut();
         let ends = row.expires_at.is_some() || row.send_at.is_some();
         let too_late = ends && cells["code"] == "row.too_late";
@@ -222,7 +222,7 @@ impl<'t> Court<'t> {
             steps => steps * 2 * ATTEMPTS_MAX,
         };
         let lost = sent.iter().filter(|sent| sent.is_lost()).count() as u64;
-        if counted > most + lost {
+        if counted > most * (1 + self.resends(sheet, &cells["batch_id"])) + lost {
             found.push(format!("{counted} attempts"));
         }
         for sent in sent {
@@ -264,13 +264,14 @@ impl<'t> Court<'t> {
         self.theatre.deaths.iter().any(|death| death.power_cut)
     }
 
-    /// Somebody asked for the batch, or some of it, once more.
-    fn is_resent(&self, sheet: &Sheet, batch: &str) -> bool {
-        let by_command = self.theatre.done.iter().any(|(_, act)| match act {
+    /// How often somebody asked for the batch, or some of it, once more. Rows in doubt go on counting their
+    /// attempts then.
+    fn resends(&self, sheet: &Sheet, batch: &str) -> u64 {
+        let by_command = self.theatre.done.iter().filter(|(_, act)| match act {
             Act::Tell(tell) => tell.op == "resend" && tell.batch.as_deref() == Some(batch),
             _ => false,
         });
-        by_command || self.asked(sheet, &["resend"]).next().is_some()
+        (by_command.count() + self.asked(sheet, &["resend"]).count()) as u64
     }
 
     /// In a rush whoever cannot wait is sent soon after the file was taken.

@@ -36,6 +36,7 @@ mod timers;
 mod traffic;
 mod trial;
 mod turnstile;
+mod unwritten;
 
 pub use error::DispatchError;
 pub use provider_views::ProviderViews;

@@ -19,6 +19,7 @@ use super::message::{Composer, Unrenderable};
 use super::plan::{Going, Plan};
 use super::provider::Provider;
 use super::question::calendar;
+use super::unwritten::Unwritten;
 use crate::batch::{RowEvent, RowOutcome};
 use crate::codes::ReasonCode;
 use crate::model::{OutgoingMessage, Status};
@@ -68,6 +69,10 @@ pub(super) struct Flow<'t> {
     /// not outlive the word on which step its rows are.
     must_sync: bool,
     bytes: usize,
+    /// While there is no room for these nothing begins.
+    unwritten: Unwritten,
+    /// On the next step of their chain, and planned anew once that is written.
+    moved_on: Vec<RowOutcome>,
     /// A row stood in line and was not sent.
     came_back: bool,
     /// Rows that had their turn.
@@ -96,6 +101,8 @@ impl<'t> Flow<'t> {
             windows: Vec::new(),
             must_sync: plan.moved_on,
             bytes: 0,
+            unwritten: Unwritten::default(),
+            moved_on: Vec::new(),
             came_back: false,
             gone: 0,
             begun: now,
@@ -111,7 +118,7 @@ impl<'t> Flow<'t> {
         let mut under_way = FuturesUnordered::new();
         let mut claim: Option<Claim<'t>> = None;
         loop {
-            while let Some((sending, row)) = self.next_ready(under_way.len()).await {
+            while let Some((sending, row)) = self.next_ready(under_way.len()) {
                 let (bytes, step) = (size_of(&row.message), row.standing.step);
                 self.bytes += bytes;
                 self.last_turn = self.task.world.clock.instant();
@@ -123,7 +130,7 @@ impl<'t> Flow<'t> {
             if claim.is_none() {
                 claim = self.next_claim(under_way.len());
             }
-            if claim.is_none() && under_way.is_empty() {
+            if claim.is_none() && under_way.is_empty() && self.unwritten.is_empty() {
                 break;
             }
             let tired = self.last_turn + PATIENCE;
@@ -143,8 +150,9 @@ impl<'t> Flow<'t> {
                     {
                         ended.push(next);
                     }
-                    self.take_in(ended).await;
+                    self.take_in(ended);
                 }
+                () = tokio::time::sleep(ROOM_WAIT), if !self.unwritten.is_empty() => self.write(),
                 () = tokio::time::sleep_until(tired), if !under_way.is_empty() && !self.patience.is_cancelled() => {
                     self.give_up();
                 }
@@ -165,8 +173,8 @@ impl<'t> Flow<'t> {
     }
 
     /// The next row with its message, where there is room for one more.
-    async fn next_ready(&mut self, ready: usize) -> Option<(Arc<Sending>, Box<Outbound>)> {
-        while ready < READY_MAX && self.bytes < READY_BYTES {
+    fn next_ready(&mut self, ready: usize) -> Option<(Arc<Sending>, Box<Outbound>)> {
+        while ready < READY_MAX && self.bytes < READY_BYTES && self.unwritten.is_empty() {
             if self.patience.is_cancelled() {
                 self.claimed.clear();
             }
@@ -176,7 +184,7 @@ impl<'t> Flow<'t> {
                     let cost = self.composer.cost(&message);
                     return Some((sending, outbound(going, message, cost)));
                 }
-                Err(Unrenderable(code)) => self.not_sent(sending.window, going, code).await,
+                Err(Unrenderable(code)) => self.not_sent(sending.window, going, code),
             }
         }
         None
@@ -199,7 +207,7 @@ impl<'t> Flow<'t> {
     }
 
     /// A row has no message: it ends, or goes on with the next step of its chain.
-    async fn not_sent(&mut self, window: u32, going: Going, code: ReasonCode) {
+    fn not_sent(&mut self, window: u32, going: Going, code: ReasonCode) {
         if code == ReasonCode::RowTemplateUnknown {
             return;
         }
@@ -207,43 +215,51 @@ impl<'t> Flow<'t> {
         let (step, status) = (going.standing.step, Status::Failed);
         let ended = going.standing.apply(RowEvent::Ended { status, code, at }, going.chain);
         let row = ended.map(Some).map_err(DispatchError::from);
-        self.take_in(vec![Ended { window, bytes: 0, step, row }]).await;
+        self.take_in(vec![Ended { window, bytes: 0, step, row }]);
     }
 
-    /// Writes down what became of rows; those that are on a further step of their chain go on.
-    async fn take_in(&mut self, ended: Vec<Ended>) {
-        let (mut by_window, mut moved_on) = (BTreeMap::<u32, Vec<RowOutcome>>::new(), Vec::new());
+    /// What became of rows; those that are on a further step of their chain go on.
+    fn take_in(&mut self, ended: Vec<Ended>) {
+        let mut by_window = BTreeMap::<u32, Vec<RowOutcome>>::new();
         for Ended { window, bytes, step, row } in ended {
             self.bytes -= bytes;
             match row {
                 Ok(Some(row)) => {
                     if row.step != step && !row.is_settled() {
-                        moved_on.push(row.clone());
+                        self.moved_on.push(row.clone());
                     }
                     by_window.entry(window).or_default().push(row);
+                    self.gone += 1;
+                    self.last_turn = self.task.world.clock.instant();
                 }
                 Ok(None) => self.came_back = true,
                 Err(error) => self.stop_for(error),
             }
         }
-        for (window, rows) in by_window {
-            self.gone += rows.len();
-            (self.last_turn, self.must_sync) = (self.task.world.clock.instant(), true);
-            if let Err(error) = self.task.record(window, &rows).await {
+        by_window.into_iter().for_each(|(window, rows)| self.unwritten.put(window, rows));
+        self.write();
+    }
+
+    /// Writes down what there is room for. Nothing is waited for here: who is on the wire must be heard.
+    fn write(&mut self) {
+        while !self.unwritten.is_empty() {
+            self.must_sync = true;
+            let task = self.task;
+            if let Err(error) = self.unwritten.write(|window, rows| task.append(window, rows)) {
                 self.stop_for(error);
-                // The fault may be of one row: nobody else knows what became of the others.
-                for row in &rows {
-                    let _fault = self.task.record(window, std::slice::from_ref(row)).await;
-                }
             }
-        }
-        if !moved_on.is_empty() && !self.patience.is_cancelled() {
-            self.plan_anew(moved_on).await;
+            if !self.unwritten.is_empty() {
+                return;
+            }
+            let moved_on = std::mem::take(&mut self.moved_on);
+            if !self.patience.is_cancelled() {
+                self.plan_anew(moved_on);
+            }
         }
     }
 
     /// The next step of a chain does not wait for the other rows of its chunk.
-    async fn plan_anew(&mut self, rows: Vec<RowOutcome>) {
+    fn plan_anew(&mut self, rows: Vec<RowOutcome>) {
         let (mut plan, now) = (Plan::default(), self.task.world.clock.now());
         for standing in rows {
             let row = &self.rows[standing.index as usize];
@@ -254,9 +270,7 @@ impl<'t> Flow<'t> {
                 self.stop_for(error);
             }
         }
-        if let Err(error) = self.task.record(0, &plan.noted).await {
-            self.stop_for(error);
-        }
+        self.unwritten.put(0, plan.noted);
         self.waiting.extend(plan.waiting);
         plan.outbound.into_iter().rev().for_each(|row| self.planned.push_front(row));
     }
@@ -269,7 +283,7 @@ impl<'t> Flow<'t> {
         }
         let (pace, most) = (self.pace(), self.window_rows(self.planned.front()?));
         let few = if pace >= 2 * most { most } else { most / 2 };
-        if self.claimed.len() + ready > few {
+        if self.claimed.len() + ready > few || !self.unwritten.is_empty() {
             return None;
         }
         if self.is_closed() {

@@ -1,7 +1,12 @@
 //! Chunks on their way out at a slow provider: what is claimed ahead of its rate.
 
+use std::cell::Cell;
 use std::fmt::Write;
+use std::io;
+use std::rc::Rc;
 use std::time::Duration;
+
+use dropchute::faults::{FileAct, arrange};
 
 use crate::halts::{column, put, wait};
 use crate::stage::{End, Stage};
@@ -30,4 +35,38 @@ fn a_power_cut_makes_only_the_next_rows_of_a_slow_provider_unknown() {
     let status = column(&stage, "a.csv.result.csv", "status");
     let unknown = status.iter().filter(|status| *status == "unknown").count();
     assert!(unknown <= 2, "{unknown} rows are unknown, and {sent} of 300 were sent");
+}
+
+#[test]
+fn who_is_on_the_wire_is_heard_while_there_is_no_room_for_outcomes() {
+    let stage = Stage::new("provider.sim.rate = \"1/s\"\nprovider.sim.delay = \"3s\"\n");
+    let is_full = Rc::new(Cell::new(false));
+    let listener = Rc::clone(&is_full);
+    let _arranged = arrange(move |act| match act {
+        FileAct::Write(_) if listener.get() => Err(io::Error::from_raw_os_error(28)),
+        _ => Ok(()),
+    });
+    stage.live(START.parse().unwrap(), async |life| {
+        let rows: String = (0..9).map(|n| format!("r{n},01701234{n:03},Hello\n")).collect();
+        put(&life, "messages/a.csv", &format!("row_id,phone,text\n{rows}"));
+        while stage.log.sent().len() < 2 {
+            tokio::time::sleep(Duration::from_millis(100)).await;
+        }
+        is_full.set(true);
+        wait(120).await;
+        assert!(!life.store.health().failed);
+        let begun = stage.log.sent();
+        let answered = stage.log.lines();
+        let answered = answered.iter().filter(|line| line.message == "simulator answers");
+        let answered: Vec<_> = answered.map(|line| line.at).collect();
+        assert_eq!(answered.len(), begun.len(), "nobody listens");
+        for (line, at) in begun.iter().zip(answered) {
+            assert!(at.duration_since(line.at).as_secs() <= 4, "{line}: {at}");
+        }
+        is_full.set(false);
+        assert_eq!(life.rest(PATIENCE).await, End::Rest);
+        life.stop().await;
+    });
+    assert_eq!(column(&stage, "a.csv.result.csv", "status"), ["submitted"; 9]);
+    assert_eq!(stage.log.sent().len(), 9);
 }

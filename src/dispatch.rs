@@ -23,6 +23,7 @@ mod plan;
 mod provider;
 mod provider_views;
 mod question;
+mod queues;
 mod ramps;
 mod recover;
 mod rota;

@@ -1,10 +1,12 @@
 //! What a chunk sends: windows claimed as their turn comes near, messages made ready just before their own.
 
 use std::collections::{BTreeMap, HashMap, VecDeque};
+use std::future::poll_fn;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::pin::Pin;
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::task::Poll;
 use std::time::Duration;
 
 use futures_util::future::FutureExt;
@@ -17,8 +19,8 @@ use super::chunk::{ChunkTask, ROOM_WAIT, Wait};
 use super::error::DispatchError;
 use super::message::{Composer, Unrenderable};
 use super::plan::{Going, Plan};
-use super::provider::Provider;
 use super::question::calendar;
+use super::queues::{Queues, Untried};
 use super::unwritten::Unwritten;
 use crate::batch::{RowEvent, RowOutcome};
 use crate::codes::ReasonCode;
@@ -33,8 +35,6 @@ const READY_MAX: usize = 256;
 const READY_BYTES: usize = 1024 * 1024;
 /// Outcomes written together, at most: a kill before that leaves their rows unknown.
 const ENDED_MAX: usize = 32;
-/// A window holds so many times as many rows as the provider takes at once, unless more go in a second.
-const ROUNDS: usize = 8;
 /// A chunk of which nothing had its turn for so long goes back: others may go meanwhile.
 const PATIENCE: Duration = Duration::from_secs(5);
 /// A chunk claims no more after so long, though its rows go.
@@ -43,7 +43,7 @@ const CHUNK_TIME: Duration = Duration::from_secs(30);
 type Claim<'t> = Pin<Box<dyn Future<Output = Claimed> + Send + 't>>;
 
 /// A window that was claimed, with its rows; none where there was no room for the claim.
-type Claimed = Result<Option<(Arc<Sending>, Vec<Going>)>, DispatchError>;
+type Claimed = Result<Option<(Arc<Sending>, Vec<(Going, Untried)>)>, DispatchError>;
 
 /// What came of a row: the window it stood in, what it took of the room for texts, and the step it was on.
 struct Ended {
@@ -60,9 +60,9 @@ pub(super) struct Flow<'t> {
     composer: Composer<'t>,
     calendar: Calendar,
     /// Not claimed yet.
-    planned: VecDeque<Going>,
+    planned: Queues,
     /// Claimed, and not made ready yet.
-    claimed: VecDeque<(Arc<Sending>, Going)>,
+    claimed: VecDeque<(Arc<Sending>, Going, Untried)>,
     waiting: HashMap<u32, Wait>,
     windows: Vec<u32>,
     /// Outcomes were appended that are not synced: no further window is claimed before them, since it must
@@ -90,12 +90,14 @@ impl<'t> Flow<'t> {
     pub(super) fn new(task: &'t ChunkTask, rows: &'t [StoredRow<'t>], plan: Plan) -> Flow<'t> {
         let now = task.world.clock.instant();
         let halt = task.stopping.child_token();
+        let mut planned = Queues::default();
+        plan.outbound.into_iter().for_each(|row| planned.push_back(row));
         Flow {
             task,
             rows,
             composer: Composer::new(&task.live.record, &task.live.head, &task.route),
             calendar: calendar(&task.route),
-            planned: plan.outbound.into(),
+            planned,
             claimed: VecDeque::new(),
             waiting: plan.waiting,
             windows: Vec::new(),
@@ -117,6 +119,7 @@ impl<'t> Flow<'t> {
     pub(super) async fn run(mut self) -> Result<(Vec<u32>, HashMap<u32, Wait>), DispatchError> {
         let mut under_way = FuturesUnordered::new();
         let mut claim: Option<Claim<'t>> = None;
+        let has_begun = self.planned.has_begun();
         loop {
             while let Some((sending, row)) = self.next_ready(under_way.len()) {
                 let (bytes, step) = (size_of(&row.message), row.standing.step);
@@ -128,7 +131,7 @@ impl<'t> Flow<'t> {
                 });
             }
             if claim.is_none() {
-                claim = self.next_claim(under_way.len());
+                claim = self.next_claim();
             }
             if claim.is_none() && under_way.is_empty() && self.unwritten.is_empty() {
                 break;
@@ -140,7 +143,8 @@ impl<'t> Flow<'t> {
                     claim = None;
                     self.take_claim(claimed);
                 }
-                Some(first) = under_way.next(), if !under_way.is_empty() => {
+                first = next_ended(&mut under_way, &has_begun), if !under_way.is_empty() => {
+                    let Some(first) = first else { continue };
                     // What ended together is written together; it is in the kernel's hands at once, so that a
                     // crash of the process makes nothing of it unknown. Where all answer at once this has no
                     // end: those behind begin only when these are written.
@@ -178,11 +182,11 @@ impl<'t> Flow<'t> {
             if self.patience.is_cancelled() {
                 self.claimed.clear();
             }
-            let (sending, going) = self.claimed.pop_front()?;
+            let (sending, going, untried) = self.claimed.pop_front()?;
             match self.compose(&going) {
                 Ok(message) => {
                     let cost = self.composer.cost(&message);
-                    return Some((sending, outbound(going, message, cost)));
+                    return Some((sending, outbound(going, untried, message, cost)));
                 }
                 Err(Unrenderable(code)) => self.not_sent(sending.window, going, code),
             }
@@ -275,54 +279,34 @@ impl<'t> Flow<'t> {
         plan.outbound.into_iter().rev().for_each(|row| self.planned.push_front(row));
     }
 
-    /// Claims the next window, when few rows of those before are left; so many are ready or on the wire.
-    fn next_claim(&mut self, ready: usize) -> Option<Claim<'t>> {
+    /// Claims the next window, when few rows of those before are left.
+    fn next_claim(&mut self) -> Option<Claim<'t>> {
         let is_over = self.begun + CHUNK_TIME <= self.task.world.clock.instant();
         if self.patience.is_cancelled() || is_over || !self.task.may_claim() {
             self.planned.clear();
         }
-        let (pace, most) = (self.pace(), self.window_rows(self.planned.front()?));
-        let few = if pace >= 2 * most { most } else { most / 2 };
-        if self.claimed.len() + ready > few || !self.unwritten.is_empty() {
+        if !self.unwritten.is_empty() {
             return None;
         }
-        if self.is_closed() {
-            self.planned.clear();
+        let rows = self.planned.claim(self.pace(), self.task.window_rows, self.came_back);
+        if rows.is_empty() {
             return None;
         }
-        let rows: Vec<Going> = self.planned.drain(..most.min(self.planned.len())).collect();
         let must_sync = std::mem::take(&mut self.must_sync);
         let (task, stop) = (self.task, (self.halt.clone(), self.patience.clone()));
         Some(Box::pin(async move { task.claim(rows, must_sync, stop).await }))
-    }
-
-    /// Rows came back unsent, and nobody takes the next one either: planned anew, it waits until somebody does.
-    fn is_closed(&self) -> bool {
-        let is_away = |provider: &Arc<Provider>| provider.is_paused() || provider.rest().is_some();
-        let next = self.planned.front();
-        self.came_back && next.is_some_and(|row| row.providers.iter().all(is_away))
     }
 
     fn take_claim(&mut self, claimed: Claimed) {
         match claimed {
             Ok(Some((sending, rows))) => {
                 self.windows.push(sending.window);
-                self.claimed.extend(rows.into_iter().map(|row| (Arc::clone(&sending), row)));
+                let claimed = rows.into_iter().map(|(row, of)| (Arc::clone(&sending), row, of));
+                self.claimed.extend(claimed);
             }
             Ok(None) => {}
             Err(error) => self.stop_for(error),
         }
-    }
-
-    /// As many rows as go in about a second: what is claimed and not tried is unknown after a power cut.
-    fn window_rows(&self, row: &Going) -> usize {
-        let reach = |provider: &Arc<Provider>| {
-            let standing = provider.standing();
-            let rate = standing.per_second.map_or(usize::MAX, |rate| rate.ceil() as usize);
-            rate.min(self.pace().max(ROUNDS * standing.limit))
-        };
-        let most = row.providers.iter().map(reach).max().unwrap_or(1);
-        most.clamp(1, self.task.window_rows)
     }
 
     /// Rows a second, of this chunk or of those before.
@@ -346,12 +330,12 @@ impl ChunkTask {
     /// Claims a window durably.
     async fn claim(
         &self,
-        rows: Vec<Going>,
+        rows: Vec<(Going, Untried)>,
         must_sync: bool,
         (stopping, patience): (CancellationToken, CancellationToken),
     ) -> Claimed {
         let number = self.live.next_window();
-        let mut positions: Vec<u32> = rows.iter().map(|row| row.standing.index).collect();
+        let mut positions: Vec<u32> = rows.iter().map(|(row, _)| row.standing.index).collect();
         positions.sort_unstable();
         let window = WindowRecord {
             number,
@@ -395,7 +379,20 @@ async fn wait_for<'t>(claim: &mut Option<Claim<'t>>) -> Option<Claimed> {
     }
 }
 
-fn outbound(going: Going, message: OutgoingMessage, cost: u32) -> Box<Outbound> {
+/// The next row that ended; none where one began, since another may be claimed then. Rows begin nowhere but
+/// in this very poll.
+async fn next_ended<F: Future<Output = Ended>>(
+    under_way: &mut FuturesUnordered<F>,
+    has_begun: &AtomicBool,
+) -> Option<Ended> {
+    poll_fn(|context| match under_way.poll_next_unpin(context) {
+        Poll::Pending if has_begun.swap(false, Ordering::Relaxed) => Poll::Ready(None),
+        polled => polled,
+    })
+    .await
+}
+
+fn outbound(going: Going, untried: Untried, message: OutgoingMessage, cost: u32) -> Box<Outbound> {
     let Going { standing, chain, urgency, expires_at, allowed_until, providers, tries, .. } = going;
     Box::new(Outbound {
         standing,
@@ -407,6 +404,7 @@ fn outbound(going: Going, message: OutgoingMessage, cost: u32) -> Box<Outbound> 
         allowed_until,
         providers,
         tries,
+        untried: Some(untried),
     })
 }
 

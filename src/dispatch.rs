@@ -23,6 +23,7 @@ mod plan;
 mod provider;
 mod provider_views;
 mod question;
+mod queues;
 mod ramps;
 mod recover;
 mod rota;
@@ -36,6 +37,7 @@ mod timers;
 mod traffic;
 mod trial;
 mod turnstile;
+mod unwritten;
 
 pub use error::DispatchError;
 pub use provider_views::ProviderViews;

@@ -120,23 +120,27 @@ impl Store {
         Store { disk, ..self }
     }
 
-    /// Every change goes through here.
+    /// Every change goes through here, but for those of which nobody needs to hear.
     fn commit(&self, ops: Vec<Op>, expected: Vec<Expect>) -> Result<(), StoreError> {
+        let gives_orders = ops.iter().any(|op| matches!(op, Op::Put(Space::Orders, ..)));
+        let touched = touched(&ops);
+        self.commit_untold(ops, expected)?;
+        self.changes.note(&touched);
+        if gives_orders {
+            self.orders_given.fetch_add(1, Ordering::SeqCst);
+        }
+        Ok(())
+    }
+
+    /// The same where whoever changes it is the one who acts on it.
+    fn commit_untold(&self, ops: Vec<Op>, expected: Vec<Expect>) -> Result<(), StoreError> {
         if !self.disk.has_room_for_commit() {
             return Err(StoreError::Full);
         }
-        let gives_orders = ops.iter().any(|op| matches!(op, Op::Put(Space::Orders, ..)));
-        let touched = touched(&ops);
         let before = self.observer.as_ref().map(|Observer(_, world)| world.clock.instant());
         let result = self.engine.commit(ops, expected);
         if let (Some(Observer(observe, _)), Some(before)) = (&self.observer, before) {
             observe(before.elapsed().as_secs_f64());
-        }
-        if result.is_ok() {
-            self.changes.note(&touched);
-            if gives_orders {
-                self.orders_given.fetch_add(1, Ordering::SeqCst);
-            }
         }
         result
     }

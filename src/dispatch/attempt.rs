@@ -11,6 +11,7 @@ use super::chunk::ROOM_WAIT;
 use super::error::DispatchError;
 use super::live::LiveBatch;
 use super::provider::{Pass, Provider};
+use super::queues::Untried;
 use super::traffic::Traffic;
 use crate::batch::{
     Chain, IllegalRowMove, NextStep, RowEvent, RowOutcome, Tried, after_attempt, full_rounds,
@@ -39,6 +40,8 @@ pub(super) struct Outbound {
     /// In order of failover.
     pub(super) providers: Vec<Arc<Provider>>,
     pub(super) tries: Tries,
+    /// Until its first attempt begins.
+    pub(super) untried: Option<Untried>,
 }
 
 /// How often a row may still be tried on its step.
@@ -259,6 +262,7 @@ impl Sending {
             }
             marked => marked?,
         }
+        row.untried = None;
         row.apply(RowEvent::Claimed)?;
         // Boxed, since it is large and few rows of a window are this far at the same time.
         let attempt = Box::pin(ready.send(&row.message)).await;

@@ -101,19 +101,25 @@ impl ChunkTask {
     }
 
     /// Appends outcomes, however long there is no room for them: nobody else knows them.
-    pub(super) async fn record(
-        &self,
-        window: u32,
-        rows: &[RowOutcome],
-    ) -> Result<(), DispatchError> {
+    async fn record(&self, window: u32, rows: &[RowOutcome]) -> Result<(), DispatchError> {
+        loop {
+            match self.append(window, rows) {
+                Err(error) if error.is_for_room() => tokio::time::sleep(ROOM_WAIT).await,
+                result => return result,
+            }
+        }
+    }
+
+    /// Appends outcomes, where there is room for them or the ballast makes some.
+    pub(super) fn append(&self, window: u32, rows: &[RowOutcome]) -> Result<(), DispatchError> {
         if rows.is_empty() {
             return Ok(());
         }
-        while let Err(error) = self.live.append(self.number, window, rows) {
-            if !error.is_for_room() {
-                return Err(error);
+        match self.live.append(self.number, window, rows) {
+            Err(error) if error.is_for_room() && self.disk.let_ballast_go() => {
+                self.live.append(self.number, window, rows)?;
             }
-            self.wait_for_room().await;
+            result => result?,
         }
         self.count_settled(rows);
         Ok(())

@@ -182,6 +182,11 @@ impl Open {
         self.reopened_at = record.control.reopened_at;
     }
 
+    /// Chunks of a class that have a task.
+    pub(super) fn tasks(&self, class: usize) -> usize {
+        self.active.values().filter(|of| of.class == class).count()
+    }
+
     pub(super) fn is_paused(&self) -> bool {
         self.paused
     }

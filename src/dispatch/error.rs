@@ -6,12 +6,15 @@ use crate::spool::SpoolError;
 use crate::store::StoreError;
 
 impl DispatchError {
-    /// There was no room to write something down, and nothing was changed: later there may be.
+    /// There was no room to write something down, or to open a file, and nothing was changed: later there
+    /// may be.
     pub(super) fn is_for_room(&self) -> bool {
-        matches!(
-            self,
-            DispatchError::Store(StoreError::Full) | DispatchError::Spool(SpoolError::Full { .. })
-        )
+        match self {
+            DispatchError::Store(StoreError::Full)
+            | DispatchError::Spool(SpoolError::Full { .. }) => true,
+            DispatchError::Spool(error) => error.is_of_descriptors(),
+            _ => false,
+        }
     }
 
     /// What is wrong is one batch's alone: others can be sent.
@@ -49,4 +52,25 @@ pub enum DispatchError {
     Panicked,
     #[error("a chunk's task ended early")]
     TaskLost,
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io;
+
+    use super::*;
+
+    #[test]
+    fn a_batch_that_no_descriptor_is_left_for_is_opened_later_and_not_damaged() {
+        let failed = |error| {
+            let (act, path) = ("open", "rows".into());
+            DispatchError::from(SpoolError::Io { act, path, source: error })
+        };
+        for errno in [23, 24] {
+            let error = failed(io::Error::from_raw_os_error(errno));
+            assert!(error.is_for_room() && !error.is_of_one_batch(), "{error:?}");
+        }
+        let damaged = failed(io::Error::from_raw_os_error(5));
+        assert!(!damaged.is_for_room() && damaged.is_of_one_batch());
+    }
 }

@@ -1,10 +1,12 @@
 //! What a chunk sends: windows claimed as their turn comes near, messages made ready just before their own.
 
 use std::collections::{BTreeMap, HashMap, VecDeque};
+use std::future::poll_fn;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::pin::Pin;
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::task::Poll;
 use std::time::Duration;
 
 use futures_util::future::FutureExt;
@@ -17,8 +19,9 @@ use super::chunk::{ChunkTask, ROOM_WAIT, Wait};
 use super::error::DispatchError;
 use super::message::{Composer, Unrenderable};
 use super::plan::{Going, Plan};
-use super::provider::Provider;
 use super::question::calendar;
+use super::queues::{Queues, Untried};
+use super::unwritten::Unwritten;
 use crate::batch::{RowEvent, RowOutcome};
 use crate::codes::ReasonCode;
 use crate::model::{OutgoingMessage, Status};
@@ -32,8 +35,6 @@ const READY_MAX: usize = 256;
 const READY_BYTES: usize = 1024 * 1024;
 /// Outcomes written together, at most: a kill before that leaves their rows unknown.
 const ENDED_MAX: usize = 32;
-/// A window holds so many times as many rows as the provider takes at once, unless more go in a second.
-const ROUNDS: usize = 8;
 /// A chunk of which nothing had its turn for so long goes back: others may go meanwhile.
 const PATIENCE: Duration = Duration::from_secs(5);
 /// A chunk claims no more after so long, though its rows go.
@@ -42,7 +43,7 @@ const CHUNK_TIME: Duration = Duration::from_secs(30);
 type Claim<'t> = Pin<Box<dyn Future<Output = Claimed> + Send + 't>>;
 
 /// A window that was claimed, with its rows; none where there was no room for the claim.
-type Claimed = Result<Option<(Arc<Sending>, Vec<Going>)>, DispatchError>;
+type Claimed = Result<Option<(Arc<Sending>, Vec<(Going, Untried)>)>, DispatchError>;
 
 /// What came of a row: the window it stood in, what it took of the room for texts, and the step it was on.
 struct Ended {
@@ -59,15 +60,19 @@ pub(super) struct Flow<'t> {
     composer: Composer<'t>,
     calendar: Calendar,
     /// Not claimed yet.
-    planned: VecDeque<Going>,
+    planned: Queues,
     /// Claimed, and not made ready yet.
-    claimed: VecDeque<(Arc<Sending>, Going)>,
+    claimed: VecDeque<(Arc<Sending>, Going, Untried)>,
     waiting: HashMap<u32, Wait>,
     windows: Vec<u32>,
     /// Outcomes were appended that are not synced: no further window is claimed before them, since it must
     /// not outlive the word on which step its rows are.
     must_sync: bool,
     bytes: usize,
+    /// While there is no room for these nothing begins.
+    unwritten: Unwritten,
+    /// On the next step of their chain, and planned anew once that is written.
+    moved_on: Vec<RowOutcome>,
     /// A row stood in line and was not sent.
     came_back: bool,
     /// Rows that had their turn.
@@ -85,17 +90,21 @@ impl<'t> Flow<'t> {
     pub(super) fn new(task: &'t ChunkTask, rows: &'t [StoredRow<'t>], plan: Plan) -> Flow<'t> {
         let now = task.world.clock.instant();
         let halt = task.stopping.child_token();
+        let mut planned = Queues::default();
+        plan.outbound.into_iter().for_each(|row| planned.push_back(row));
         Flow {
             task,
             rows,
             composer: Composer::new(&task.live.record, &task.live.head, &task.route),
             calendar: calendar(&task.route),
-            planned: plan.outbound.into(),
+            planned,
             claimed: VecDeque::new(),
             waiting: plan.waiting,
             windows: Vec::new(),
             must_sync: plan.moved_on,
             bytes: 0,
+            unwritten: Unwritten::default(),
+            moved_on: Vec::new(),
             came_back: false,
             gone: 0,
             begun: now,
@@ -110,8 +119,9 @@ impl<'t> Flow<'t> {
     pub(super) async fn run(mut self) -> Result<(Vec<u32>, HashMap<u32, Wait>), DispatchError> {
         let mut under_way = FuturesUnordered::new();
         let mut claim: Option<Claim<'t>> = None;
+        let has_begun = self.planned.has_begun();
         loop {
-            while let Some((sending, row)) = self.next_ready(under_way.len()).await {
+            while let Some((sending, row)) = self.next_ready(under_way.len()) {
                 let (bytes, step) = (size_of(&row.message), row.standing.step);
                 self.bytes += bytes;
                 self.last_turn = self.task.world.clock.instant();
@@ -121,9 +131,9 @@ impl<'t> Flow<'t> {
                 });
             }
             if claim.is_none() {
-                claim = self.next_claim(under_way.len());
+                claim = self.next_claim();
             }
-            if claim.is_none() && under_way.is_empty() {
+            if claim.is_none() && under_way.is_empty() && self.unwritten.is_empty() {
                 break;
             }
             let tired = self.last_turn + PATIENCE;
@@ -133,7 +143,8 @@ impl<'t> Flow<'t> {
                     claim = None;
                     self.take_claim(claimed);
                 }
-                Some(first) = under_way.next(), if !under_way.is_empty() => {
+                first = next_ended(&mut under_way, &has_begun), if !under_way.is_empty() => {
+                    let Some(first) = first else { continue };
                     // What ended together is written together; it is in the kernel's hands at once, so that a
                     // crash of the process makes nothing of it unknown. Where all answer at once this has no
                     // end: those behind begin only when these are written.
@@ -143,8 +154,9 @@ impl<'t> Flow<'t> {
                     {
                         ended.push(next);
                     }
-                    self.take_in(ended).await;
+                    self.take_in(ended);
                 }
+                () = tokio::time::sleep(ROOM_WAIT), if !self.unwritten.is_empty() => self.write(),
                 () = tokio::time::sleep_until(tired), if !under_way.is_empty() && !self.patience.is_cancelled() => {
                     self.give_up();
                 }
@@ -165,18 +177,18 @@ impl<'t> Flow<'t> {
     }
 
     /// The next row with its message, where there is room for one more.
-    async fn next_ready(&mut self, ready: usize) -> Option<(Arc<Sending>, Box<Outbound>)> {
-        while ready < READY_MAX && self.bytes < READY_BYTES {
+    fn next_ready(&mut self, ready: usize) -> Option<(Arc<Sending>, Box<Outbound>)> {
+        while ready < READY_MAX && self.bytes < READY_BYTES && self.unwritten.is_empty() {
             if self.patience.is_cancelled() {
                 self.claimed.clear();
             }
-            let (sending, going) = self.claimed.pop_front()?;
+            let (sending, going, untried) = self.claimed.pop_front()?;
             match self.compose(&going) {
                 Ok(message) => {
                     let cost = self.composer.cost(&message);
-                    return Some((sending, outbound(going, message, cost)));
+                    return Some((sending, outbound(going, untried, message, cost)));
                 }
-                Err(Unrenderable(code)) => self.not_sent(sending.window, going, code).await,
+                Err(Unrenderable(code)) => self.not_sent(sending.window, going, code),
             }
         }
         None
@@ -199,7 +211,7 @@ impl<'t> Flow<'t> {
     }
 
     /// A row has no message: it ends, or goes on with the next step of its chain.
-    async fn not_sent(&mut self, window: u32, going: Going, code: ReasonCode) {
+    fn not_sent(&mut self, window: u32, going: Going, code: ReasonCode) {
         if code == ReasonCode::RowTemplateUnknown {
             return;
         }
@@ -207,43 +219,51 @@ impl<'t> Flow<'t> {
         let (step, status) = (going.standing.step, Status::Failed);
         let ended = going.standing.apply(RowEvent::Ended { status, code, at }, going.chain);
         let row = ended.map(Some).map_err(DispatchError::from);
-        self.take_in(vec![Ended { window, bytes: 0, step, row }]).await;
+        self.take_in(vec![Ended { window, bytes: 0, step, row }]);
     }
 
-    /// Writes down what became of rows; those that are on a further step of their chain go on.
-    async fn take_in(&mut self, ended: Vec<Ended>) {
-        let (mut by_window, mut moved_on) = (BTreeMap::<u32, Vec<RowOutcome>>::new(), Vec::new());
+    /// What became of rows; those that are on a further step of their chain go on.
+    fn take_in(&mut self, ended: Vec<Ended>) {
+        let mut by_window = BTreeMap::<u32, Vec<RowOutcome>>::new();
         for Ended { window, bytes, step, row } in ended {
             self.bytes -= bytes;
             match row {
                 Ok(Some(row)) => {
                     if row.step != step && !row.is_settled() {
-                        moved_on.push(row.clone());
+                        self.moved_on.push(row.clone());
                     }
                     by_window.entry(window).or_default().push(row);
+                    self.gone += 1;
+                    self.last_turn = self.task.world.clock.instant();
                 }
                 Ok(None) => self.came_back = true,
                 Err(error) => self.stop_for(error),
             }
         }
-        for (window, rows) in by_window {
-            self.gone += rows.len();
-            (self.last_turn, self.must_sync) = (self.task.world.clock.instant(), true);
-            if let Err(error) = self.task.record(window, &rows).await {
+        by_window.into_iter().for_each(|(window, rows)| self.unwritten.put(window, rows));
+        self.write();
+    }
+
+    /// Writes down what there is room for. Nothing is waited for here: who is on the wire must be heard.
+    fn write(&mut self) {
+        while !self.unwritten.is_empty() {
+            self.must_sync = true;
+            let task = self.task;
+            if let Err(error) = self.unwritten.write(|window, rows| task.append(window, rows)) {
                 self.stop_for(error);
-                // The fault may be of one row: nobody else knows what became of the others.
-                for row in &rows {
-                    let _fault = self.task.record(window, std::slice::from_ref(row)).await;
-                }
             }
-        }
-        if !moved_on.is_empty() && !self.patience.is_cancelled() {
-            self.plan_anew(moved_on).await;
+            if !self.unwritten.is_empty() {
+                return;
+            }
+            let moved_on = std::mem::take(&mut self.moved_on);
+            if !self.patience.is_cancelled() {
+                self.plan_anew(moved_on);
+            }
         }
     }
 
     /// The next step of a chain does not wait for the other rows of its chunk.
-    async fn plan_anew(&mut self, rows: Vec<RowOutcome>) {
+    fn plan_anew(&mut self, rows: Vec<RowOutcome>) {
         let (mut plan, now) = (Plan::default(), self.task.world.clock.now());
         for standing in rows {
             let row = &self.rows[standing.index as usize];
@@ -254,61 +274,39 @@ impl<'t> Flow<'t> {
                 self.stop_for(error);
             }
         }
-        if let Err(error) = self.task.record(0, &plan.noted).await {
-            self.stop_for(error);
-        }
+        self.unwritten.put(0, plan.noted);
         self.waiting.extend(plan.waiting);
         plan.outbound.into_iter().rev().for_each(|row| self.planned.push_front(row));
     }
 
-    /// Claims the next window, when few rows of those before are left; so many are ready or on the wire.
-    fn next_claim(&mut self, ready: usize) -> Option<Claim<'t>> {
+    /// Claims the next window, when few rows of those before are left.
+    fn next_claim(&mut self) -> Option<Claim<'t>> {
         let is_over = self.begun + CHUNK_TIME <= self.task.world.clock.instant();
         if self.patience.is_cancelled() || is_over || !self.task.may_claim() {
             self.planned.clear();
         }
-        let (pace, most) = (self.pace(), self.window_rows(self.planned.front()?));
-        let few = if pace >= 2 * most { most } else { most / 2 };
-        if self.claimed.len() + ready > few {
+        if !self.unwritten.is_empty() {
             return None;
         }
-        if self.is_closed() {
-            self.planned.clear();
+        let rows = self.planned.claim(self.pace(), self.task.window_rows, self.came_back);
+        if rows.is_empty() {
             return None;
         }
-        let rows: Vec<Going> = self.planned.drain(..most.min(self.planned.len())).collect();
         let must_sync = std::mem::take(&mut self.must_sync);
         let (task, stop) = (self.task, (self.halt.clone(), self.patience.clone()));
         Some(Box::pin(async move { task.claim(rows, must_sync, stop).await }))
-    }
-
-    /// Rows came back unsent, and nobody takes the next one either: planned anew, it waits until somebody does.
-    fn is_closed(&self) -> bool {
-        let is_away = |provider: &Arc<Provider>| provider.is_paused() || provider.rest().is_some();
-        let next = self.planned.front();
-        self.came_back && next.is_some_and(|row| row.providers.iter().all(is_away))
     }
 
     fn take_claim(&mut self, claimed: Claimed) {
         match claimed {
             Ok(Some((sending, rows))) => {
                 self.windows.push(sending.window);
-                self.claimed.extend(rows.into_iter().map(|row| (Arc::clone(&sending), row)));
+                let claimed = rows.into_iter().map(|(row, of)| (Arc::clone(&sending), row, of));
+                self.claimed.extend(claimed);
             }
             Ok(None) => {}
             Err(error) => self.stop_for(error),
         }
-    }
-
-    /// As many rows as go in about a second: what is claimed and not tried is unknown after a power cut.
-    fn window_rows(&self, row: &Going) -> usize {
-        let reach = |provider: &Arc<Provider>| {
-            let standing = provider.standing();
-            let rate = standing.per_second.map_or(usize::MAX, |rate| rate.ceil() as usize);
-            rate.min(self.pace().max(ROUNDS * standing.limit))
-        };
-        let most = row.providers.iter().map(reach).max().unwrap_or(1);
-        most.clamp(1, self.task.window_rows)
     }
 
     /// Rows a second, of this chunk or of those before.
@@ -332,12 +330,12 @@ impl ChunkTask {
     /// Claims a window durably.
     async fn claim(
         &self,
-        rows: Vec<Going>,
+        rows: Vec<(Going, Untried)>,
         must_sync: bool,
         (stopping, patience): (CancellationToken, CancellationToken),
     ) -> Claimed {
         let number = self.live.next_window();
-        let mut positions: Vec<u32> = rows.iter().map(|row| row.standing.index).collect();
+        let mut positions: Vec<u32> = rows.iter().map(|(row, _)| row.standing.index).collect();
         positions.sort_unstable();
         let window = WindowRecord {
             number,
@@ -381,7 +379,20 @@ async fn wait_for<'t>(claim: &mut Option<Claim<'t>>) -> Option<Claimed> {
     }
 }
 
-fn outbound(going: Going, message: OutgoingMessage, cost: u32) -> Box<Outbound> {
+/// The next row that ended; none where one began, since another may be claimed then. Rows begin nowhere but
+/// in this very poll.
+async fn next_ended<F: Future<Output = Ended>>(
+    under_way: &mut FuturesUnordered<F>,
+    has_begun: &AtomicBool,
+) -> Option<Ended> {
+    poll_fn(|context| match under_way.poll_next_unpin(context) {
+        Poll::Pending if has_begun.swap(false, Ordering::Relaxed) => Poll::Ready(None),
+        polled => polled,
+    })
+    .await
+}
+
+fn outbound(going: Going, untried: Untried, message: OutgoingMessage, cost: u32) -> Box<Outbound> {
     let Going { standing, chain, urgency, expires_at, allowed_until, providers, tries, .. } = going;
     Box::new(Outbound {
         standing,
@@ -393,6 +404,7 @@ fn outbound(going: Going, message: OutgoingMessage, cost: u32) -> Box<Outbound> 
         allowed_until,
         providers,
         tries,
+        untried: Some(untried),
     })
 }
 

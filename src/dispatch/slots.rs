@@ -10,12 +10,15 @@ struct Bounds {
     at_once: usize,
     per_tenant: usize,
     per_batch: usize,
+    /// Of each class so many chunks may go beside those that have a slot.
+    guests: usize,
 }
 
-const BOUNDS: Bounds = Bounds { at_once: 64, per_tenant: 8, per_batch: 3 };
+const BOUNDS: Bounds = Bounds { at_once: 64, per_tenant: 8, per_batch: 3, guests: 32 };
 
-/// Of each class so many chunks may go beside those that have a slot.
-const GUESTS_MAX: usize = 32;
+/// Chunks of a batch and class that may have a task, those among them that only wait for the wire and hold no
+/// slot any more.
+pub(super) const TASKS_MAX: usize = 2 * BOUNDS.per_batch;
 
 /// What is under way, by class: in the whole house, and of each lane.
 #[derive(Debug)]
@@ -38,7 +41,8 @@ impl Slots {
     /// For batches that may have so many files open, each so many.
     pub(super) fn within(files_max: usize, each: usize) -> Slots {
         let at_once = (files_max / each).clamp(1, BOUNDS.at_once);
-        Slots::new(Bounds { at_once, ..BOUNDS })
+        let guests = (at_once / 2).clamp(1, BOUNDS.guests);
+        Slots::new(Bounds { at_once, guests, ..BOUNDS })
     }
 
     fn new(bounds: Bounds) -> Slots {
@@ -74,13 +78,13 @@ impl Slots {
     /// quarter to the rest.
     pub(super) fn admit(&self, lane: &Lane, class: usize, of_batch: usize) -> Option<Seat> {
         let busy = self.lanes.get(lane).copied().unwrap_or_default();
-        let Bounds { at_once, per_tenant, per_batch } = self.bounds;
+        let Bounds { at_once, per_tenant, per_batch, guests } = self.bounds;
         let (in_house, in_lane): (usize, usize) = (self.house.iter().sum(), busy.iter().sum());
         let share = |all: usize| (all - all / 4).max(1);
         let is_full = in_house >= at_once
             || class == Urgency::MARKETING && self.house[class] >= share(at_once);
         if busy[class] == 0 {
-            let guest = (self.guests[class] < GUESTS_MAX).then_some(Seat::Guest);
+            let guest = (self.guests[class] < guests).then_some(Seat::Guest);
             return if is_full { guest } else { Some(Seat::Slot) };
         }
         let has_enough = in_lane >= per_tenant
@@ -132,16 +136,19 @@ mod tests {
 
     #[test]
     fn however_many_lanes_there_are_what_is_under_way_is_bounded() {
-        let mut slots = busy([0; 3], [0, 0, 64]);
-        let mut guests = 0;
-        for lane in (0..300).map(|number| lane_of(&format!("tenant{number}"))) {
-            for class in 0..Urgency::CLASSES {
-                let Some(seat) = slots.admit(&lane, class, 0) else { continue };
-                slots.take(&lane, class, seat);
-                guests += 1;
+        // Few files may be open: fewer guests, too.
+        for (files_max, slots_max, guests_max) in [(4096, 64, 32), (128, 32, 16), (0, 1, 1)] {
+            let mut slots = Slots::within(files_max, 4);
+            let mut under_way = 0;
+            for lane in (0..300).map(|number| lane_of(&format!("tenant{number}"))) {
+                for class in 0..Urgency::CLASSES {
+                    let Some(seat) = slots.admit(&lane, class, 0) else { continue };
+                    slots.take(&lane, class, seat);
+                    under_way += 1;
+                }
             }
+            assert_eq!(under_way, slots_max + guests_max * Urgency::CLASSES, "{files_max}");
         }
-        assert_eq!(guests, GUESTS_MAX * Urgency::CLASSES);
     }
 
     #[test]

@@ -8,7 +8,7 @@ use super::chunk::ChunkTask;
 use super::entry::{Active, Entry, Files};
 use super::opening::OPENING_MAX;
 use super::settings::Route;
-use super::slots::Seat;
+use super::slots::{Seat, TASKS_MAX};
 use super::station::{Dispatch, Ended};
 use crate::model::{BatchId, Lane, Urgency};
 
@@ -65,7 +65,8 @@ impl Dispatch {
     ) -> Turn {
         let Some(entry) = self.batches.get(&batch) else { return Turn::Passed };
         let of_batch = entry.open().map_or(0, |open| open.active.len());
-        let seat = self.slots.admit(lane, class, of_batch);
+        let has_room = entry.open().is_none_or(|open| open.tasks(class) < TASKS_MAX);
+        let seat = self.slots.admit(lane, class, of_batch).filter(|_| has_room);
         let turn = match (&entry.files, seat) {
             (Files::Closed, _) if self.openings[class] >= OPENING_MAX => return Turn::Stopped,
             (Files::Closed, Some(seat)) => {

@@ -28,6 +28,8 @@ pub(super) struct Refusal {
 struct Pair {
     /// From then on one may go.
     free_at: Instant,
+    /// What the last that went had it wait for; a provider's word may be longer.
+    spaced_until: Instant,
     /// Up to then others were told to come again, one behind the other.
     promised: Instant,
     /// How often the provider said "too fast" to it, one after the other.
@@ -62,14 +64,17 @@ impl Pairs {
     pub(super) fn goes(&mut self, pair: u64, now: Instant) {
         if !self.interval.is_zero() {
             let interval = self.interval;
-            self.pair(pair, now).free_at = now + interval;
+            let known = self.pair(pair, now);
+            (known.free_at, known.spaced_until) = (now + interval, now + interval);
         }
     }
 
-    /// One of the pair did not go after all.
+    /// One of the pair did not go after all. What the provider said to the pair stays so.
     pub(super) fn goes_not(&mut self, pair: u64, now: Instant) {
-        if let Some(known) = self.known.get_mut(&pair) {
-            known.free_at = now;
+        if let Some(known) = self.known.get_mut(&pair)
+            && known.free_at <= known.spaced_until
+        {
+            known.free_at = known.free_at.min(now);
         }
     }
 
@@ -120,7 +125,8 @@ impl Pairs {
         if self.known.len() >= self.most && !self.known.contains_key(&pair) {
             self.forget(now);
         }
-        let fresh = Pair { free_at: now, promised: now, refusals: 0, taken_then: 0 };
+        let fresh =
+            Pair { free_at: now, spaced_until: now, promised: now, refusals: 0, taken_then: 0 };
         self.known.entry(pair).or_insert(fresh)
     }
 
@@ -161,6 +167,19 @@ mod tests {
         assert!(pairs.may_go(1, later).is_err());
         pairs.goes_not(1, later);
         assert_eq!(pairs.may_go(1, later), Ok(()));
+    }
+
+    #[test]
+    fn one_that_did_not_go_takes_no_word_of_the_provider_away() {
+        let now = Instant::now();
+        for interval in [0, 6] {
+            let mut pairs = Pairs::new(interval * SECOND, 10);
+            pairs.goes(1, now);
+            pairs.refused(1, 60 * SECOND, now);
+            pairs.goes_not(1, now);
+            assert!(pairs.may_go(1, now + 59 * SECOND).is_err(), "{interval}");
+            assert_eq!(pairs.may_go(1, now + 60 * SECOND), Ok(()));
+        }
     }
 
     #[test]

@@ -41,15 +41,27 @@ impl SpoolError {
         move |source| SpoolError::Io { act, path, source }
     }
 
+    /// Too many files are open, and nothing was changed: later it may be opened.
+    pub fn is_of_descriptors(&self) -> bool {
+        matches!(self, SpoolError::Io { act: "open", source, .. } if has_no_descriptor(source))
+    }
+
     /// The file is not there, or not as it was written: others may be.
     pub fn is_of_reading(&self) -> bool {
         match self {
+            _ if self.is_of_descriptors() => false,
             SpoolError::Io { act, .. } => matches!(*act, "open" | "stat" | "seek" | "read"),
             SpoolError::Missing { .. } | SpoolError::Damaged { .. } => true,
             SpoolError::Undecodable(_) => true,
             SpoolError::Full { .. } | SpoolError::Broken { .. } => false,
         }
     }
+}
+
+/// The process has as many files open as it may: later there may be fewer.
+fn has_no_descriptor(error: &io::Error) -> bool {
+    use rustix::io::Errno;
+    matches!(Errno::from_io_error(error), Some(Errno::MFILE | Errno::NFILE))
 }
 
 fn is_full(error: &io::Error) -> bool {

@@ -92,7 +92,8 @@ impl Store {
         page.iter().map(read).collect()
     }
 
-    /// Stores what an order made of some chunks, whose rows' outcomes are synced, and how far it is.
+    /// Stores what an order made of some chunks, whose rows' outcomes are synced, and how far it is. That is no
+    /// order given: nobody need ask again what is ordered.
     pub fn advance_order(
         &self,
         batch: BatchId,
@@ -105,7 +106,7 @@ impl Store {
         for (before, after) in chunks {
             expected.push(self.replace_chunk(batch, before, after, &mut ops)?);
         }
-        self.commit(ops, expected)
+        self.commit_untold(ops, expected)
     }
 
     /// Strikes an order that was followed, or that speaks to a batch that is over; returns the batch
@@ -171,5 +172,38 @@ impl Store {
                 result => return result.map(|()| Some(record)),
             }
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+
+    use super::super::conformance::{at, chunk, claimed};
+    use super::*;
+    use crate::model::ControlOp;
+    use crate::store::{Acceptance, Changed, Commands, SimulatedDisk};
+
+    #[test]
+    fn only_who_gives_an_order_has_others_ask_for_it() {
+        let store = Store::simulated(&SimulatedDisk::default()).unwrap();
+        let record = store.open_batch(claimed(7)).unwrap();
+        let record =
+            store.conclude(record, BatchEvent::FileAccepted, &Acceptance::default()).unwrap();
+        let before = ChunkRecord { open: 1, ..chunk(0, Some(at(9))) };
+        store.put_chunks(record.id, std::slice::from_ref(&before)).unwrap();
+        let given = store.orders_given();
+        let mut commands = Commands::new("operator".to_owned(), at(10));
+        store.command(&mut commands, ControlOp::Cancel, record.id, None).unwrap().unwrap();
+        store.carry_out(&commands).unwrap();
+        assert_ne!(store.orders_given(), given);
+        let (given, _told) = (store.orders_given(), store.changed());
+        let order = store.next_order(record.id).unwrap().unwrap();
+        let followed = OrderRecord { next_chunk: 1, changed: 1, ..order };
+        let after = ChunkRecord { open: 0, due: None, ..before };
+        store.advance_order(record.id, &followed, &[(before, after)]).unwrap();
+        assert_eq!(store.next_order(record.id).unwrap(), Some(followed));
+        assert_eq!(store.orders_given(), given);
+        assert_eq!(store.changed(), Changed::Batches(BTreeSet::new()));
     }
 }

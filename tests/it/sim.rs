@@ -16,6 +16,7 @@
 //! | what is unknown goes on along its chain | 21, a step before its time |
 //! | nobody asks for consent | 63, sent without it |
 //! | used `row_id`s are not asked for | 19, used twice |
+//! | pauses and suspensions are not heard | 5 of the first 41, sent after the stop |
 //! | a claim's folders are not synced; in doubt another provider may be asked | none |
 //! | just before a message is handed over, its expiry, an order or its paused provider is not asked for | none |
 //!

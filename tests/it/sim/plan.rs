@@ -547,14 +547,7 @@ impl Maker {
         };
         let send_at = soon(12, -60..600);
         let expires_at = soon(8, 240..1200).filter(|at| send_at.is_none_or(|send| send < *at));
-        let window = match self.dice.random_range(0..100) {
-            _ if plain => None,
-            // Berlin: one that is open, one that opens soon, one that closes soon, one that is over.
-            0..4 => Some((9 * 60, 18 * 60)),
-            4..7 => Some((10 * 60 + 6, 11 * 60)),
-            7..10 => Some((8 * 60, 10 * 60 + 3)),
-            _ => None,
-        };
+        let window = self.window(plain);
         let cells = [
             row_id.clone(),
             phone,
@@ -572,6 +565,17 @@ impl Maker {
         ];
         let text = cells.join(",");
         Row { row_id, is_good, send_at, expires_at, window, steps, is_urgent, is_barred, text }
+    }
+
+    /// In Berlin: one that is open, one that opens soon, one that closes soon; or none.
+    fn window(&mut self, plain: bool) -> Option<(i16, i16)> {
+        match self.dice.random_range(0..100) {
+            _ if plain => None,
+            0..4 => Some((9 * 60, 18 * 60)),
+            4..7 => Some((10 * 60 + 6, 11 * 60)),
+            7..10 => Some((8 * 60, 10 * 60 + 3)),
+            _ => None,
+        }
     }
 
     fn lives(&mut self) -> Vec<LifePlan> {

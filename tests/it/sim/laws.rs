@@ -200,6 +200,10 @@ impl<'t> Court<'t> {
             "accepted" | "deferred" => found.push("no end".to_owned()),
             _ => {}
         }
+        let without_leave = ["suppressed", "cancelled", "duplicate", "rejected"];
+        if row.is_barred && !(sent.is_empty() && without_leave.contains(&status)) {
+            found.push(format!("nobody consented, and it is {status}: {sent:?}"));
+        }
         let heard = sent.iter().any(|s| s.outcome == "accepted" && !s.is_lost());
         if heard && !["sent", "submitted", "delivered", "read", "bounced"].contains(&status) {
             found.push(format!("accepted and heard, but {status}"));
@@ -322,9 +326,8 @@ impl<'t> Court<'t> {
         }
         found.extend(self.suspended_at(sheet, sent));
         found.extend(self.halted_at(sheet, sent, resent));
-        if !is_clock_set_back(self.theatre) {
-            found.extend(told_to_stop(self.theatre, sheet.tenant, sent));
-        }
+        let by_command_only = self.asked(sheet, &["resume", "resend"]).next().is_none();
+        found.extend(told_to_stop(self.theatre, sheet.tenant, sent, by_command_only));
         found
     }
 

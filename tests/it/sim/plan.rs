@@ -33,6 +33,8 @@ pub(crate) struct Row {
     pub(crate) steps: Vec<Way>,
     /// A one-time password: nothing less urgent goes before it.
     pub(crate) is_urgent: bool,
+    /// Marketing, to which nobody consented: it is never attempted.
+    pub(crate) is_barred: bool,
     text: String,
 }
 
@@ -94,6 +96,8 @@ pub(crate) struct Tell {
     /// The batch that was meant, once it was told; and whether it was acknowledged.
     pub(crate) batch: Option<String>,
     pub(crate) done: bool,
+    /// Lines of the log by then: when something was let go on, or when a stop was acknowledged.
+    pub(crate) lines: usize,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -221,6 +225,7 @@ impl Plan {
             window: None,
             steps,
             is_urgent: false,
+            is_barred: false,
             text: text.to_owned(),
         };
         plan.steps.truncate(1);
@@ -410,7 +415,7 @@ impl Maker {
                 _ => (batch, &["resend"]),
             };
             for op in ops {
-                let tell = Tell { what: what.clone(), op, batch: None, done: false };
+                let tell = Tell { what: what.clone(), op, batch: None, done: false, lines: 0 };
                 steps.push(Step { at, act: Act::Tell(tell), proof: None });
                 at += Duration::from_millis(self.dice.random_range(500..400_000));
             }
@@ -528,7 +533,12 @@ impl Maker {
         let fallback = if is_chain { Way::text(&steps) } else { none() };
         let channel = if is_chain { "" } else { steps[0].channel };
         let is_urgent = self.chance(8);
-        let category = if is_urgent { "authentication" } else { "" };
+        let is_barred = !plain && !is_urgent && number % 23 == 11;
+        let category = match (is_urgent, is_barred) {
+            (true, _) => "authentication",
+            (_, true) => "marketing",
+            _ => "",
+        };
         let priority = self.one_of(&["", "", "1", "9"]);
         let start: Timestamp = START.parse().unwrap();
         let mut soon = |percent, range: std::ops::Range<i64>| {
@@ -537,14 +547,7 @@ impl Maker {
         };
         let send_at = soon(12, -60..600);
         let expires_at = soon(8, 240..1200).filter(|at| send_at.is_none_or(|send| send < *at));
-        let window = match self.dice.random_range(0..100) {
-            _ if plain => None,
-            // Berlin: one that is open, one that opens soon, one that closes soon, one that is over.
-            0..4 => Some((9 * 60, 18 * 60)),
-            4..7 => Some((10 * 60 + 6, 11 * 60)),
-            7..10 => Some((8 * 60, 10 * 60 + 3)),
-            _ => None,
-        };
+        let window = self.window(plain);
         let cells = [
             row_id.clone(),
             phone,
@@ -561,7 +564,18 @@ impl Maker {
             format!("S{number},Text {number}"),
         ];
         let text = cells.join(",");
-        Row { row_id, is_good, send_at, expires_at, window, steps, is_urgent, text }
+        Row { row_id, is_good, send_at, expires_at, window, steps, is_urgent, is_barred, text }
+    }
+
+    /// In Berlin: one that is open, one that opens soon, one that closes soon; or none.
+    fn window(&mut self, plain: bool) -> Option<(i16, i16)> {
+        match self.dice.random_range(0..100) {
+            _ if plain => None,
+            0..4 => Some((9 * 60, 18 * 60)),
+            4..7 => Some((10 * 60 + 6, 11 * 60)),
+            7..10 => Some((8 * 60, 10 * 60 + 3)),
+            _ => None,
+        }
     }
 
     fn lives(&mut self) -> Vec<LifePlan> {

@@ -243,6 +243,13 @@ fn until(step: &Step, now: Timestamp) -> Duration {
     Duration::try_from(at(step).duration_since(now)).unwrap_or_default()
 }
 
+impl Tell {
+    /// From its acknowledgement on nothing begins.
+    pub(crate) fn stops(&self) -> bool {
+        ["suspend", "pause", "cancel"].contains(&self.op)
+    }
+}
+
 /// The operator's command; what could not be told is not done.
 async fn tell_daemon(stage: &Stage, life: &Life<'_>, command: &mut Tell) {
     let path = match &command.what {
@@ -258,7 +265,11 @@ async fn tell_daemon(stage: &Stage, life: &Life<'_>, command: &mut Tell) {
             format!("/batches/{}/{}", batch.id, command.op)
         }
     };
+    command.lines = stage.log.lines().len();
     command.done = tell(stage, &path).await.is_ok();
+    if command.stops() {
+        command.lines = stage.log.lines().len();
+    }
 }
 
 /// A partner drops a file.

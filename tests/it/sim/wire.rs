@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, HashMap};
 
 use jiff::{SignedDuration, Timestamp};
 
-use super::plan::{Act, Row, Told};
+use super::plan::{Act, Row, Tell, Told};
 use super::play::Theatre;
 
 /// A moment for what was on its way when something was asked, and for seconds that were cut off.
@@ -203,21 +203,29 @@ pub(crate) fn is_clock_set_back(theatre: &Theatre) -> bool {
     theatre.plan.lives.iter().any(|life| life.pause.is_negative())
 }
 
-/// Told by command to stop, and nobody told otherwise before it was sent.
-pub(crate) fn told_to_stop(theatre: &Theatre, tenant: &str, sent: &Sent) -> Option<String> {
-    let is_about = |what: &Told| match what {
+/// Told by command to stop, and nobody told otherwise before it was sent. Once a stop is acknowledged not one
+/// attempt begins. `by_command_only`: no partner let the file go on either.
+pub(crate) fn told_to_stop(
+    theatre: &Theatre,
+    tenant: &str,
+    sent: &Sent,
+    by_command_only: bool,
+) -> Option<String> {
+    let is_about = |tell: &Tell| match &tell.what {
         Told::Tenant(of) => *of == tenant,
         Told::Provider(id) => !sent.is_test && *id == sent.provider,
-        Told::Batch(..) => false,
+        Told::Batch(..) => by_command_only && tell.batch.as_ref() == Some(&sent.batch),
     };
-    let mut halts: BTreeMap<String, (Timestamp, &str)> = BTreeMap::new();
+    let mut stopped: BTreeMap<String, Option<Timestamp>> = BTreeMap::new();
     for (at, act) in &theatre.done {
         let Act::Tell(tell) = act else { continue };
+        let lets_go = ["resume", "resend"].contains(&tell.op);
         // An end that nobody acknowledged may have come true all the same.
-        if is_about(&tell.what) && *at <= sent.at && (tell.done || tell.op == "resume") {
-            halts.insert(format!("{:?}", tell.what), (*at, tell.op));
+        let is_said = lets_go || tell.stops() && tell.done;
+        if is_about(tell) && is_said && tell.lines <= sent.line {
+            stopped.insert(format!("{:?}", tell.what), tell.stops().then_some(*at));
         }
     }
-    let halted = halts.iter().find(|(_, (at, op))| *op != "resume" && sent.at > *at + SLACK);
-    halted.map(|(what, (at, op))| format!("sent at {}, {what} {op} at {at}", sent.at))
+    let (what, since) = stopped.iter().find_map(|(what, since)| Some((what, (*since)?)))?;
+    Some(format!("sent at {}, {what} stopped at {since}", sent.at))
 }

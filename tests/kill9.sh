@@ -30,9 +30,9 @@ SMTP_CONNECTIONS=16
 HTTP_CONCURRENCY=16
 # And the simulator's, which answers at once: three chunks write down 32 outcomes together.
 WIRE=$((SMTP_CONNECTIONS + 3 * HTTP_CONCURRENCY + FOLDER_CONCURRENCY + 3 * 32))
-# A twentieth of the messages waits a second or more at the final dot; nginx answers a hundred a second.
+# A twentieth of the messages waits a second or more at the final dot.
 start_smtp_sink -W .:1:5
-start_nginx 'limit_req zone=slow burst=500;'
+start_nginx
 RANDOM=$SEED
 
 crash_config '' "

@@ -215,7 +215,7 @@ http {
     access_log off;
     client_body_temp_path $WORK/nginx/body; proxy_temp_path $WORK/nginx/proxy;
     fastcgi_temp_path $WORK/nginx/f; uwsgi_temp_path $WORK/nginx/u; scgi_temp_path $WORK/nginx/s;
-    limit_req_zone \$server_name zone=slow:1m rate=100r/s;
+    limit_req_zone all zone=slow:1m rate=100r/s;
     split_clients \$request_id \$is_refused { 50% yes; * no; }
     server {
         listen 127.0.0.1:$HTTP_PORT;

@@ -74,7 +74,7 @@ for kind in "${FILE_SYSTEMS[@]}"; do prove_cut "$kind"; done
 free_port; SFTP_PORT=$FREE_PORT
 free_port; ADMIN_PORT=$FREE_PORT
 start_smtp_sink -W .:1:10
-start_nginx 'limit_req zone=slow burst=500;'
+start_nginx
 RANDOM=$SEED
 crash_config
 

@@ -1,6 +1,7 @@
 //! One row out: turn, connection, start mark, attempt; the next provider where that is safe.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use jiff::Timestamp;
@@ -19,6 +20,7 @@ use crate::batch::{
 use crate::codes::ReasonCode;
 use crate::model::{Attempt, Outcome, OutgoingMessage, Urgency};
 use crate::pacing::{HINT_MAX, Later, Limit};
+use crate::store::StoreError;
 use crate::world::World;
 
 /// Rows are due on a grid of at most this part of their wait.
@@ -40,8 +42,7 @@ pub(super) struct Outbound {
     /// In order of failover.
     pub(super) providers: Vec<Arc<Provider>>,
     pub(super) tries: Tries,
-    /// Until its first attempt begins.
-    pub(super) untried: Option<Untried>,
+    pub(super) untried: Untried,
 }
 
 /// How often a row may still be tried on its step.
@@ -105,6 +106,8 @@ pub(super) struct Sending {
     pub(super) patience: CancellationToken,
     /// Wakes the station where the batch is stuck.
     pub(super) nudge: Arc<Notify>,
+    /// Outcomes of the chunk find no room: nothing begins.
+    pub(super) has_unwritten: Arc<AtomicBool>,
 }
 
 /// What came of one provider.
@@ -141,6 +144,7 @@ impl Sending {
                     Err(error) if error.is_for_room() => break,
                     taken_back => taken_back?,
                 }
+                row.untried.waits_again();
             }
             let (attempt, is_probe) = match self.attempt(&mut row, &provider).await? {
                 Reply::Answered { attempt, is_probe } => (attempt, is_probe),
@@ -249,7 +253,7 @@ impl Sending {
             return Ok(Reply::Later(later));
         }
         row.message.attempt = row.standing.attempts_on_step() + 1;
-        match self.live.mark_started(self.chunk, self.window, row.standing.index, provider.id()) {
+        match self.mark_started(row, provider) {
             Err(error) if error.is_for_room() => {
                 // What cannot be recorded is not begun. The chunk is due again at once: without a wait it
                 // would be claimed and released in a circle.
@@ -262,11 +266,19 @@ impl Sending {
             }
             marked => marked?,
         }
-        row.untried = None;
+        row.untried.begins();
         row.apply(RowEvent::Claimed)?;
         // Boxed, since it is large and few rows of a window are this far at the same time.
         let attempt = Box::pin(ready.send(&row.message)).await;
         Ok(self.answered(provider, pass, attempt))
+    }
+
+    /// Outcomes that find no room come first: a mark is so small that it would still find some.
+    fn mark_started(&self, row: &Outbound, provider: &Provider) -> Result<(), DispatchError> {
+        if self.has_unwritten.load(Ordering::Relaxed) {
+            return Err(StoreError::Full.into());
+        }
+        self.live.mark_started(self.chunk, self.window, row.standing.index, provider.id())
     }
 
     /// An answer has its consequences for the provider and for the batch before its row's are drawn.

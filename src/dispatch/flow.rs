@@ -294,7 +294,8 @@ impl<'t> Flow<'t> {
         }
         let must_sync = std::mem::take(&mut self.must_sync);
         let (task, stop) = (self.task, (self.halt.clone(), self.patience.clone()));
-        Some(Box::pin(async move { task.claim(rows, must_sync, stop).await }))
+        let has_unwritten = self.unwritten.is_full();
+        Some(Box::pin(async move { task.claim(rows, must_sync, stop, has_unwritten).await }))
     }
 
     fn take_claim(&mut self, claimed: Claimed) {
@@ -333,6 +334,7 @@ impl ChunkTask {
         rows: Vec<(Going, Untried)>,
         must_sync: bool,
         (stopping, patience): (CancellationToken, CancellationToken),
+        has_unwritten: Arc<AtomicBool>,
     ) -> Claimed {
         let number = self.live.next_window();
         let mut positions: Vec<u32> = rows.iter().map(|(row, _)| row.standing.index).collect();
@@ -367,6 +369,7 @@ impl ChunkTask {
             stopping,
             patience,
             nudge: Arc::clone(&self.nudge),
+            has_unwritten,
         };
         Ok(Some((Arc::new(sending), rows)))
     }
@@ -404,7 +407,7 @@ fn outbound(going: Going, untried: Untried, message: OutgoingMessage, cost: u32)
         allowed_until,
         providers,
         tries,
-        untried: Some(untried),
+        untried,
     })
 }
 

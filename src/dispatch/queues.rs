@@ -28,17 +28,35 @@ struct Queue {
     untried: Arc<AtomicUsize>,
 }
 
-/// Held by a row that is claimed, until its attempt begins: only these keep further ones from being claimed.
+/// Held by a row that is claimed, and counted while it waits for a turn: only these keep further ones from
+/// being claimed.
 #[derive(Debug)]
 pub(super) struct Untried {
     count: Arc<AtomicUsize>,
     has_begun: Arc<AtomicBool>,
+    waits: bool,
+}
+
+impl Untried {
+    /// An attempt begins.
+    pub(super) fn begins(&mut self) {
+        if std::mem::take(&mut self.waits) {
+            self.count.fetch_sub(1, Ordering::Relaxed);
+            self.has_begun.store(true, Ordering::Relaxed);
+        }
+    }
+
+    /// It was refused, and stands in the next provider's line.
+    pub(super) fn waits_again(&mut self) {
+        if !std::mem::replace(&mut self.waits, true) {
+            self.count.fetch_add(1, Ordering::Relaxed);
+        }
+    }
 }
 
 impl Drop for Untried {
     fn drop(&mut self) {
-        self.count.fetch_sub(1, Ordering::Relaxed);
-        self.has_begun.store(true, Ordering::Relaxed);
+        self.begins();
     }
 }
 
@@ -104,7 +122,7 @@ impl Queues {
             queue.untried.fetch_add(next.len(), Ordering::Relaxed);
             rows.extend(next.map(|row| {
                 let count = Arc::clone(&queue.untried);
-                (row, Untried { count, has_begun: Arc::clone(&self.has_begun) })
+                (row, Untried { count, has_begun: Arc::clone(&self.has_begun), waits: true })
             }));
         }
         rows

@@ -158,12 +158,13 @@ impl Desk {
         tree: &Path,
         record: &BatchRecord,
     ) -> Result<bool, IntakeError> {
-        let half_done = |source| IntakeError::HalfClaimed { path: record.path.clone(), source };
+        // So far nothing is changed.
+        let failed = |source| IntakeError::Claim { path: record.path.clone(), source };
         // Only a certain no takes the claim back, and with it the folder.
-        if self.spool.batch(record.id).input().try_exists().map_err(half_done)? {
+        if self.spool.batch(record.id).input().try_exists().map_err(failed)? {
             return Ok(true);
         }
-        self.forget(&Root::open(tree).map_err(half_done)?, record)?;
+        self.forget(&Root::open(tree).map_err(failed)?, record)?;
         Ok(false)
     }
 
@@ -175,10 +176,13 @@ impl Desk {
         let inbox = RelPath::of(&record.path).parent();
         let sidecars = folder.sidecars()?;
         for name in &sidecars {
-            let from = Root::open(folder.path()).map_err(half_done)?;
+            let failed = |source| IntakeError::Claim { path: record.path.clone(), source };
+            let from = Root::open(folder.path()).map_err(failed)?;
             match from.rename(&kept_as(name), tree, &inbox.join(name.as_bytes()), false) {
                 // A newer one stands there and counts.
                 Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {}
+                // It is tried again, and what went back before is synced with it.
+                Err(error) if is_full(&error) => return Err(failed(error)),
                 result => result.map_err(half_done)?,
             }
         }
@@ -189,6 +193,10 @@ impl Desk {
         self.spool.batch(record.id).remove()?;
         Ok(())
     }
+}
+
+fn is_full(error: &io::Error) -> bool {
+    matches!(error.kind(), io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded)
 }
 
 fn remove_label(data: &Root, cut: &CutUpload) -> Result<(), IntakeError> {

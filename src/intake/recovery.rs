@@ -2,9 +2,12 @@
 //! to take them back.
 
 use std::collections::HashSet;
+use std::error::Error;
+
+use tokio::time::Instant;
 
 use super::IntakeError;
-use super::station::Intake;
+use super::station::{Intake, REST};
 use crate::batch::BatchState;
 use crate::model::BatchId;
 use crate::store::BatchRecord;
@@ -15,16 +18,35 @@ use crate::worker::blocking;
 pub(super) enum Claims {
     /// The process before may have left some.
     OfBefore,
-    /// One that failed may have left its record.
-    Failed,
+    /// One that failed may have left its record. Nobody waits for it: it is sought when it is time.
+    Failed { again: Instant },
     /// Of each somebody knows.
     Known,
 }
 
 impl Intake {
+    /// Seeks claims that nobody goes on with, where there may be some. Only a start waits for them: later what
+    /// stands in the way may pass.
+    pub(super) async fn seek_claims(&mut self) -> Result<(), IntakeError> {
+        let now = self.world.clock.instant();
+        match self.claims {
+            Claims::OfBefore => self.recover().await,
+            Claims::Failed { again } if again <= now => match self.recover().await {
+                Err(error) if !error.is_fatal() => {
+                    let error = &error as &dyn Error;
+                    tracing::error!(error, "a claim that failed is not taken back yet");
+                    self.claims = Claims::Failed { again: now + REST };
+                    Ok(())
+                }
+                result => result,
+            },
+            Claims::Failed { .. } | Claims::Known => Ok(()),
+        }
+    }
+
     /// Batches that were claimed and that nobody knows are read from their beginning; claims that did not come
     /// about are taken back.
-    pub(super) async fn recover(&mut self) -> Result<(), IntakeError> {
+    async fn recover(&mut self) -> Result<(), IntakeError> {
         let (desk, tenants) = (self.desk.clone(), self.settings.data_dir.join("tenants"));
         let is_start = self.claims == Claims::OfBefore;
         let waiting = self.waiting.iter().map(|(_, record)| record.id);
@@ -119,6 +141,25 @@ mod tests {
         }
         assert_eq!(intake.desk.store.batches(None, 10).unwrap(), [testing::claimed()]);
         disk.fill(false);
+        answers_its_file(&mut intake, data.path()).await;
+    }
+
+    #[tokio::test(start_paused = true)]
+    #[allow(clippy::disallowed_methods, reason = "the tenant's folder goes away for a while")]
+    async fn a_claim_that_cannot_be_taken_back_now_stops_nobody() {
+        let (data, disk) = (tempfile::tempdir().unwrap(), SimulatedDisk::default());
+        let mut intake = intake(data.path(), &disk);
+        let (tree, away) = (data.path().join("tenants/acme"), data.path().join("away"));
+        std::fs::rename(&tree, &away).unwrap();
+        intake.work().await.unwrap();
+        intake.desk.store.open_batch(testing::claimed()).unwrap();
+        intake.claims = Claims::Failed { again: intake.world.clock.instant() };
+        for _ in 0..3 {
+            intake.work().await.unwrap();
+            intake.wait_for_work().await;
+        }
+        assert_eq!(intake.desk.store.batches(None, 10).unwrap(), [testing::claimed()]);
+        std::fs::rename(&away, &tree).unwrap();
         answers_its_file(&mut intake, data.path()).await;
     }
 

@@ -92,7 +92,7 @@ pub struct Intake {
     pub(super) holds_due: Timestamp,
     /// A released file waits until another one of its tenant is read.
     pub(super) released_waits: bool,
-    /// Claims that nobody goes on with are sought before anything else.
+    /// Whether claims are to be sought that nobody goes on with.
     pub(super) claims: Claims,
     next_rescan: Instant,
 }
@@ -150,9 +150,7 @@ impl Intake {
 
     /// One unit of work.
     async fn go_on(&mut self) -> Result<Progress, IntakeError> {
-        if self.claims != Claims::Known {
-            self.recover().await?;
-        }
+        self.seek_claims().await?;
         for done in std::mem::take(&mut self.finished) {
             self.settle(done)?;
         }
@@ -213,7 +211,7 @@ impl Intake {
                 Err(error) if error.is_fatal() => return Err(error),
                 Err(error) => {
                     if !matches!(error, IntakeError::Inbox { .. }) {
-                        self.claims = Claims::Failed;
+                        self.claims = Claims::Failed { again: self.world.clock.instant() + REST };
                     }
                     let error = &error as &dyn Error;
                     tracing::error!(tenant = %lane.0, error, "inbox cannot be read");
@@ -551,6 +549,9 @@ impl Worker for Intake {
     async fn wait_for_work(&mut self) {
         let clock = &self.world.clock;
         let mut wake = self.next_rescan;
+        if let Claims::Failed { again } = self.claims {
+            wake = wake.min(again);
+        }
         if self.holds_due < Timestamp::MAX {
             wake = wake.min(clock.instant() + clock.until(self.holds_due));
         }

@@ -278,7 +278,11 @@ fn sync_all(file: &File) -> io::Result<()> {
 
 /// Makes a folder's names survive a power cut.
 pub(super) fn sync_folder(path: &Path) -> Result<(), SpoolError> {
-    File::open(path).and_then(|f| sync_all(&f)).map_err(SpoolError::io("sync", path))
+    let folder = File::open(path).map_err(|error| match has_no_descriptor(&error) {
+        true => SpoolError::io("open", path)(error),
+        false => SpoolError::io("sync", path)(error),
+    });
+    sync_all(&folder?).map_err(SpoolError::io("sync", path))
 }
 
 /// An empty file in place of one from an earlier, unfinished try. That one is not written over: of a file

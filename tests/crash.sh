@@ -105,8 +105,8 @@ upload() {
 
 # upload_later NAME: the client goes on through failures, beside everything else.
 upload_later() {
-    upload "$1" &
-    UPLOADS+=($!)
+    { upload "$1" && : >"$WORK/stood.$1"; } &
+    UPLOADS+=("$1")
     STARTED+=($!)
 }
 
@@ -124,8 +124,8 @@ copy_synced() {
         mv "$inbox/.$1.part" "$inbox/$1" && sync "$inbox"
 }
 copy_later() {
-    { until copy_synced "$1"; do sleep 0.2; done; } 2>/dev/null &
-    UPLOADS+=($!)
+    { until copy_synced "$1"; do sleep 0.2; done; : >"$WORK/stood.$1"; } 2>/dev/null &
+    UPLOADS+=("$1")
     STARTED+=($!)
 }
 
@@ -154,8 +154,10 @@ all_answered() {
 # wait_for_clients: until every upload that was begun has stood there.
 wait_for_clients() {
     local upload
-    # Of hundreds that ended long ago bash has forgotten the first: exit 127.
-    for upload in ${UPLOADS[@]+"${UPLOADS[@]}"}; do wait "$upload" 2>/dev/null || [ $? -eq 127 ]; done
+    # Not by the processes: of hundreds bash forgets the first, and their numbers are given again.
+    for upload in ${UPLOADS[@]+"${UPLOADS[@]}"}; do
+        eventually 120 "$upload has stood in the inbox" test -e "$WORK/stood.$upload"
+    done
     UPLOADS=()
 }
 
